@@ -1,0 +1,66 @@
+"""What training, evaluation and prediction must agree on about the data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """A batch of slices as the data module serves it.
+
+    ``mask`` exists in validation and test batches only; ``cluster_map`` only in training batches
+    for which a clustering callback has made one (values in [0, 1], -1 to ignore a pixel).
+    """
+
+    image: Tensor  # [B, M, H, W] float32, 0 outside `valid`
+    tags: Tensor  # [B, C] float32, 0 or 1
+    valid: Tensor  # [B, H, W] bool, pixels that hold anatomy
+    index: Tensor  # [B] int64, stable id of the slice in its store
+    case: Tensor  # [B] int64, position of the slice's case in the manifest
+    cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
+    mask: NotRequired[Tensor]  # [B, C, H, W] bool
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """How a volume becomes slices. A checkpoint carries it, so prediction needs nothing else.
+
+    Attributes:
+        modalities: Names of the input channels, in channel order.
+        classes: For each class name, in channel order, the mask labels that make it.
+        axis: Slicing axis on the canonical (RAS+) volume: "sagittal", "coronal" or "axial".
+        spacing: In-plane pixel size in mm to which slices are resampled, or None to keep the
+            pixels of the source.
+        size: In-plane height and width of a slice, in pixels.
+        normalisation: Name of the per-volume intensity normalisation.
+    """
+
+    modalities: tuple[str, ...]
+    classes: dict[str, tuple[int, ...]]
+    axis: str
+    spacing: float | None
+    size: tuple[int, int]
+    normalisation: str = "zscore"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
+        plain = asdict(self)
+        plain["modalities"] = list(self.modalities)
+        plain["classes"] = {name: list(labels) for name, labels in self.classes.items()}
+        plain["size"] = list(self.size)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> DataSpec:
+        """Rebuild a specification from :meth:`to_dict`."""
+        return cls(
+            modalities=tuple(plain["modalities"]),
+            classes={name: tuple(labels) for name, labels in plain["classes"].items()},
+            axis=plain["axis"],
+            spacing=plain["spacing"],
+            size=(int(plain["size"][0]), int(plain["size"][1])),
+            normalisation=plain["normalisation"],
+        )
