@@ -1,0 +1,147 @@
+"""The data module: a slice store served as training, validation and test batches."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from wsseg.data._manifest import SliceStore
+from wsseg.data.dataset import CaseSlices, SliceDataset
+from wsseg.data.loading import SliceLoader, ordered_loader, training_loader
+from wsseg.data.masked import MaskedSliceDataset, has_mask
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+
+
+class MRISliceDataModule(pl.LightningDataModule):
+    """Serves the slices of a prepared store.
+
+    Training batches hold image-level tags only. Validation and test batches also hold the true
+    masks where the store has them.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        fold: int = 0,
+        batch_size: int = 16,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+    ) -> None:
+        """Open the store; the splits are laid out in :meth:`setup`.
+
+        Args:
+            root: Slice store written by ``wsseg prepare``.
+            fold: Which of the store's splits to use.
+            batch_size: Training slices per batch and process.
+            eval_batch_size: Validation and test slices per batch and process.
+            num_workers: Loader processes. The default reads in the main process, which beats
+                workers for memory-mapped slices (no copy between processes).
+
+        Raises:
+            InputError: There is no store at ``root``, or it has no such fold.
+        """
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.fold = fold
+        self.store = SliceStore(Path(root))
+        self.spec: DataSpec = self.store.spec
+        self.splits = self.store.split(fold)
+        self.train_set: SliceDataset | None = None
+        self.val_set: SliceDataset | None = None
+        self.test_set: SliceDataset | None = None
+        self._order_seed: int | None = None
+
+    def setup(self, stage: str) -> None:
+        """Lay out the splits that a stage needs.
+
+        Args:
+            stage: "fit", "validate", "test" or "predict".
+
+        Raises:
+            InputError: A split is empty, or training lacks tagged or untagged slices.
+        """
+        if stage == "fit":
+            self.train_set = SliceDataset(self.store.root, self._cases("train"))
+            self._check_tags(self.train_set.tags)
+        if stage in ("fit", "validate") and (self.splits["val"] or stage == "validate"):
+            self.val_set = self._evaluation_set("val")
+        if stage == "test":
+            self.test_set = self._evaluation_set("test")
+
+    def train_dataloader(self) -> SliceLoader:
+        """Return the shuffled training batches of this process."""
+        if self._order_seed is None:
+            self._order_seed = torch.initial_seed() % 2**32
+        trainer = self.trainer
+        return training_loader(
+            _ready(self.train_set),
+            self.batch_size,
+            self.num_workers,
+            seed=self._order_seed,
+            epoch=trainer.current_epoch if trainer else 0,
+            replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+        )
+
+    def val_dataloader(self) -> SliceLoader | list[SliceLoader]:
+        """Return the validation batches in store order, or nothing if the split is empty."""
+        if self.val_set is None:
+            return []
+        return ordered_loader(self.val_set, self.eval_batch_size, self.num_workers)
+
+    def test_dataloader(self) -> SliceLoader:
+        """Return the test batches in store order."""
+        return ordered_loader(_ready(self.test_set), self.eval_batch_size, self.num_workers)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the seed of the training order, so that a resumed run keeps to it."""
+        return {} if self._order_seed is None else {"order_seed": self._order_seed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take over the training order of a checkpoint."""
+        self._order_seed = state_dict.get("order_seed")
+
+    def _cases(self, split: str) -> list[CaseSlices]:
+        cases = self.splits[split]
+        if not cases:
+            raise InputError(
+                f"{self.store.root}: fold {self.fold} has no {split} case; "
+                "choose another --data.fold or prepare the store with more cases"
+            )
+        return cases
+
+    def _evaluation_set(self, split: str) -> SliceDataset:
+        cases = self._cases(split)
+        scored = [case for case in cases if has_mask(self.store.root, case)]
+        if not scored:
+            return SliceDataset(self.store.root, cases)
+        if len(scored) < len(cases):
+            warnings.warn(
+                f"{self.store.root}: {len(cases) - len(scored)} of {len(cases)} {split} cases "
+                "have no mask and are left out",
+                stacklevel=2,
+            )
+        return MaskedSliceDataset(self.store.root, scored)
+
+    def _check_tags(self, tags: torch.Tensor) -> None:
+        for name, column in zip(self.spec.classes, tags.T, strict=True):
+            tagged = int(column.sum())
+            for count, kind in ((tagged, "tagged"), (len(column) - tagged, "untagged")):
+                if count == 0:
+                    raise InputError(
+                        f"{self.store.root}: no training slice of fold {self.fold} is {kind} "
+                        f"`{name}`; training needs tagged and untagged slices, prepare the store "
+                        "with more cases or other slices"
+                    )
+
+
+def _ready(dataset: SliceDataset | None) -> SliceDataset:
+    if dataset is None:
+        raise RuntimeError("MRISliceDataModule.setup(stage) must run before its loaders are made")
+    return dataset

@@ -1,0 +1,148 @@
+"""The slices of one split, read from memory-mapped arrays a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wsseg.data.spec import Batch
+from wsseg.errors import InputError
+
+OPEN_ARRAYS = 256  # each memory map holds a file descriptor, and 1024 is a common limit
+
+
+@dataclass(frozen=True)
+class CaseSlices:
+    """Where the slices of one case stand in the store.
+
+    Attributes:
+        id: Name of the case, and stem of its array files.
+        position: Position of the case in the manifest.
+        first_index: Stable id of the case's first slice; the others follow in order.
+        tags: One multi-hot row per slice, [S, C] float32.
+    """
+
+    id: str
+    position: int
+    first_index: int
+    tags: Tensor
+
+
+class ArrayFolder:
+    """Memory maps of the ``<id>.npy`` files of one folder, the most recently used kept open."""
+
+    def __init__(self, folder: Path, limit: int = OPEN_ARRAYS) -> None:
+        """Name the folder; nothing is opened yet.
+
+        Args:
+            folder: Folder that holds one array file per case.
+            limit: How many files may be open at a time.
+        """
+        self.folder = folder
+        self.limit = limit
+        self._open: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def __getitem__(self, case_id: str) -> np.ndarray:
+        """Return the array of a case, read only as far as it is looked at.
+
+        Raises:
+            InputError: The file is missing or is not an array.
+        """
+        array = self._open.get(case_id)
+        if array is None:
+            array = self._open[case_id] = _map_array(self.folder / f"{case_id}.npy")
+            if len(self._open) > self.limit:
+                self._open.popitem(last=False)
+        else:
+            self._open.move_to_end(case_id)
+        return array
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the maps behind: a spawned loader worker opens its own."""
+        return {"folder": self.folder, "limit": self.limit, "_open": OrderedDict()}
+
+
+class SliceDataset(Dataset[Batch]):
+    """Images, tags and identities of the slices of some cases.
+
+    Items come as batches: ``dataset[i]`` is a batch of one slice, and a ``DataLoader`` with
+    ``collate_fn=as_is`` gets the whole batch from one :meth:`__getitems__` call.
+    """
+
+    def __init__(self, root: Path, cases: Sequence[CaseSlices]) -> None:
+        """Lay out the slices of the given cases one after the other.
+
+        Args:
+            root: The slice store.
+            cases: The cases of the split.
+        """
+        self.images = ArrayFolder(root / "images")
+        self.valid = ArrayFolder(root / "valid")
+        self.cases = list(cases)
+        lengths = [len(case.tags) for case in self.cases]
+        self._case = np.repeat(np.arange(len(lengths)), lengths)
+        self._row = np.concatenate([np.arange(n) for n in lengths] or [np.empty(0, np.int64)])
+        self.tags = torch.cat([case.tags for case in self.cases]) if lengths else torch.empty(0, 0)
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self._row)
+
+    def __getitem__(self, item: int) -> Batch:
+        """Return a batch that holds one slice."""
+        return self.__getitems__([item])
+
+    def __getitems__(self, items: Sequence[int]) -> Batch:
+        """Return the batch made of the given items (the loader's batched fetch).
+
+        Args:
+            items: Positions in this data set.
+
+        Returns:
+            The batch, without a mask.
+        """
+        places = [(self.cases[self._case[item]], int(self._row[item])) for item in items]
+        index = [case.first_index + row for case, row in places]
+        return Batch(
+            image=gather(self.images, places).float(),
+            tags=self.tags[list(items)],
+            valid=gather(self.valid, places),
+            index=torch.tensor(index, dtype=torch.int64),
+            case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
+        )
+
+
+def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:
+    """Stack one slice per place from the arrays of a folder.
+
+    Args:
+        folder: Arrays whose first axis is the slice.
+        places: Case and row of each slice.
+
+    Returns:
+        A fresh tensor [B, ...] of the arrays' own type.
+    """
+    return torch.from_numpy(np.stack([folder[case.id][row] for case, row in places]))
+
+
+def as_is(batch: Any) -> Any:
+    """Collate nothing: the data set's batched fetch has already made the batch."""
+    return batch
+
+
+def _map_array(path: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise InputError(f"{path}: the slice store lacks this file; prepare it again") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable array ({error}); prepare it again") from None
+    return array
