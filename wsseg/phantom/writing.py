@@ -1,0 +1,163 @@
+"""The phantom on disk: a folder in the layout of BraTS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.errors import InputError
+
+RECORD = ".phantom.json"
+"""Hidden file that says how a folder was made, so that a second run knows whether it may go on."""
+
+
+def write_phantom(
+    out: Path,
+    *,
+    cases: int = 40,
+    seed: int = 0,
+    spacing: float = 2.0,
+    workers: int | None = None,
+) -> Path:
+    """Write a synthetic data set of brain tumour patients in the layout of BraTS.
+
+    Cases that are already there are kept, so an interrupted run goes on where it stopped.
+
+    Args:
+        out: Folder to write: `<case>/<case>_t1.nii.gz`, `_t1ce`, `_t2`, `_flair` and `_seg`
+            (labels 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing).
+        cases: Number of patients.
+        seed: The same seed and case number always give the same patient.
+        spacing: Voxel size in mm; the anatomy is the same at any size.
+        workers: Patients made at the same time; all processor cores if not given.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: If an argument is out of range or the folder holds something else.
+    """
+    out = Path(out)
+    _check(cases, seed, spacing, workers)
+    names = [f"phantom_{number:04d}" for number in range(cases)]
+    _claim(out, names, {"seed": seed, "spacing": spacing})
+    todo = [n for n, name in enumerate(names) if not (out / name).is_dir()]
+    with _progress(len(names), done=len(names) - len(todo)) as advance:
+        for _ in _each(out, names, todo, seed, spacing, workers or _cores()):
+            advance()
+    return out
+
+
+def _check(cases: int, seed: int, spacing: float, workers: int | None) -> None:
+    if cases < 1:
+        raise InputError(f"cases: {cases} is too few; ask for at least 1")
+    if seed < 0:
+        raise InputError(f"seed: {seed} is negative; give 0 or more")
+    if not 0.5 <= spacing <= 8:
+        raise InputError(f"spacing: {spacing} mm is out of range; give 0.5 to 8")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is too few; give at least 1, or leave it out")
+
+
+def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
+    """Make the folder ours, or refuse one that holds anything else."""
+    import json
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a folder to write to")
+    record = out / RECORD
+    found = json.loads(record.read_text()) if record.is_file() else None
+    visible = sorted(p.name for p in out.glob("[!.]*")) if out.is_dir() else []
+    if found not in (None, settings):
+        raise InputError(f"{out}: was made with {found}; name another folder or remove it")
+    foreign = visible if found is None else sorted(set(visible) - set(names))
+    if foreign:
+        raise InputError(
+            f"{out}: already holds {foreign[0]!r}, which is no part of this phantom; "
+            "name another folder or remove it"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings) + "\n")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _each(
+    out: Path, names: list[str], todo: list[int], seed: int, spacing: float, workers: int
+) -> Iterator[Path]:
+    """Yield each case's folder when it is written.
+
+    Threads suffice: numpy, scipy and zlib release the lock, and all share one atlas.
+    """
+    from wsseg.phantom.atlas import load_atlas
+
+    load_atlas()
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(write_case, out, names[n], seed, n, spacing) for n in todo]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def write_case(out: Path, name: str, seed: int, number: int, spacing: float) -> Path:
+    """Make one patient and write its folder, which appears only when it is complete.
+
+    Args:
+        out: The data set's folder.
+        name: Name of the case.
+        seed: Seed of the data set.
+        number: Which patient.
+        spacing: Voxel size in mm.
+
+    Returns:
+        The case's folder.
+    """
+    from wsseg.phantom.patient import make_patient
+
+    patient = make_patient(seed, number, spacing)
+    folder, partial = out / name, out / f".{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for modality, image in patient.images.items():
+        _save(partial / f"{name}_{modality}.nii.gz", image, patient.affine)
+    _save(partial / f"{name}_seg.nii.gz", patient.labels, patient.affine)
+    os.replace(partial, folder)
+    return folder
+
+
+def _save(
+    path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.float64]
+) -> None:
+    """Write a compressed NIfTI file with the scanner's frame as its coordinates."""
+    import gzip
+
+    import nibabel
+
+    image = nibabel.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    # No time stamp in the gzip header: the same patient is the same file, byte for byte.
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+
+
+@contextmanager
+def _progress(total: int, done: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar; yields a function that advances it by one case."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("phantom", BarColumn(), MofNCompleteColumn(), "cases", TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("phantom", total=total, completed=done)
+        yield lambda: progress.advance(task)
