@@ -1,0 +1,181 @@
+"""Contact sheets: rows of pictures with titles and a legend, on a dark ground."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, heat_colours
+from wsseg.visualisation.panels import Picture
+
+GAP = 6
+MARGIN = 18
+TITLE_HEIGHT = 34
+COLUMN_HEIGHT = 26
+LEGEND_HEIGHT = 34
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What the legend under a sheet explains.
+
+    Attributes:
+        colours: Text and colour of each patch.
+        heat: Text beside the bar of the heat colours; no bar if empty.
+    """
+
+    colours: Sequence[tuple[str, Colour]] = ()
+    heat: str = ""
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Picture]],
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    *,
+    title: str = "",
+    legend: Legend | None = None,
+) -> Picture:
+    """Lay pictures out in rows.
+
+    Args:
+        rows: Pictures [h, w, 3] ``uint8``; rows may differ in length.
+        columns: Title above each column.
+        labels: Title beside each row; each line of it is set on its own.
+        title: Title of the whole sheet.
+        legend: What to explain below the rows.
+
+    Returns:
+        The sheet [height, width, 3] ``uint8``.
+
+    Raises:
+        ValueError: There is no picture.
+    """
+    if not any(len(row) for row in rows):
+        raise ValueError("contact_sheet: rows must hold at least one picture")
+    widths, heights = _cell_sizes(rows)
+    left = MARGIN + _label_width(labels)
+    top = MARGIN + (TITLE_HEIGHT if title else 0) + (COLUMN_HEIGHT if columns else 0)
+    width = left + sum(widths) + GAP * (len(widths) - 1) + MARGIN
+    width = max(width, _legend_width(legend) + 2 * MARGIN, _title_width(title) + 2 * MARGIN)
+    height = top + sum(heights) + GAP * (len(heights) - 1) + MARGIN
+    sheet = Image.new("RGB", (width, height + (LEGEND_HEIGHT if legend else 0)), GROUND)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((MARGIN, MARGIN - 4), title, TEXT, _font(20))
+    _draw_rows(sheet, rows, (left, top), widths, heights)
+    _draw_columns(draw, columns, left, top, widths)
+    _draw_labels(draw, labels, top, heights)
+    if legend:
+        _draw_legend(sheet, draw, legend, left, height - 4)
+    return np.asarray(sheet)
+
+
+def save_png(picture: Picture, path: Path) -> Path:
+    """Write a picture whole or not at all, making its folder.
+
+    Args:
+        picture: [H, W, 3] ``uint8``.
+        path: File to write.
+
+    Returns:
+        The path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        Image.fromarray(picture).save(part, format="PNG", optimize=False)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _cell_sizes(rows: Sequence[Sequence[Picture]]) -> tuple[list[int], list[int]]:
+    count = max(len(row) for row in rows)
+    widths = [max(row[i].shape[1] for row in rows if len(row) > i) for i in range(count)]
+    heights = [max((picture.shape[0] for picture in row), default=0) for row in rows]
+    return widths, heights
+
+
+def _draw_rows(
+    sheet: Image.Image,
+    rows: Sequence[Sequence[Picture]],
+    corner: tuple[int, int],
+    widths: list[int],
+    heights: list[int],
+) -> None:
+    y = corner[1]
+    for row, height in zip(rows, heights, strict=True):
+        x = corner[0]
+        for picture, width in zip(row, widths, strict=False):
+            offset = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
+            sheet.paste(Image.fromarray(picture), (x + offset[0], y + offset[1]))
+            x += width + GAP
+        y += height + GAP
+
+
+def _draw_columns(
+    draw: ImageDraw.ImageDraw, columns: Sequence[str], left: int, top: int, widths: list[int]
+) -> None:
+    x = left
+    for text, width in zip(columns, widths, strict=False):
+        draw.text((x + width // 2, top - 9), text, TEXT, _font(15), anchor="ms")
+        x += width + GAP
+
+
+def _draw_labels(
+    draw: ImageDraw.ImageDraw, labels: Sequence[str], top: int, heights: list[int]
+) -> None:
+    y = top
+    for text, height in zip(labels, heights, strict=False):
+        first, *rest = text.split("\n")
+        middle = y + height // 2 - 8 * len(rest)
+        draw.text((MARGIN, middle), first, TEXT, _font(15), anchor="lm")
+        for number, line in enumerate(rest, start=1):
+            draw.text((MARGIN, middle + 19 * number), line, FAINT, _font(13), anchor="lm")
+        y += height + GAP
+
+
+def _draw_legend(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, legend: Legend, x: int, y: int
+) -> None:
+    middle = y + LEGEND_HEIGHT // 2 - 6
+    for text, colour in legend.colours:
+        draw.rounded_rectangle((x, middle - 6, x + 18, middle + 6), 3, fill=colour)
+        draw.text((x + 26, middle), text, TEXT, _font(14), anchor="lm")
+        x += 26 + _width(text, 14) + 24
+    if legend.heat:
+        ramp = heat_colours(np.tile(np.linspace(0, 1, 110), (12, 1))).astype(np.uint8)
+        draw.text((x, middle), "0", FAINT, _font(13), anchor="lm")
+        sheet.paste(Image.fromarray(ramp), (x + 14, middle - 6))
+        draw.text((x + 130, middle), f"1   {legend.heat}", TEXT, _font(14), anchor="lm")
+
+
+def _legend_width(legend: Legend | None) -> int:
+    if legend is None:
+        return 0
+    patches = sum(50 + _width(text, 14) for text, _ in legend.colours)
+    return patches + (160 + _width(legend.heat, 14) if legend.heat else 0)
+
+
+def _label_width(labels: Sequence[str]) -> int:
+    lines = [line for text in labels for line in text.split("\n")]
+    return max((_width(line, 15) for line in lines), default=-14) + 14
+
+
+def _title_width(title: str) -> int:
+    return _width(title, 20) if title else 0
+
+
+def _width(text: str, size: int) -> int:
+    return int(_font(size).getlength(text)) + 1
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
