@@ -6,6 +6,8 @@ Every function takes planes of the slice grid [H, W] and returns a new ``uint8``
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,7 +21,7 @@ from wsseg.visualisation.colours import (
     heat_colours,
 )
 
-Plane = NDArray[np.floating] | NDArray[np.bool_]
+Plane = NDArray[Any]  # float or bool
 Picture = NDArray[np.uint8]
 
 
@@ -161,7 +163,7 @@ def anatomy_box(valid: Plane, *, margin: int = 4) -> tuple[slice, slice]:
         Rows and columns; the box is less than square where the slice is too small for it, and
         the whole slice if there is no anatomy.
     """
-    plane = np.asarray(valid, bool).reshape(-1, *valid.shape[-2:]).any(axis=0)
+    plane: Plane = np.any(np.reshape(valid, (-1, *valid.shape[-2:])), axis=0)
     if not plane.any():
         return slice(0, plane.shape[0]), slice(0, plane.shape[1])
     spans = [np.flatnonzero(line)[[0, -1]] for line in (plane.any(axis=1), plane.any(axis=0))]

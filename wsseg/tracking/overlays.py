@@ -1,0 +1,161 @@
+"""The callback that shows how class activations and cluster maps develop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from wsseg.tracking.images import add_image, write_figure
+
+
+class OverlayLogger(pl.Callback):
+    """Logs pictures of the same few slices every few epochs.
+
+    ``overlays/train`` shows tagged training slices: image, class activation, cluster map (if a
+    callback of the trainer has a ``lookup(index)``) and prediction. ``overlays/val`` shows tagged
+    validation slices with their truth, if they have one. Each logger of the trainer gets them;
+    where none keeps pictures as files and none shows them, they go to ``figures/``
+    in the trainer's root folder.
+
+    The module needs ``forward(image, valid) -> [B, C, H, W]``; its ``spec`` (names of modalities
+    and classes) and ``threshold`` are used if it has them.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, n_slices: int = 4) -> None:
+        """Set the rate and the size of the pictures.
+
+        Args:
+            every_n_epochs: Epochs from one picture to the next; the last epoch has one too.
+            n_slices: Slices per picture.
+        """
+        super().__init__()
+        self.every_n_epochs = every_n_epochs
+        self.n_slices = n_slices
+        self._slices: dict[str, list[dict[str, Tensor]]] = {"train": [], "val": []}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep tagged slices of the first training batches."""
+        self._collect("train", batch, self.n_slices)
+
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep tagged slices from all over the first validation pass."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        total = max(1, int(trainer.num_val_batches[0]))
+        self._collect("val", batch, -(-self.n_slices * (batch_idx + 1) // total))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the validation slices."""
+        if not trainer.sanity_checking:
+            self._show("val", trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the training slices."""
+        self._show("train", trainer, pl_module)
+
+    def _collect(self, split: str, batch: Any, wanted: int) -> None:
+        """Copy evenly spaced tagged slices until as many as wanted are kept."""
+        kept = self._slices[split]
+        missing = min(wanted, self.n_slices) - len(kept)
+        if missing <= 0:
+            return
+        tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
+        count = min(missing, len(tagged))
+        for number in range(count):
+            row = tagged[(2 * number + 1) * len(tagged) // (2 * count)]
+            kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
+
+    def _show(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (trainer.is_global_zero and self._slices[split] and self._is_due(trainer)):
+            return
+        from wsseg.visualisation.slices import slice_sheet
+
+        spec = getattr(pl_module, "spec", None)
+        views = self._views(split, trainer, pl_module)
+        modalities = range(len(views[0].image)) if spec is None else spec.modalities
+        classes = range(len(views[0].activation)) if spec is None else spec.classes
+        picture = slice_sheet(
+            views,
+            [str(name) for name in modalities],
+            [str(name) for name in classes],
+            title=f"{split}, epoch {trainer.current_epoch}",
+            threshold=getattr(pl_module, "threshold", 0.5),
+        )
+        self._publish(f"overlays/{split}", picture, trainer)
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        if getattr(trainer, "fast_dev_run", False) or trainer.state.fn != "fit":
+            return False
+        done = trainer.current_epoch + 1
+        return done % self.every_n_epochs == 0 or done in (1, trainer.max_epochs)
+
+    def _views(
+        self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> Sequence[Any]:
+        from wsseg.visualisation.slices import SliceView
+
+        slices = self._slices[split]
+        image, valid = (torch.stack([each[key] for each in slices]) for key in ("image", "valid"))
+        index = torch.stack([each["index"] for each in slices])
+        targets = _lookup(trainer, index)
+        with evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
+            activation = pl_module(image.to(pl_module.device), valid.to(pl_module.device))
+        return [
+            SliceView(
+                label=f"slice {int(index[row])}",
+                image=image[row].float().numpy(),
+                valid=valid[row].numpy(),
+                activation=activation[row].float().cpu().numpy(),
+                targets=None if targets is None else targets[row].float().cpu().numpy(),
+                truth=each["mask"].numpy() if "mask" in each else None,
+            )
+            for row, each in enumerate(slices)
+        ]
+
+    @staticmethod
+    def _publish(name: str, picture: Any, trainer: pl.Trainer) -> None:
+        step = trainer.global_step
+        files = [add_image(logger, name, picture, step) for logger in trainer.loggers]
+        if not any(files):
+            write_figure(Path(trainer.default_root_dir), name, picture, step)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module and all its parts into evaluation mode, and each back as it was.
+
+    Args:
+        module: The module.
+    """
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _lookup(trainer: pl.Trainer, index: Tensor) -> Tensor | None:
+    """Ask the trainer's clustering callback, if there is one, for the maps of slices."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        lookup = getattr(callback, "lookup", None)
+        if callable(lookup):
+            maps = lookup(index)
+            return maps if isinstance(maps, Tensor) else None
+    return None
