@@ -15,7 +15,7 @@ def _shading(grid: Grid, rng: np.random.Generator) -> Volume:
     """Multiplicative bias field: a broad coil profile and a local hot spot."""
     broad = rng.uniform(0.02, 0.10) * smooth_noise(grid, 50.0, rng)
     local = rng.uniform(0.0, 0.06) * smooth_noise(grid, 26.0, rng)
-    return np.exp(np.clip(broad + local, -0.4, 0.4)).astype(np.float32)
+    return np.asarray(np.exp(np.clip(broad + local, -0.4, 0.4)), dtype=np.float32)
 
 
 def acquire(ideal: Volume, grid: Grid, brain: Mask, rng: np.random.Generator) -> NDArray[np.int16]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsseg.phantom.deformation import Anatomy
 from wsseg.phantom.findings import Findings
@@ -41,7 +42,7 @@ CONTRASTS = {
     "flair": Contrast(0.92, 0.78, 0.34, 1.28, 0.88, 1.20, 1.12, 1.26, 0.70, 1.2),
 }
 
-JITTER = Contrast(0.05, 0.03, 0.08, 0.08, 0.14, 0.08, 0.12, 0.07, 0.15, 0.15)
+JITTER = Contrast(0.035, 0.025, 0.08, 0.08, 0.14, 0.08, 0.12, 0.07, 0.15, 0.15)
 """Standard deviation over patients of each of the above."""
 
 
@@ -55,7 +56,7 @@ def draw_contrast(modality: str, rng: np.random.Generator) -> Contrast:
     return Contrast(**drawn)
 
 
-def _mix(image: Volume, weight: Volume, target: Volume | float) -> Volume:
+def _mix(image: Volume, weight: Volume, target: NDArray[np.floating] | float) -> Volume:
     """Replace a share of the image: partial volume."""
     return np.asarray(image + weight * (target - image), dtype=np.float32)
 
@@ -67,8 +68,8 @@ def _texture(grid: Grid, amplitude: float, scale: float, rng: np.random.Generato
 def _healthy(anatomy: Anatomy, contrast: Contrast, rng: np.random.Generator) -> Volume:
     """Normal tissue with regional differences (nuclei, cortex types, myelination, flow)."""
     grid = anatomy.grid
-    grey = contrast.grey * _texture(grid, 0.055, 14.0, rng)
-    white = contrast.white * _texture(grid, 0.035, 18.0, rng)
+    grey = contrast.grey * _texture(grid, 0.045, 14.0, rng)
+    white = contrast.white * _texture(grid, 0.03, 18.0, rng)
     fluid = contrast.fluid * _texture(grid, 0.12, 10.0, rng)
     return np.asarray(
         anatomy.grey * grey + anatomy.white * white + anatomy.fluid * fluid, dtype=np.float32

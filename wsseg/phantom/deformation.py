@@ -85,7 +85,8 @@ def draw_head_shape(rng: np.random.Generator) -> HeadShape:
 def _distance(grid: Grid, centre: Sequence[float] | NDArray[np.float64], width: float) -> Volume:
     """exp(-(d/width)^2) of the distance d from `centre`, all in mm."""
     squares = [(axis - c) ** 2 for axis, c in zip(grid.axes, centre, strict=True)]
-    return np.exp(-(squares[0] + squares[1] + squares[2]) / np.float32(width**2)).astype(np.float32)
+    total = squares[0] + squares[1] + squares[2]
+    return np.asarray(np.exp(-total / np.float32(width**2)), dtype=np.float32)
 
 
 def _shape_map(grid: Grid, head: HeadShape, rng: np.random.Generator) -> Volume:
@@ -106,7 +107,7 @@ def _push(positions: Volume, grid: Grid, head: HeadShape, masses: Sequence[Mass]
     """Pull-back of the mass effect: near a mass, tissue comes from closer to its centre."""
     moved = positions
     for mass in masses:
-        weight = mass.push * _distance(grid, mass.centre, 1.8 * mass.radius)
+        weight = mass.push * _distance(grid, mass.centre, 2.3 * mass.radius)
         offsets = [axis - np.float32(c) for axis, c in zip(grid.axes, mass.centre, strict=True)]
         shift = [
             sum(np.float32(row[j]) * offsets[j] for j in range(3)) * weight for row in head.matrix

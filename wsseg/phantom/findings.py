@@ -58,11 +58,11 @@ def _seats(anatomy: Anatomy, rng: np.random.Generator, count: int) -> Volume:
 def _white_matter_lesions(anatomy: Anatomy, rng: np.random.Generator, burden: float) -> Volume:
     """Scattered small lesions of the white matter, some confluent."""
     weight = np.zeros(anatomy.grid.shape, dtype=np.float32)
-    for centre in _seats(anatomy, rng, int(rng.poisson(6 + 34 * burden))):
-        radius = float(np.clip(rng.lognormal(0.85, 0.5), 1.2, 8.0))
+    for centre in _seats(anatomy, rng, int(rng.poisson(8 + 45 * burden))):
+        radius = float(np.clip(rng.lognormal(0.95, 0.55), 1.2, 9.0))
         box, depth = _blob(anatomy.grid, rng, centre, radius)
         weight[box] = np.maximum(weight[box], rng.uniform(0.5, 1.0) * soft_step(depth, 0.5))
-    return weight * np.clip(1.2 * anatomy.white, 0, 1)
+    return np.asarray(weight * np.clip(1.2 * anatomy.white, 0, 1), dtype=np.float32)
 
 
 def _caps(anatomy: Anatomy, rng: np.random.Generator, burden: float) -> Volume:
@@ -118,7 +118,7 @@ def draw_findings(anatomy: Anatomy, rng: np.random.Generator) -> Findings:
     """
     from scipy import ndimage
 
-    grid, burden = anatomy.grid, float(rng.beta(1.2, 1.8))
+    grid, burden = anatomy.grid, float(rng.beta(1.3, 1.5))
     inner = ndimage.gaussian_filter(anatomy.brain.astype(np.float32), 2.5 / grid.spacing)
     surface = np.clip(2.2 * (1 - inner) - 0.25, 0, 1) * anatomy.brain
     scattered = _white_matter_lesions(anatomy, rng, burden)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wsseg.phantom.atlas import Atlas
 from wsseg.phantom.deformation import Anatomy, HeadShape
-from wsseg.phantom.noise import Grid, Volume, smooth_noise, soft_step
+from wsseg.phantom.noise import Grid, Mask, Volume, smooth_noise, soft_step
 
 NECROTIC, OEDEMA, ENHANCING = 1, 2, 4
 """Labels of BraTS; 1 is also the non-enhancing core."""
@@ -79,7 +79,7 @@ def _draw_focus(
     centre: NDArray[np.float64], radius: float, reach: float, rng: np.random.Generator
 ) -> Focus:
     stretch = np.exp(0.16 * np.clip(rng.standard_normal(3), -1.8, 1.8))
-    push = float(rng.uniform(0.1, 0.5))
+    push = float(rng.uniform(0.1, 0.55))
     return Focus(centre, radius, push, stretch / stretch.prod() ** (1 / 3), reach)
 
 
@@ -96,7 +96,7 @@ def plan_tumour(atlas: Atlas, head: HeadShape, rng: np.random.Generator) -> Plan
         place = head.to_patient(near[rng.integers(len(near))])
         share = rng.uniform(0.3, 0.6)
         foci.append(_draw_focus(place, max(4.0, share * radius), share * reach, rng))
-    hollow = float(rng.uniform(0.25, 0.85)) if enhancing else 0.0
+    hollow = float(rng.uniform(0.4, 0.88)) if enhancing else 0.0
     return Plan(tuple(foci), enhancing, hollow, float(rng.uniform(0.1, 0.24)))
 
 
@@ -106,7 +106,7 @@ def _level(grid: Grid, focus: Focus) -> Volume:
         ((axis - np.float32(c)) / np.float32(s * focus.radius)) ** 2
         for axis, c, s in zip(grid.axes, focus.centre, focus.stretch, strict=True)
     ]
-    return np.sqrt(terms[0] + terms[1] + terms[2])
+    return np.asarray(np.sqrt(terms[0] + terms[1] + terms[2]), dtype=np.float32)
 
 
 def _beyond(grid: Grid, plan: Plan) -> tuple[Volume, Volume]:
@@ -142,9 +142,22 @@ def grow_tumour(anatomy: Anatomy, plan: Plan, rng: np.random.Generator) -> Tumou
     core = soft_step(depth + wobble, 0.5) * solid
     rim = (1 - plan.hollow) * main.radius * (1 + 0.5 * smooth_noise(grid, 7.0, rng))
     inner = soft_step(depth + 0.6 * wobble - np.maximum(rim, 1.5), 0.6)
-    taken = inner if plan.enhancing else np.ones_like(inner)
+    patchy = soft_step(1.2 - smooth_noise(grid, 5.0, rng), 0.2)
+    dead = 1 - (1 - inner) * patchy if plan.enhancing else np.ones_like(inner)
     path = np.clip(anatomy.white + 0.28 * anatomy.grey, 0.12, 1)
     margin = path - np.maximum(ratio, 0) + 0.2 * (smooth_noise(grid, 8.0, rng) + 0.5 * fine)
     spread = soft_step(margin, 0.035) * (1 - core) * (anatomy.white + anatomy.grey)
+    oedema = spread * anatomy.brain * _reached(core, core + spread)
     severity = np.clip(0.55 + 0.9 * margin, 0.35, 1.0).astype(np.float32)
-    return Tumour(core * taken, core * (1 - taken), spread * anatomy.brain, severity)
+    return Tumour(core * dead, core * (1 - dead), oedema, severity)
+
+
+def _reached(core: Volume, whole: Volume) -> Mask:
+    """Where the tumour is connected to a core: oedema has no islands of its own."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(whole > 0.15)
+    rooted = np.zeros(count + 1, dtype=np.bool_)
+    rooted[np.unique(labels[core > 0.5])] = True
+    rooted[0] = True  # faint skirts, below what anyone would outline
+    return np.asarray(rooted[labels], dtype=np.bool_)

@@ -86,6 +86,6 @@ def smooth_noise(grid: Grid, scale: float, rng: np.random.Generator) -> Volume:
     return np.ascontiguousarray(field)
 
 
-def soft_step(value: Volume, width: float) -> Volume:
+def soft_step(value: NDArray[np.floating], width: float) -> Volume:
     """Logistic step from 0 to 1 over about four `width`, 0.5 at zero."""
     return np.asarray(1 / (1 + np.exp(-np.clip(value / width, -30, 30))), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -68,12 +69,10 @@ def _check(cases: int, seed: int, spacing: float, workers: int | None) -> None:
 
 def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
     """Make the folder ours, or refuse one that holds anything else."""
-    import json
-
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
     record = out / RECORD
-    found = json.loads(record.read_text()) if record.is_file() else None
+    found = _read_record(record) if record.is_file() else None
     visible = sorted(p.name for p in out.glob("[!.]*")) if out.is_dir() else []
     if found not in (None, settings):
         raise InputError(f"{out}: was made with {found}; name another folder or remove it")
@@ -83,8 +82,18 @@ def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
             f"{out}: already holds {foreign[0]!r}, which is no part of this phantom; "
             "name another folder or remove it"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings) + "\n")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(settings) + "\n")
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}; name a folder you may write to") from error
+
+
+def _read_record(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not readable; remove the folder or name another") from error
 
 
 def _cores() -> int:
@@ -129,16 +138,18 @@ def write_case(out: Path, name: str, seed: int, number: int, spacing: float) -> 
     folder, partial = out / name, out / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    for modality, image in patient.images.items():
-        _save(partial / f"{name}_{modality}.nii.gz", image, patient.affine)
-    _save(partial / f"{name}_seg.nii.gz", patient.labels, patient.affine)
-    os.replace(partial, folder)
+    try:
+        for modality, image in patient.images.items():
+            _save(partial / f"{name}_{modality}.nii.gz", image, patient.affine)
+        _save(partial / f"{name}_seg.nii.gz", patient.labels, patient.affine)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return folder
 
 
-def _save(
-    path: Path, volume: NDArray[np.int16] | NDArray[np.uint8], affine: NDArray[np.float64]
-) -> None:
+def _save(path: Path, volume: NDArray[np.integer], affine: NDArray[np.float64]) -> None:
     """Write a compressed NIfTI file with the scanner's frame as its coordinates."""
     import gzip
 
