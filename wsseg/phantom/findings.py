@@ -58,7 +58,7 @@ def _seats(anatomy: Anatomy, rng: np.random.Generator, count: int) -> Volume:
 def _white_matter_lesions(anatomy: Anatomy, rng: np.random.Generator, burden: float) -> Volume:
     """Scattered small lesions of the white matter, some confluent."""
     weight = np.zeros(anatomy.grid.shape, dtype=np.float32)
-    for centre in _seats(anatomy, rng, int(rng.poisson(8 + 45 * burden))):
+    for centre in _seats(anatomy, rng, int(rng.poisson(10 + 60 * burden))):
         radius = float(np.clip(rng.lognormal(0.95, 0.55), 1.2, 9.0))
         box, depth = _blob(anatomy.grid, rng, centre, radius)
         weight[box] = np.maximum(weight[box], rng.uniform(0.5, 1.0) * soft_step(depth, 0.5))

@@ -86,7 +86,7 @@ def _draw_focus(
 def plan_tumour(atlas: Atlas, head: HeadShape, rng: np.random.Generator) -> Plan:
     """Draw number, places, sizes and kind of a patient's foci."""
     enhancing = bool(rng.random() < 0.72)
-    radius = float(rng.uniform(8, 22))
+    radius = float(rng.uniform(9, 22))
     reach = float(rng.uniform(9, 24) if enhancing else rng.uniform(5, 14))
     seat = atlas.seats[rng.integers(len(atlas.seats))]
     foci = [_draw_focus(head.to_patient(seat), radius, reach, rng)]
