@@ -86,16 +86,21 @@ def load_atlas() -> Atlas:
         InputError: If nilearn or its atlas files are missing.
     """
     template, affine = _read("t1")
-    grey, white = _read("gm")[0] / 255, _read("wm")[0] / 255
     brain = _largest_part(template > 0)
-    fluid = np.clip(1 - grey - white, 0, 1)
-    fractions = np.stack([grey, white, fluid]) ** SHARPENING * brain
-    fractions /= np.maximum(fractions.sum(0), 1e-3)
+    fractions = _fractions(brain)
     depth = _depth(brain)
-    below_vertex = (np.arange(brain.shape[2]) + affine[2, 3])[None, None, :]
-    inner = (depth > VENTRICLE_DEPTH) & (below_vertex > -35)
-    ventricle = fractions[2] * inner
-    solid = (depth > 9) & (fractions[2] < 0.3) & (below_vertex > -38)
+    height = (np.arange(brain.shape[2]) + affine[2, 3])[None, None, :]
+    ventricle = fractions[2] * ((depth > VENTRICLE_DEPTH) & (height > -35))
+    solid = (depth > 9) & (fractions[2] < 0.3) & (height > -38)
     seats = np.argwhere(solid[::3, ::3, ::3]) * 3.0 + affine[:3, 3]
-    tissues = np.concatenate([fractions, ventricle[None]]).astype(np.float32)
+    tissues = np.concatenate([fractions, ventricle[None]])
     return Atlas(brain.astype(np.float32), tissues, affine[:3, 3].copy(), seats)
+
+
+def _fractions(brain: Mask) -> Volume:
+    """Sharpened fractions [3, X, Y, Z] of grey matter, white matter and fluid."""
+    grey, white = (_read(kind)[0][brain] / 255 for kind in ("gm", "wm"))
+    inside = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** SHARPENING
+    fractions = np.zeros((3, *brain.shape), dtype=np.float32)
+    fractions[:, brain] = inside / inside.sum(0)
+    return fractions

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FIELD_OF_VIEW = (176.0, 208.0, 176.0)
+FIELD_OF_VIEW = (192.0, 224.0, 184.0)
 """Size of the imaged box in mm (right, anterior, superior)."""
 
-CENTRE = (0.0, -18.0, 5.0)
+CENTRE = (0.0, -18.0, 8.0)
 """Centre of the box in atlas (MNI) coordinates, mm: about the middle of the atlas brain."""
 
 
@@ -53,13 +53,13 @@ class Grid:
 
 
 @lru_cache(maxsize=256)
-def _weights(points: int, spacing: float, length: float, scale: float) -> Volume:
+def _weights(points: int, spacing: float, length: float, scale: float) -> NDArray[np.float64]:
     """Gaussian weights [points, nodes] from nodes `scale` mm apart; rows have unit energy."""
     nodes = np.arange(-3 * scale, length + 3 * scale, scale) - length / 2
     positions = spacing * (np.arange(points) - (points - 1) / 2)
     weights = np.exp(-0.5 * ((positions[:, None] - nodes[None, :]) / scale) ** 2)
     weights /= np.sqrt((weights**2).sum(1, keepdims=True))
-    return np.asarray(weights, dtype=np.float32)
+    return np.asarray(weights)
 
 
 def smooth_noise(grid: Grid, scale: float, rng: np.random.Generator) -> Volume:
@@ -80,10 +80,11 @@ def smooth_noise(grid: Grid, scale: float, rng: np.random.Generator) -> Volume:
         _weights(n, grid.spacing, length, scale)
         for n, length in zip(grid.shape, FIELD_OF_VIEW, strict=True)
     ]
-    field = rng.standard_normal([w.shape[1] for w in per_axis], dtype=np.float32)
+    # In double precision, because sums in single precision differ with the number of BLAS threads.
+    field = rng.standard_normal([w.shape[1] for w in per_axis])
     for weights in per_axis:  # each step consumes the first axis and appends the fine one
         field = np.tensordot(field, weights, axes=(0, 1))
-    return np.ascontiguousarray(field)
+    return np.ascontiguousarray(field, dtype=np.float32)
 
 
 def soft_step(value: NDArray[np.floating], width: float) -> Volume:
