@@ -1,0 +1,306 @@
+"""The callback that clusters a training set's pixels and gives batches their cluster maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.bases import LightningCallback
+from wsseg.clustering.collective import current_collective
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.isolation import evaluating, untouched_generators
+from wsseg.clustering.place import Place, close_place, open_place
+from wsseg.clustering.refresh import Clusters, Refresh, Settings
+from wsseg.clustering.scorers import EvidenceScorer, Scorer
+from wsseg.clustering.source import EmbeddingSource
+from wsseg.clustering.store import ClusterMaps
+from wsseg.clustering.targets import resize, to_targets
+
+MOST_CLUSTERS = 2**15 - 1
+
+
+class ClusterReSupervision(LightningCallback):
+    """Clusters the pixels of the training set and pulls activations to the relevant clusters.
+
+    Works with any LightningModule that has ``embed_pixels(batch) -> PixelEmbeddings`` and whose
+    training batches are dictionaries with an ``index`` [B] (the slice's id). After the warm-up
+    every training batch also carries ``cluster_map`` [B, C, H, W]: 1 where the class is, 0 where
+    it is not, -1 where the clusters do not say. Maps are looked up when the batch is on its
+    device, so augmentation that moves pixels belongs into ``training_step``.
+
+    A checkpoint holds the clusters and the maps; a resumed run goes on with them.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 64,
+        n_clusterings: int = 4,
+        warmup_epochs: int = 1,
+        every_n_epochs: int = 1,
+        last_refresh_epoch: int | None = None,
+        sample_size: int = 200_000,
+        iterations: int = 20,
+        scorer: Scorer | None = None,
+        low: float = 0.4,
+        high: float = 0.6,
+        soft_targets: bool = False,
+        momentum: float = 0.0,
+        seed: int = 0,
+        batch_key: str = "cluster_map",
+        embed: Callable[[Any, Any], PixelEmbeddings] | None = None,
+        dataloader: Callable[[], Any] | None = None,
+        folder: str | None = None,
+    ) -> None:
+        """Set when to cluster and how.
+
+        Args:
+            n_clusters: Clusters per clustering (K).
+            n_clusterings: Clusterings of different seeds whose scores are averaged (R).
+            warmup_epochs: Epochs before the first maps; 0 makes them before training.
+            every_n_epochs: Epochs from one refresh of the maps to the next.
+            last_refresh_epoch: No refresh for epochs after this one (counted from 0).
+            sample_size: Most pixels that k-means sees.
+            iterations: Lloyd steps of k-means.
+            scorer: Judges the clusters; ``EvidenceScorer()`` by default.
+            low: Pixels whose relevance is at most this are targets of 0.
+            high: Pixels whose relevance is at least this are targets of 1.
+            soft_targets: Make the relevance itself the target there, instead of 0 and 1.
+            momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
+            seed: Chooses the sampled slices and starts k-means.
+            batch_key: Where batches carry the map.
+            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
+            dataloader: Returns a loader over the training slices without augmentation, for data
+                sets that augment; its order is not used. By default the trainer's own.
+            folder: Where maps are kept during training; by default ``cluster_maps`` in the
+                trainer's ``default_root_dir``. Only what the callback put there is deleted.
+
+        Raises:
+            ClusteringError: A value is out of range.
+        """
+        super().__init__()
+        for name, wrong, range_ in (
+            ("n_clusters", not 1 <= n_clusters <= MOST_CLUSTERS, f"from 1 to {MOST_CLUSTERS}"),
+            ("n_clusterings", n_clusterings < 1, "at least 1"),
+            ("warmup_epochs", warmup_epochs < 0, "at least 0"),
+            ("every_n_epochs", every_n_epochs < 1, "at least 1"),
+            ("sample_size", sample_size < n_clusters, "at least n_clusters"),
+            ("iterations", iterations < 1, "at least 1"),
+            ("low", not 0 <= low <= high, "from 0 to high"),
+            ("high", not 0 < high <= 1, "above 0, at most 1"),
+            ("momentum", not 0 <= momentum < 1, "at least 0 and below 1"),
+        ):
+            if wrong:
+                raise ClusteringError(f"ClusterReSupervision: {name} must be {range_}")
+        self.warmup_epochs = warmup_epochs
+        self.every_n_epochs = every_n_epochs
+        self.last_refresh_epoch = last_refresh_epoch
+        self.soft_targets = soft_targets
+        self.batch_key = batch_key
+        self.settings = Settings(
+            scorer=scorer or EvidenceScorer(),
+            n_clusters=n_clusters,
+            n_clusterings=n_clusterings,
+            sample_size=sample_size,
+            iterations=iterations,
+            low=low,
+            high=high,
+            momentum=momentum,
+            seed=seed,
+        )
+        self.clusters: Clusters | None = None
+        self.maps: ClusterMaps | None = None
+        self.report: dict[str, float] = {}
+        self._embed = embed
+        self._dataloader = dataloader
+        self._folder = folder
+        self._epoch = -1  # the epoch that the maps were made for
+        self._place: Place | None = None
+        self._packed: dict[str, Any] = {}  # the maps while there is no file of them
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Check that the module can be clustered; restore the maps, or make the first."""
+        collective = current_collective(trainer.strategy.root_device)
+        self._place = open_place(trainer, self._folder, collective)
+        checking = collective.together("embedding the first slices")
+        with checking, evaluating(pl_module), untouched_generators():
+            check_pixels(self._source(trainer, pl_module), self.settings.n_clusters)
+        with collective.together("restoring the cluster maps"):
+            self._restore()
+        self._prepare(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Catch up: a checkpoint written during validation is older than its epoch's refresh."""
+        self._prepare(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Refresh the maps for the next epoch, if there is one."""
+        following = trainer.current_epoch + 1
+        if following != trainer.max_epochs:
+            self._prepare(trainer, pl_module, following)
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Give the batch its cluster maps, at the resolution of its ``image`` if it has one."""
+        if self.maps is None:
+            return
+        check_batch(batch)
+        relevance = self.maps.lookup(batch["index"])
+        image = batch.get("image")
+        if isinstance(image, Tensor):
+            relevance = resize(relevance, *image.shape[-2:])
+        batch[self.batch_key] = self._targets(relevance).to(batch["index"].device)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Clear the folder."""
+        self._close()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Clear the folder; the maps stay in memory, packed, for a checkpoint or another fit."""
+        self._close()
+
+    def lookup(self, index: Tensor) -> Tensor | None:
+        """Return the targets of slices.
+
+        Args:
+            index: [B] int64, ids of training slices.
+
+        Returns:
+            [B, C, h, w] in [0, 1] or -1 for pixels to ignore; None while there are no maps.
+        """
+        return None if self.maps is None else self._targets(self.maps.lookup(index))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return clusters and maps as tensors, numbers and lists."""
+        if self.clusters is None:
+            return {}
+        packed = self._packed if self.maps is None else self._pack(self.maps)
+        return {"epoch": self._epoch, **packed, **vars(self.clusters)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over clusters and maps; the file is made when training starts."""
+        if not state_dict:
+            return
+        self._epoch = state_dict["epoch"]
+        self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
+        names = ("mean", "std", "centroids", "scores")
+        self.clusters = Clusters(**{name: state_dict[name] for name in names})
+
+    def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
+        """Refresh the maps if those for an epoch have not been made yet."""
+        due = self._latest_due(epoch)
+        if due <= self._epoch:
+            return
+        assert self._place is not None
+        collective = current_collective(trainer.strategy.root_device)
+        source = self._source(trainer, pl_module)
+        work = Refresh(source, self.settings, self._place, collective)
+        old = self.maps
+        with evaluating(pl_module), untouched_generators():
+            self.clusters, self.maps = work.run(self.clusters, old)
+        if old is not None and self._place.rank == 0:
+            old.remove()
+        self._epoch, self.report = due, work.report
+        named = {f"clusters/{name}": value for name, value in work.report.items()}
+        pl_module.log_dict(named, batch_size=1, sync_dist=collective.size > 1)
+
+    def _latest_due(self, epoch: int) -> int:
+        """Return the last epoch up to this one that begins with new maps; -1 if there is none."""
+        if self.last_refresh_epoch is not None:
+            epoch = min(epoch, self.last_refresh_epoch)
+        since = epoch - self.warmup_epochs
+        return -1 if since < 0 else epoch - since % self.every_n_epochs
+
+    def _source(self, trainer: Any, pl_module: Any) -> EmbeddingSource:
+        loader = trainer.train_dataloader if self._dataloader is None else self._dataloader()
+        embed = self._embed or (lambda module, batch: module.embed_pixels(batch))
+        if self._embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
+            raise ClusteringError(
+                f"{type(pl_module).__name__} has no embed_pixels(batch) -> PixelEmbeddings; add "
+                "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
+            )
+
+        def embed_batch(batch: Any) -> PixelEmbeddings:
+            check_batch(batch)
+            batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+            batch = trainer.precision_plugin.convert_input(batch)
+            with torch.inference_mode(), trainer.precision_plugin.forward_context():
+                return check_embeddings(embed(pl_module, batch))
+
+        return EmbeddingSource(loader, embed_batch)
+
+    def _targets(self, relevance: Tensor) -> Tensor:
+        settings = self.settings
+        return to_targets(relevance, settings.low, settings.high, self.soft_targets)
+
+    def _pack(self, maps: ClusterMaps) -> dict[str, Any]:
+        """Return the maps for a checkpoint; the process that owns the folder does it."""
+        if self._packed.get("version") != maps.version:
+            owner = self._place is not None and self._place.rank == 0
+            packed = maps.pack() if owner else torch.empty(0, dtype=torch.uint8)
+            self._packed = {"version": maps.version, "shape": list(maps.shape), "maps": packed}
+        return self._packed
+
+    def _restore(self) -> None:
+        """Write packed maps to the folder again."""
+        if self._packed and self._place is not None:
+            count, classes, height, width = self._packed["shape"]
+            shape = (count, classes, height, width)
+            self.maps = ClusterMaps(self._place.folder, shape, self._packed["version"])
+            if self._place.rank == 0:
+                self.maps.unpack(self._packed["maps"])
+
+    def _close(self) -> None:
+        if self._place is None:
+            return
+        if self.maps is not None:
+            self._packed = self._pack(self.maps)
+        self.maps = None
+        if self._place.rank == 0:
+            close_place(self._place)
+        self._place = None
+
+
+def check_batch(batch: Any) -> None:
+    """Refuse a training batch that maps cannot be attached to.
+
+    Args:
+        batch: What the training loader serves.
+
+    Raises:
+        ClusteringError: It is no dictionary, or has no ``index``.
+    """
+    if not isinstance(batch, dict):
+        raise ClusteringError(
+            f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
+            "are added to it"
+        )
+    if not isinstance(batch.get("index"), Tensor):
+        raise ClusteringError(
+            "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
+        )
+
+
+def check_pixels(source: EmbeddingSource, clusters: int) -> None:
+    """Embed slices until there is a pixel for each cluster, which is soon.
+
+    Args:
+        source: Embeds the training slices.
+        clusters: Wanted number of clusters.
+
+    Raises:
+        ClusteringError: There are fewer pixels, or the module's embeddings are unusable.
+    """
+    pixels = 0
+    for embeddings in source(range(len(source))):
+        pixels += int(embeddings.valid.sum())
+        if pixels >= clusters:
+            return
+    raise ClusteringError(
+        f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
+        "n_clusters or give more slices"
+    )

@@ -1,0 +1,62 @@
+"""Checks between the stages of a refresh, and what it says about its clusters."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.statistics import TAGGED, ClusterStatistics
+
+
+def check_tags(statistics: ClusterStatistics) -> None:
+    """Refuse slices that cannot tell a class from anything.
+
+    Args:
+        statistics: Of all training slices.
+
+    Raises:
+        ClusteringError: A class has no tagged or no untagged slice.
+    """
+    for number, counts in enumerate(statistics.total.tolist()):
+        for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
+            if count == 0:
+                raise ClusteringError(
+                    f"no training slice is {kind} for class {number}; clustering needs tagged and"
+                    " untagged slices of every class, add some or leave the class out"
+                )
+
+
+def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
+    """Return what a scorer gave, if it is what scorers must give.
+
+    Args:
+        scores: Should be [R, K, C] in [0, 1].
+        statistics: What they were made from.
+
+    Raises:
+        ClusteringError: They have another shape or other values.
+    """
+    expected = tuple(statistics.slices.shape[:-1])
+    if tuple(scores.shape) != expected:
+        raise ClusteringError(f"scorer: returned {tuple(scores.shape)}; return {expected}")
+    if not bool(((scores >= 0) & (scores <= 1)).all()):
+        raise ClusteringError("scorer: returned values outside [0, 1]; return probabilities")
+    return scores.float()
+
+
+def describe_scores(scores: Tensor, statistics: ClusterStatistics, high: float) -> dict[str, float]:
+    """Return the mean number of relevant clusters per class, and the groups that support them.
+
+    Args:
+        scores: [R, K, C].
+        statistics: What they were made from.
+        high: Threshold of relevance.
+    """
+    relevant = (scores >= high).double()
+    count = relevant.sum()
+    support = (relevant * statistics.support[..., TAGGED]).sum() / count.clamp_min(1)
+    clusterings, _, classes = scores.shape
+    return {
+        "relevant_clusters": float(count) / (clusterings * classes),
+        "support": float(support),
+    }

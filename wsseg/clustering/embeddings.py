@@ -1,0 +1,88 @@
+"""What the callback asks of a model: pixels as vectors, with the tags of their slices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.errors import ClusteringError
+
+
+class PixelEmbeddings(NamedTuple):
+    """The pixels of a batch of slices, as a model sees them.
+
+    All maps share one resolution [h, w], which need not be that of the image.
+    """
+
+    features: Tensor  # [B, D, h, w], any floating type
+    activation: Tensor  # [B, C, h, w] class activation in [0, 1]
+    valid: Tensor  # [B, h, w] bool, pixels to be clustered
+    tags: Tensor  # [B, C], 0 or 1
+    index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
+    group: Tensor  # [B] int64, what slices have in common (the patient); `index` if nothing
+
+
+class ValidPixels(NamedTuple):
+    """The valid pixels of a batch, one after the other."""
+
+    features: Tensor  # [n, D] float32
+    activation: Tensor  # [n, C] float32
+    row: Tensor  # [n] int64, which slice of the batch a pixel belongs to
+
+
+def valid_pixels(embeddings: PixelEmbeddings) -> ValidPixels:
+    """List the valid pixels of a batch, slice by slice in raster order.
+
+    Args:
+        embeddings: The batch.
+
+    Returns:
+        Features and activation of each valid pixel.
+    """
+    valid = embeddings.valid
+    row = torch.arange(len(valid), device=valid.device)[:, None, None].expand_as(valid)
+    return ValidPixels(
+        features=embeddings.features.permute(0, 2, 3, 1)[valid].float(),
+        activation=embeddings.activation.permute(0, 2, 3, 1)[valid].float(),
+        row=row[valid],
+    )
+
+
+def check_embeddings(embeddings: object) -> PixelEmbeddings:
+    """Return the embeddings if their shapes fit together.
+
+    Args:
+        embeddings: What ``embed_pixels`` returned.
+
+    Raises:
+        ClusteringError: A field has another shape or type than :class:`PixelEmbeddings` says.
+    """
+    if not isinstance(embeddings, PixelEmbeddings):
+        raise ClusteringError(
+            f"embed_pixels returned {type(embeddings).__name__}; return a PixelEmbeddings"
+        )
+    features, valid, index = embeddings.features, embeddings.valid, embeddings.index
+    if features.ndim != 4:
+        raise ClusteringError(
+            f"embed_pixels: `features` is {tuple(features.shape)}; make it [B, D, h, w]"
+        )
+    batch, _, height, width = features.shape
+    classes = embeddings.tags.shape[-1]
+    expected = {
+        "activation": (batch, classes, height, width),
+        "valid": (batch, height, width),
+        "tags": (batch, classes),
+        "index": (batch,),
+        "group": (batch,),
+    }
+    for name, shape in expected.items():
+        got = tuple(getattr(embeddings, name).shape)
+        if got != shape:
+            raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
+    if valid.dtype != torch.bool:
+        raise ClusteringError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
+    if index.is_floating_point() or (batch and int(index.min()) < 0):
+        raise ClusteringError("embed_pixels: `index` must hold integers from 0")
+    return embeddings

@@ -1,0 +1,169 @@
+"""K-means and nearest centroids: the only module that knows faiss."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsseg.clustering.errors import ClusteringError
+
+TEMPORARY_BYTES = 256 * 2**20  # faiss would take 1.5 GiB of a GPU by default
+CHUNK = 2**24  # distances held at a time when torch assigns (64 MiB)
+
+
+def fit_kmeans(
+    points: Tensor, k: int, seed: int, iterations: int = 20, init: Tensor | None = None
+) -> Tensor:
+    """Cluster points by Lloyd's algorithm.
+
+    On the CPU the result depends on nothing but the arguments. Points on a GPU are clustered
+    there if faiss was built for it.
+
+    Args:
+        points: [n, D] float32, any device.
+        k: Number of clusters.
+        seed: Chooses the starting points and where empty clusters move.
+        iterations: Lloyd steps.
+        init: Centroids to start from, [k, D]; random points by default.
+
+    Returns:
+        Centroids [k, D] float32 on the device of the points.
+
+    Raises:
+        ClusteringError: Fewer points than clusters, or a value is not finite.
+    """
+    if len(points) < k:
+        raise ClusteringError(
+            f"{k} clusters of {len(points)} pixels: there are fewer pixels than clusters; "
+            "lower n_clusters or give more or larger slices"
+        )
+    if not bool(torch.isfinite(points).all()):
+        raise ClusteringError(
+            "the embeddings hold NaN or infinite values; lower the learning rate or the precision"
+            " settings until training is stable"
+        )
+    faiss = load_faiss()
+    clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
+    if init is not None:
+        start = init.detach().float().cpu().contiguous().numpy().ravel()
+        faiss.copy_array_to_vector(start, clustering.centroids)
+    with _threads(faiss):
+        index, _resources = _flat_index(faiss, points.shape[1], points.device)
+        clustering.train(_array(points), index)
+    centroids = faiss.vector_to_array(clustering.centroids).reshape(k, points.shape[1])
+    return torch.from_numpy(centroids).to(points.device)
+
+
+def assign(points: Tensor, centroids: Tensor) -> Tensor:
+    """Return the nearest centroid of each point in each of several clusterings.
+
+    On the CPU faiss does it: 1.2 to 2.3 times faster than torch on one thread for 200,000 points
+    of 16 to 64 dimensions and K of 64 to 128. On a GPU torch does it, where the points are.
+
+    Args:
+        points: [n, D] float32.
+        centroids: [R, K, D] float32 on the same device.
+
+    Returns:
+        Labels [n, R] int64.
+
+    Raises:
+        ClusteringError: A point is not finite.
+    """
+    labels = _assign_torch if points.is_cuda else _assign_faiss
+    if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
+        raise ClusteringError("the embeddings hold NaN or infinite values")
+    return labels(points, centroids)
+
+
+def load_faiss() -> Any:
+    """Import faiss, after torch (the other way round crashes for some CUDA versions)."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise ClusteringError(
+            f"faiss cannot be imported ({error}); install it: pip install faiss-cpu"
+        ) from error
+
+
+def _parameters(faiss: Any, seed: int, iterations: int) -> Any:
+    parameters = faiss.ClusteringParameters()
+    parameters.niter = iterations
+    parameters.seed = seed % 2**31
+    # Else faiss silently trains on 256 points per centroid, and prints when there are under 39.
+    parameters.max_points_per_centroid = 2**31 - 1
+    parameters.min_points_per_centroid = 1
+    return parameters
+
+
+def _flat_index(faiss: Any, dimension: int, device: torch.device) -> tuple[Any, Any]:
+    """Return an exact index on the device, and what must live as long as it."""
+    if device.type != "cuda":
+        return faiss.IndexFlatL2(dimension), None
+    if not hasattr(faiss, "StandardGpuResources"):
+        _warn_cpu_only()
+        return faiss.IndexFlatL2(dimension), None
+    resources = faiss.StandardGpuResources()
+    resources.setTempMemory(TEMPORARY_BYTES)
+    config = faiss.GpuIndexFlatConfig()
+    config.device = torch.cuda.current_device() if device.index is None else device.index
+    return faiss.GpuIndexFlatL2(resources, dimension, config), resources
+
+
+@lru_cache(maxsize=1)
+def _warn_cpu_only() -> None:
+    warnings.warn(
+        "the embeddings are on a GPU but this faiss is built for the CPU only, so k-means runs on"
+        " the CPU; install a faiss-gpu wheel instead of faiss-cpu to change that",
+        stacklevel=2,
+    )
+
+
+@contextmanager
+def _threads(faiss: Any) -> Iterator[None]:
+    """Let faiss use as many threads as torch: launchers limit torch's per process, not faiss's."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _array(points: Tensor) -> np.ndarray:
+    array: np.ndarray = points.detach().float().cpu().contiguous().numpy()
+    return array
+
+
+def _assign_faiss(points: Tensor, centroids: Tensor) -> Tensor:
+    faiss = load_faiss()
+    labels = np.empty((len(points), len(centroids)), np.int64)
+    if len(points) == 0:
+        return torch.from_numpy(labels)
+    array = _array(points)
+    with _threads(faiss):
+        for number, each in enumerate(centroids):
+            index = faiss.IndexFlatL2(points.shape[1])
+            index.add(_array(each))
+            labels[:, number] = index.search(array, 1)[1][:, 0]
+    return torch.from_numpy(labels)
+
+
+def _assign_torch(points: Tensor, centroids: Tensor) -> Tensor:
+    clusterings, k, dimension = centroids.shape
+    flat = centroids.reshape(-1, dimension)
+    offset = -0.5 * flat.square().sum(dim=1)
+    step = max(1, CHUNK // len(flat))
+    nearest = [
+        torch.addmm(offset, part, flat.T).view(len(part), clusterings, k).argmax(dim=-1)
+        for part in torch.split(points, step)
+    ]
+    return torch.cat(nearest) if nearest else points.new_empty(0, clusterings, dtype=torch.int64)

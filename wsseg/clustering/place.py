@@ -1,0 +1,75 @@
+"""Where the cluster maps of a run lie, and which processes share the place."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsseg.clustering.collective import Collective
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where maps are kept, and how the processes share them.
+
+    Attributes:
+        folder: The folder of the maps.
+        rank: This process among those that see the same folder.
+        size: Number of those processes.
+        copies: Number of such folders (one per machine, unless machines share one).
+    """
+
+    folder: Path
+    rank: int = 0
+    size: int = 1
+    copies: int = 1
+
+
+def open_place(trainer: Any, folder: str | None, collective: Collective) -> Place:
+    """Make a folder of this run's own.
+
+    Args:
+        trainer: The Lightning trainer.
+        folder: Its parent; by default ``cluster_maps`` in the trainer's root folder.
+        collective: The processes; all must call this.
+
+    Returns:
+        The place: one for all processes if all machines see the folder, else one per machine.
+    """
+    path = ""
+    with collective.together("making the folder of cluster maps"):
+        if collective.rank == 0:
+            root = Path(folder) if folder else _default_root(trainer)
+            root.mkdir(parents=True, exist_ok=True)
+            path = tempfile.mkdtemp(prefix="run-", dir=root.absolute())
+    own = Path(collective.broadcast_text(path))
+    blind = collective.sum(torch.tensor(0 if own.is_dir() else 1))
+    if not bool(blind):
+        return Place(own, collective.rank, collective.size)
+    own = own / f"node-{trainer.node_rank}"
+    with collective.together("making the folder of cluster maps"):
+        own.mkdir(parents=True, exist_ok=True)
+    return Place(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes)
+
+
+def close_place(place: Place) -> None:
+    """Delete the folder of this run, and its parent if nothing else is in it.
+
+    Args:
+        place: The place, with no process writing to it any more.
+    """
+    shutil.rmtree(place.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        place.folder.parent.rmdir()
+
+
+def _default_root(trainer: Any) -> Path:
+    root = str(trainer.default_root_dir)
+    remote = "://" in root and not root.startswith("file://")
+    return Path(tempfile.gettempdir() if remote else root.removeprefix("file://")) / "cluster_maps"

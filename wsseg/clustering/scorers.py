@@ -1,0 +1,194 @@
+"""How relevant is a cluster to a class? Plug-ins that answer it from tags alone.
+
+A scorer is called with :class:`ClusterStatistics` and returns [R, K, C] in [0, 1]: the belief that
+a pixel of the cluster, in a slice tagged with the class, belongs to the class; 0.5 is undecided.
+The functions do the maths; the classes only carry parameters, so that a configuration can name
+them. A scorer of your own is a subclass of :class:`Scorer` with a ``__call__``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
+
+
+class Scorer(ABC):
+    """Judges clusters by their statistics."""
+
+    @abstractmethod
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        """Return the relevance of every cluster to every class.
+
+        Args:
+            statistics: Of all training slices.
+
+        Returns:
+            [R, K, C] in [0, 1].
+        """
+
+
+@dataclass(frozen=True)
+class VoteScorer(Scorer):
+    """The rule of the authors of Cluster-Re-Supervision, over the data set instead of a batch.
+
+    A cluster that alone makes any untagged slice vote for the class is irrelevant; one that makes
+    only tagged slices vote for it is relevant; the others are left alone.
+    """
+
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        """Return 0, 0.5 or 1 for every cluster and class."""
+        return vote(statistics)
+
+
+@dataclass(frozen=True)
+class PurityScorer(Scorer):
+    """A cluster is relevant as far as it keeps to tagged slices.
+
+    Attributes:
+        smoothing: Added to both shares of pixels; a cluster that holds less of the data than this
+            stays undecided.
+    """
+
+    smoothing: float = 1e-5
+
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        """Return the purity of every cluster and class."""
+        return purity(statistics, self.smoothing)
+
+
+@dataclass(frozen=True)
+class ErasureScorer(Scorer):
+    """A cluster is relevant as far as erasing it costs a class more than its area explains."""
+
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        """Return drop / (drop + area) for every cluster and class."""
+        return erasure(statistics)
+
+
+@dataclass(frozen=True)
+class EvidenceScorer(Scorer):
+    """Purity and activation together, each as far as it is supported.
+
+    Purity alone lets in rare tissue that happens to lie in tagged slices; activation alone lets in
+    tissue that surrounds the class. Purity counts with its lower confidence bound, over slices
+    rather than pixels, because the pixels of a slice are not independent.
+
+    Attributes:
+        confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
+        power: Weight of the activation beside the purity.
+        min_groups: A cluster that occurs in fewer groups (patients) with the class stays at most
+            undecided.
+    """
+
+    confidence: float = 1.0
+    power: float = 0.5
+    min_groups: int = 2
+
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        """Return the weighed evidence for every cluster and class."""
+        return evidence(statistics, self.confidence, self.power, self.min_groups)
+
+
+def vote(statistics: ClusterStatistics) -> Tensor:
+    """Apply the authors' rule; see :class:`VoteScorer`.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C], 0, 0.5 or 1.
+    """
+    tagged, untagged = statistics.votes[..., TAGGED], statistics.votes[..., UNTAGGED]
+    relevant = torch.where(tagged > 0, 1.0, 0.5)
+    return torch.where(untagged > 0, 0.0, relevant).float()
+
+
+def pixel_shares(statistics: ClusterStatistics) -> Tensor:
+    """Return each cluster's share of the pixels of untagged and of tagged slices, [R, K, C, 2]."""
+    pixels = statistics.pixels.sum(dim=-1)
+    return pixels / pixels.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def purity(statistics: ClusterStatistics, smoothing: float = 1e-5) -> Tensor:
+    """Return p / (p + n), the share p in tagged slices against the share n in untagged ones.
+
+    Args:
+        statistics: Of all training slices.
+        smoothing: Added to both shares.
+
+    Returns:
+        [R, K, C] in [0, 1].
+    """
+    shares = pixel_shares(statistics) + smoothing
+    pure = shares[..., TAGGED] / shares.sum(dim=-1).clamp_min(1e-12)
+    return (pure * _occurs(statistics)).float()
+
+
+def erasure(statistics: ClusterStatistics) -> Tensor:
+    """Compare what a class loses with a cluster to the cluster's area.
+
+    The class score of a slice is the mean of its activation; drop and area are the shares of it,
+    and of the anatomy, that go when the cluster's pixels are erased, averaged over tagged slices.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C] in [0, 1]; 0.5 where a cluster is worth no more than its area.
+    """
+    drop, area = statistics.drop[..., TAGGED], statistics.area[..., TAGGED]
+    return torch.where(area > 0, drop / (drop + area).clamp_min(1e-12), 0.0).float()
+
+
+def mean_activation(statistics: ClusterStatistics) -> Tensor:
+    """Return the mean activation of each cluster in tagged slices, [R, K, C]; 0 without pixels."""
+    pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
+    return (statistics.activation[..., TAGGED] / pixels.clamp_min(1)).float()
+
+
+def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
+    """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
+
+    Args:
+        share: Observed share in [0, 1].
+        count: Number of independent observations, of the same shape.
+        confidence: Half-width in standard errors; 0 returns the share.
+    """
+    if confidence == 0:
+        return share
+    square, count = confidence**2, count.clamp_min(1e-6)
+    spread = (share * (1 - share) / count + square / (4 * count**2)).clamp_min(0).sqrt()
+    centre = share + square / (2 * count)
+    return ((centre - confidence * spread) / (1 + square / count)).clamp(0, 1)
+
+
+def evidence(
+    statistics: ClusterStatistics, confidence: float, power: float, min_groups: int
+) -> Tensor:
+    """Weigh purity, activation and support; see :class:`EvidenceScorer`.
+
+    Args:
+        statistics: Of all training slices.
+        confidence: Width of the purity's bound, in standard errors.
+        power: Exponent of the activation relative to the class's most active cluster.
+        min_groups: Groups with the class that a cluster must occur in to be relevant.
+
+    Returns:
+        [R, K, C] in [0, 1].
+    """
+    count = statistics.slices.sum(dim=-1).float()
+    pure = lower_bound(purity(statistics), count, confidence)
+    active = mean_activation(statistics)
+    relative = active / active.amax(dim=1, keepdim=True).clamp_min(1e-6)
+    score = pure * relative.clamp(0, 1) ** power
+    few = statistics.support[..., TAGGED] < min_groups
+    return torch.where(few, score.clamp_max(0.5), score) * _occurs(statistics)
+
+
+def _occurs(statistics: ClusterStatistics) -> Tensor:
+    return (statistics.slices[..., TAGGED] > 0).float()

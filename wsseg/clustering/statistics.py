@@ -1,0 +1,165 @@
+"""What is counted about clusters, in sums that add up over batches and processes.
+
+Every sum is kept in float64 as a multiple of ``UNIT``, so that additions are exact and the result
+does not depend on the order of slices or on how they are shared among processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+UNTAGGED, TAGGED = 0, 1
+GROUPS = 64  # buckets that groups (patients) fall into; bounds the size of the statistics
+UNIT = 2.0**-20
+
+
+@dataclass(frozen=True)
+class ClusterStatistics:
+    """Sums over slices for R clusterings of K clusters and C classes.
+
+    The last axis, or the one before ``G``, is the tag: ``[..., UNTAGGED]`` sums over the slices
+    without the class, ``[..., TAGGED]`` over those with it.
+
+    Attributes:
+        pixels: Valid pixels, by bucket of groups, [R, K, C, 2, G].
+        activation: Activation summed over these pixels, [R, K, C, 2].
+        slices: Slices in which the cluster occurs, [R, K, C, 2].
+        votes: Those in which the cluster alone votes for the class: the mean activation over its
+            pixels exceeds one half, [R, K, C, 2].
+        area: Sum over slices of the share of valid pixels in the cluster, [R, K, C, 2].
+        drop: Sum over slices of the share of the class's activation that is lost when the
+            cluster's pixels are erased, [R, K, C, 2].
+        total: All slices, [C, 2].
+    """
+
+    pixels: Tensor
+    activation: Tensor
+    slices: Tensor
+    votes: Tensor
+    area: Tensor
+    drop: Tensor
+    total: Tensor
+
+    def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
+        """Return the statistics of both sets of slices."""
+        return ClusterStatistics(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> ClusterStatistics:
+        """Return the statistics with every tensor changed."""
+        return ClusterStatistics(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+    @property
+    def support(self) -> Tensor:
+        """Number of distinct groups (at most ``GROUPS``) with the cluster, [R, K, C, 2]."""
+        return (self.pixels > 0).sum(dim=-1).double()
+
+
+def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterStatistics:
+    """Return the statistics of no slices.
+
+    Args:
+        clusterings: R.
+        clusters: K.
+        classes: C.
+    """
+    shape = (clusterings, clusters, classes, 2)
+
+    def zeros(*size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64)
+
+    return ClusterStatistics(
+        pixels=zeros(*shape, GROUPS),
+        activation=zeros(*shape),
+        slices=zeros(*shape),
+        votes=zeros(*shape),
+        area=zeros(*shape),
+        drop=zeros(*shape),
+        total=zeros(classes, 2),
+    )
+
+
+def slice_statistics(
+    labels: Tensor, activation: Tensor, row: Tensor, tags: Tensor, group: Tensor, clusters: int
+) -> ClusterStatistics:
+    """Return the statistics of a batch of slices.
+
+    Args:
+        labels: Cluster of each valid pixel in each clustering, [n, R] int64.
+        activation: Class activation of each valid pixel, [n, C] in [0, 1].
+        row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
+        tags: [B, C], 0 or 1.
+        group: Group of each slice, [B] int64.
+        clusters: K.
+
+    Returns:
+        The statistics, on the CPU.
+    """
+    counts, sums = _tables(labels, activation, row, len(tags), clusters)
+    tags, group = tags.cpu(), group.cpu()
+    side = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
+    bucket = F.one_hot(group.remainder(GROUPS), GROUPS).double()  # [B, G]
+    occurs = (counts > 0).double()
+    valid = counts[:, :1].sum(dim=-1, keepdim=True).clamp_min(1)
+    active = sums[:, :, :1].sum(dim=-1, keepdim=True)
+    votes = (sums > 0.5 * counts[:, None]).double()
+    lost = torch.where(active > 0, sums / active.clamp_min(UNIT), 0.0)
+
+    def by_tag(table: Tensor) -> Tensor:
+        return torch.einsum("brk,bcs->rkcs", table, side)
+
+    def by_tag_and_class(table: Tensor) -> Tensor:
+        return torch.einsum("bcrk,bcs->rkcs", table, side)
+
+    return ClusterStatistics(
+        pixels=torch.einsum("brk,bcs,bg->rkcsg", counts, side, bucket),
+        activation=by_tag_and_class(sums),
+        slices=by_tag(occurs),
+        votes=by_tag_and_class(votes),
+        area=by_tag(_exact(counts / valid)),
+        drop=by_tag_and_class(_exact(lost)),
+        total=side.sum(dim=0),
+    )
+
+
+def merge(
+    statistics: ClusterStatistics, all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> ClusterStatistics:
+    """Sum the statistics over processes.
+
+    Args:
+        statistics: Those of this process.
+        all_reduce: Sums a tensor over all processes; the default serves a single one.
+    """
+    return statistics.apply(all_reduce)
+
+
+def _tables(
+    labels: Tensor, activation: Tensor, row: Tensor, slices: int, clusters: int
+) -> tuple[Tensor, Tensor]:
+    """Count pixels [B, R, K] and sum activation [B, C, R, K] by slice and cluster."""
+    clusterings, classes = labels.shape[1], activation.shape[1]
+    offset = torch.arange(clusterings, device=labels.device) * clusters
+    bins = (labels + offset + (row * (clusterings * clusters))[:, None]).flatten()
+    size = slices * clusterings * clusters
+    shape = (slices, clusterings, clusters)
+    counts = torch.bincount(bins, minlength=size).view(shape).cpu().double()
+    sums = [
+        torch.bincount(
+            bins,
+            weights=activation[:, c].double().repeat_interleave(clusterings),
+            minlength=size,
+        ).view(shape)
+        for c in range(classes)
+    ]
+    return counts, _exact(torch.stack(sums, dim=1).cpu())
+
+
+def _exact(values: Tensor) -> Tensor:
+    return torch.round(values / UNIT) * UNIT
