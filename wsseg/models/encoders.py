@@ -1,0 +1,118 @@
+"""Encoders: an image becomes feature maps of falling resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Encoder(nn.Module):
+    """What the CAM network needs of an encoder.
+
+    Attributes:
+        widths: Channels of each level, finest first.
+    """
+
+    widths: tuple[int, ...]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return one feature map per level, finest first.
+
+        Args:
+            image: Slices, [B, M, H, W].
+        """
+        raise NotImplementedError
+
+
+def conv_block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each with batch normalisation and a leaky rectifier."""
+    layers: list[nn.Module] = []
+    for channels in (channels_in, channels_out):
+        layers += [
+            nn.Conv2d(channels, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.LeakyReLU(0.1, inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+class UNetEncoder(Encoder):
+    """The contracting path of a U-Net: the first level has the resolution of the image."""
+
+    def __init__(self, in_channels: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
+        """Build one block per width; each level halves the resolution of the one before.
+
+        Args:
+            in_channels: Number of modalities M.
+            widths: Channels of each level, finest first.
+        """
+        super().__init__()
+        self.widths = tuple(widths)
+        inputs = (in_channels, *self.widths[:-1])
+        self.blocks = nn.ModuleList(
+            conv_block(channels, width) for channels, width in zip(inputs, self.widths, strict=True)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """See :meth:`Encoder.forward`; level i has 1/2^i of the resolution."""
+        features = image
+        levels = []
+        for depth, block in enumerate(self.blocks):
+            features = block(F.max_pool2d(features, 2) if depth else features)
+            levels.append(features)
+        return levels
+
+
+class ResNetEncoder(Encoder):
+    """MONAI's ResNet, without pre-trained weights; the first level has 1/2 of the resolution."""
+
+    def __init__(self, in_channels: int, name: str = "resnet18") -> None:
+        """Build the network.
+
+        Args:
+            in_channels: Number of modalities M.
+            name: One of MONAI's names, "resnet10" to "resnet200".
+        """
+        from monai.networks.nets.resnet import ResNetEncoder as MonaiEncoder
+        from monai.networks.nets.resnet import ResNetFeatures
+
+        super().__init__()
+        self.backbone = ResNetFeatures(
+            name, pretrained=False, spatial_dims=2, in_channels=in_channels
+        )
+        position = MonaiEncoder.get_encoder_names().index(name)
+        channels = MonaiEncoder.num_channels_per_output()[position]
+        self.widths = tuple(int(width) for width in channels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """See :meth:`Encoder.forward`; level i has 1/2^(i+1) of the resolution."""
+        return cast("list[Tensor]", self.backbone(image))
+
+
+def build_encoder(name: str, in_channels: int, widths: Sequence[int]) -> Encoder:
+    """Make an encoder by name.
+
+    Args:
+        name: A key of :data:`ENCODERS`.
+        in_channels: Number of modalities M.
+        widths: Channels of each level, for encoders of free width.
+
+    Raises:
+        ValueError: If there is no encoder of that name.
+    """
+    if name not in ENCODERS:
+        raise ValueError(f"encoder {name!r} is unknown; choose one of {', '.join(ENCODERS)}")
+    return ENCODERS[name](in_channels, widths)
+
+
+ENCODERS: dict[str, Callable[[int, Sequence[int]], Encoder]] = {
+    "unet": UNetEncoder,
+    "resnet10": lambda channels, _: ResNetEncoder(channels, "resnet10"),
+    "resnet18": lambda channels, _: ResNetEncoder(channels, "resnet18"),
+    "resnet34": lambda channels, _: ResNetEncoder(channels, "resnet34"),
+    "resnet50": lambda channels, _: ResNetEncoder(channels, "resnet50"),
+}
+"""Encoders by name. Add your own with ``ENCODERS["mine"] = lambda channels, widths: ...``."""

@@ -1,0 +1,71 @@
+"""The training losses, as pure functions. None of them sees a mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
+    """Binary cross-entropy of every head's tag logits.
+
+    Args:
+        slice_logits: [heads, B, C].
+        tags: [B, C], 0 or 1.
+    """
+    return F.binary_cross_entropy_with_logits(slice_logits, tags.expand_as(slice_logits))
+
+
+def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
+    """Mean activation of a class over the slices whose tag excludes it.
+
+    An untagged slice is the one place where tags say something about every pixel.
+
+    Args:
+        cam: Logits, [B, C, H, W].
+        valid: [B, H, W] bool.
+        tags: [B, C], 0 or 1.
+
+    Returns:
+        A scalar in [0, 1]; 0 when every slice has every tag.
+    """
+    counts = valid[:, None] * (1 - tags)[:, :, None, None]
+    return (torch.sigmoid(cam) * counts).sum() / counts.sum().clamp_min(1)
+
+
+def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
+    """Pull the CAM to its cluster map: binary cross-entropy plus soft Dice, per class.
+
+    Dice (Milletari et al., 3DV 2016) keeps a small lesion from drowning in background. It is left
+    out for a class that has no relevant pixel in the batch: there it would only say "nothing".
+
+    Args:
+        cam: Logits, [B, C, H, W].
+        valid: [B, H, W] bool.
+        cluster_map: Targets in [0, 1], -1 to ignore, [B, C, H, W].
+
+    Returns:
+        A scalar, the mean over classes.
+    """
+    counts = (valid[:, None] & (cluster_map >= 0)).to(cam.dtype)
+    target = cluster_map.clamp(0, 1)
+    pixels = F.binary_cross_entropy_with_logits(cam, target, reduction="none")
+    dims = (0, 2, 3)
+    entropy = (pixels * counts).sum(dims) / counts.sum(dims).clamp_min(1)
+    activation, relevant = torch.sigmoid(cam) * counts, target * counts
+    overlap = (activation * relevant).sum(dims)
+    dice = (2 * overlap + 1) / (activation.sum(dims) + relevant.sum(dims) + 1)
+    return (entropy + (1 - dice) * (relevant.sum(dims) > 0)).mean()
+
+
+def reconstruction_loss(reconstruction: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute error over anatomy and modalities.
+
+    Args:
+        reconstruction: [B, M, H, W].
+        image: [B, M, H, W].
+        valid: [B, H, W] bool.
+    """
+    counts = valid[:, None].expand_as(image)
+    return ((reconstruction - image).abs() * counts).sum() / counts.sum().clamp_min(1)
