@@ -6,21 +6,17 @@ accept either, but each LightningCLI refuses the other's. A class that inherits 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as LightningCallback
 else:
-    _INSTALLED = [
-        import_module(package).Callback
-        for package, top in (
-            ("pytorch_lightning", "pytorch_lightning"),
-            ("lightning.pytorch", "lightning"),
-        )
-        if find_spec(top)
-    ]
-    LightningCallback = type("LightningCallback", tuple(dict.fromkeys(_INSTALLED)), {})
+    _INSTALLED = []
+    for _package in ("pytorch_lightning", "lightning.pytorch"):
+        with suppress(ImportError):
+            _INSTALLED.append(import_module(_package).Callback)
+    LightningCallback = type("LightningCallback", tuple(_INSTALLED), {})
 
 __all__ = ["LightningCallback"]

@@ -58,8 +58,9 @@ class LabelledSlices:
         """
         for batch in batches:
             self._label_batch(batch, assign)
-        index = torch.cat(self._index) if self._index else torch.empty(0)
-        values, counts = torch.unique(index, return_counts=True)
+        values, counts = torch.unique(
+            torch.cat([torch.empty(0, dtype=torch.int64), *self._index]), return_counts=True
+        )
         if bool((counts > 1).any()):
             raise ClusteringError(
                 f"two training slices share the index {int(values[counts > 1][0])}; give every "
@@ -80,15 +81,14 @@ class LabelledSlices:
         Yields:
             New and old relevance at the pixels that tags leave open, [n] each.
         """
-        index, tags = torch.cat(self._index or [_EMPTY]), torch.cat(self._tags or [_EMPTY])
-        tagged = (tags > 0.5).flatten(1).any(dim=1) if len(index) else index.bool()
-        for part in torch.split(index[~tagged], SLICES):
+        if not self._index:
+            return
+        index, tags = torch.cat(self._index), torch.cat(self._tags)
+        tagged = (tags > 0.5).any(dim=1)
+        for part in _chunks(index[~tagged]):
             maps.write(part, torch.zeros(len(part), *self.plane))
         self._file.seek(0)
-        parts = zip(
-            torch.split(index[tagged], SLICES), torch.split(tags[tagged], SLICES), strict=True
-        )
-        for part, part_tags in parts:
+        for part, part_tags in zip(_chunks(index[tagged]), _chunks(tags[tagged]), strict=True):
             labels, valid = self._read(len(part))
             new = relevance_map(labels, valid, scores, part_tags)
             before = None if old is None else old.lookup(part)
@@ -166,4 +166,7 @@ class Changes:
         return (to_targets(old, self._low, self._high) != target).sum()
 
 
-_EMPTY = torch.empty(0, dtype=torch.int64)
+def _chunks(rows: Tensor) -> Iterator[Tensor]:
+    """Cut rows into parts that are mapped at a time; no rows make no part."""
+    for start in range(0, len(rows), SLICES):
+        yield rows[start : start + SLICES]

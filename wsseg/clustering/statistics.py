@@ -155,7 +155,9 @@ def _tables(
             bins,
             weights=activation[:, c].double().repeat_interleave(clusterings),
             minlength=size,
-        ).view(shape)
+        )
+        .view(shape)
+        .double()  # without pixels it counts in integers
         for c in range(classes)
     ]
     return counts, _exact(torch.stack(sums, dim=1).cpu())

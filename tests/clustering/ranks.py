@@ -1,0 +1,158 @@
+"""Runs clusterings in several processes and writes what each of them ends with, as JSON.
+
+Started by ``test_distributed`` as ``python ranks.py FOLDER SCENARIO-PROCESSES...``: a fresh process
+can fork safely, the one that runs the tests (with OpenMP threads of its own) cannot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from foreign_project import Finder, Squares
+from torch import Tensor
+from torch.utils.data import DataLoader
+from toy_source import ToySource
+
+from wsseg.clustering import ClusterReSupervision, EvidenceScorer
+from wsseg.clustering.collective import DistributedCollective
+from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.place import Place
+from wsseg.clustering.refresh import Refresh, Settings
+
+
+def checksum(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write(folder: Path, rank: int, **found: Any) -> None:
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+
+
+class Failing(ToySource):
+    """Raises in the second process only."""
+
+    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
+        for batch in super().__call__(positions):
+            if dist.get_rank() == 1:
+                raise RuntimeError("out of memory")
+            yield batch
+
+
+def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/group", rank=rank, world_size=processes
+    )
+    sent = count_bytes()
+    collective = DistributedCollective(torch.device("cpu"))
+    count = {"few": 3, "large": 96}.get(scenario, 23)
+    source = (Failing if scenario == "failing" else ToySource)(count)
+    place = Place(folder, rank, processes)
+    if scenario == "apart":  # every process is a machine with a disk of its own
+        place = Place(folder / f"node-{rank}", 0, 1, copies=processes)
+        place.folder.mkdir()
+    settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
+    work = Refresh(source, settings, place, collective)
+    try:
+        clusters, maps = work.run()
+        clusters, maps = work.run(clusters, maps)
+    except Exception as error:  # noqa: BLE001 - reported to the test
+        write(folder, rank, error=f"{type(error).__name__}: {error}")
+    else:
+        found = maps.lookup(torch.arange(count))
+        write(
+            folder,
+            rank,
+            checksum=checksum(*vars(clusters).values(), found),
+            centroids=clusters.centroids.tolist(),
+            report={k: v for k, v in work.report.items() if not k.startswith("seconds")},
+            maps=checksum(found),
+            sent=sum(sent),
+        )
+    dist.destroy_process_group()
+
+
+def count_bytes() -> list[int]:
+    """Note the size of whatever is given to a collective from now on."""
+    sizes: list[int] = []
+
+    def counted(function: Any, position: int) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            sizes.append(args[position].numel() * args[position].element_size())
+            return function(*args, **kwargs)
+
+        return call
+
+    for name, position in (("all_reduce", 0), ("broadcast", 0), ("all_gather", 1)):
+        setattr(dist, name, counted(getattr(dist, name), position))
+    return sizes
+
+
+class Reporter(pl.Callback):
+    """Writes the state of the callback and of the weights at the end of training."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        callback = next(c for c in trainer.callbacks if isinstance(c, ClusterReSupervision))
+        targets = callback.lookup(torch.arange(30))
+        assert callback.clusters is not None and targets is not None
+        write(
+            self.folder,
+            trainer.global_rank,
+            checksum=checksum(*vars(callback.clusters).values(), targets),
+            weights=checksum(*(p.detach() for p in pl_module.parameters())),
+            churn=callback.report["churn"],
+        )
+
+
+def train(processes: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    pl.seed_everything(0, verbose=False)
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp_fork",
+        callbacks=[ClusterReSupervision(n_clusters=8, n_clusterings=2), Reporter(folder)],
+        default_root_dir=folder,
+        logger=pl.loggers.CSVLogger(folder / "logs"),
+        log_every_n_steps=1,
+        accumulate_grad_batches=2,
+        precision="bf16-mixed",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(Finder(), DataLoader(Squares(count=31), batch_size=4, shuffle=True))
+
+
+def main(folder: Path, scenarios: list[str]) -> None:
+    warnings.simplefilter("ignore")
+    for scenario in scenarios:
+        name, processes = scenario.split("-")
+        place = folder / scenario
+        place.mkdir()
+        if name == "train":
+            train(int(processes), place)
+        else:
+            arguments = (name, int(processes), place)
+            mp.start_processes(refresh, arguments, nprocs=int(processes), start_method="fork")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

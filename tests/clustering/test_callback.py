@@ -1,0 +1,352 @@
+"""The callback in somebody else's Lightning project."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from wsseg.clustering import ClusteringError, ClusterReSupervision, PixelEmbeddings
+from wsseg.clustering.targets import IGNORE
+
+
+def clustering(**changed: Any) -> ClusterReSupervision:
+    return ClusterReSupervision(**{"n_clusters": 8, "n_clusterings": 2, **changed})
+
+
+def fit(
+    folder: Path,
+    module: pl.LightningModule,
+    data: Any,
+    *callbacks: pl.Callback,
+    epochs: int = 3,
+    ckpt_path: Path | None = None,
+    **changed: Any,
+) -> pl.Trainer:
+    settings: dict[str, Any] = {
+        "max_epochs": epochs,
+        "callbacks": list(callbacks),
+        "default_root_dir": folder,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in callbacks),
+        **changed,
+    }
+    trainer = pl.Trainer(**settings)
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def loader(project: ModuleType, shuffle: bool = False, **changed: Any) -> DataLoader[Any]:
+    return DataLoader(project.Squares(count=16, **changed), batch_size=4, shuffle=shuffle)
+
+
+class Witness(pl.Callback):
+    """Keeps the maps that batches carry, by epoch."""
+
+    def __init__(self) -> None:
+        self.maps: dict[int, list[Tensor]] = {}
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        seen = self.maps.setdefault(trainer.current_epoch, [])
+        if "cluster_map" in batch:
+            seen.append(batch["cluster_map"].clone())
+
+
+def finder(project: ModuleType) -> Any:
+    torch.manual_seed(0)
+    return project.Finder()
+
+
+def weights(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_the_example_finds_squares_and_cleans_up(project: ModuleType, tmp_path: Path) -> None:
+    module, callback = project.train(str(tmp_path), epochs=6)
+    data = project.Squares()
+    found, truth = module(data.images)[:, 0].sigmoid() > 0.5, data.masks > 0
+    assert float(2 * (found & truth).sum() / (found.sum() + truth.sum())) > 0.8
+    assert not (tmp_path / "cluster_maps").exists()
+    rows = list(csv.DictReader(next(tmp_path.rglob("metrics.csv")).open()))
+    last = rows[-1]
+    for name in ("churn", "relevant_clusters", "relevant_area", "support", "seconds_assign"):
+        assert float(last[f"clusters/{name}"]) >= 0
+    assert callback.report["support"] > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "mapped", "refreshes"),
+    [
+        ({"warmup_epochs": 0}, [0, 1, 2, 3], 4),
+        ({"warmup_epochs": 2}, [2, 3], 2),
+        ({"warmup_epochs": 1, "every_n_epochs": 2}, [1, 2, 3], 2),
+        ({"warmup_epochs": 1, "last_refresh_epoch": 2}, [1, 2, 3], 2),
+        ({"warmup_epochs": 3, "last_refresh_epoch": 2}, [], 0),
+        ({"warmup_epochs": 4}, [], 0),
+    ],
+)
+def test_schedule(
+    project: ModuleType, tmp_path: Path, settings: dict[str, Any], mapped: list[int], refreshes: int
+) -> None:
+    witness, callback = Witness(), clustering(**settings)
+    fit(tmp_path, finder(project), loader(project), callback, witness, epochs=4)
+    assert [epoch for epoch, maps in witness.maps.items() if maps] == mapped
+    assert all(len(witness.maps[epoch]) == 4 for epoch in mapped)
+    assert callback.state_dict().get("version", 0) == refreshes
+
+
+def test_maps_belong_to_their_slices_at_image_resolution(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    class Coarse(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: dict[str, Tensor]) -> PixelEmbeddings:
+            full = super().embed_pixels(batch)
+            return full._replace(
+                features=full.features[..., ::2, ::2],
+                activation=full.activation[..., ::2, ::2],
+                valid=full.valid[..., ::2, ::2],
+            )
+
+    checked = []
+
+    class Check(pl.Callback):
+        def on_train_batch_end(
+            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            found = batch["cluster_map"]
+            assert found.shape == (4, 1, 32, 32)
+            assert set(found.unique().tolist()) <= {0.0, 1.0, IGNORE}
+            assert not found[batch["tags"][:, 0] == 0].any()
+            half = callback.lookup(batch["index"])
+            assert half is not None and half.shape == (4, 1, 16, 16)
+            checked.append(batch_idx)
+
+    torch.manual_seed(0)
+    callback = clustering(warmup_epochs=0)
+    fit(tmp_path, Coarse(), loader(project, shuffle=True), callback, Check(), epochs=1)
+    assert checked == [0, 1, 2, 3]
+    assert callback.lookup(torch.tensor([0])) is None
+
+
+def test_training_is_not_disturbed(project: ModuleType, tmp_path: Path) -> None:
+    """Batch norm, dropout and shuffling go on as if there were no callback."""
+
+    class Deaf(project.Finder):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.body.append(nn.BatchNorm2d(8))
+            self.body.append(nn.Dropout(0.2))
+
+        def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+            batch.pop("cluster_map", None)
+            return super().training_step(batch, batch_idx)
+
+    results = []
+    for callbacks in ([], [clustering(warmup_epochs=0)]):
+        torch.manual_seed(0)
+        module = Deaf()
+        fit(tmp_path, module, loader(project, shuffle=True), *callbacks)
+        results.append((weights(module), module.body[3].running_mean, torch.rand(1)))
+    for without, with_ in zip(*results, strict=True):
+        assert torch.equal(without, with_)
+
+
+@pytest.mark.parametrize("during_validation", [False, True])
+def test_resuming_is_bit_identical(
+    project: ModuleType, tmp_path: Path, during_validation: bool
+) -> None:
+    class Validated(project.Finder):  # type: ignore[misc,name-defined]
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("score", self(batch["image"]).mean())
+
+    def checkpoints() -> ModelCheckpoint:
+        return ModelCheckpoint(
+            dirpath=tmp_path,
+            filename="{epoch}",
+            save_top_k=-1,
+            monitor="score",
+            save_on_train_epoch_end=not during_validation,
+        )
+
+    def start() -> Any:
+        torch.manual_seed(0)
+        return Validated()
+
+    settings: dict[str, Any] = {"momentum": 0.3, "every_n_epochs": 1, "warmup_epochs": 1}
+    data = loader(project)
+    whole, callback = start(), clustering(**settings)
+    fit(tmp_path, whole, _Both(data), callback, checkpoints(), epochs=4)
+    resumed, again = start(), clustering(**settings)
+    ckpt = tmp_path / "epoch=1.ckpt"
+    assert torch.load(ckpt, weights_only=True)["callbacks"]["ClusterReSupervision"]
+    fit(tmp_path, resumed, _Both(data), again, epochs=4, ckpt_path=ckpt)
+    assert torch.equal(weights(whole), weights(resumed))
+    left, right = callback.state_dict(), again.state_dict()
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        same = (
+            torch.equal(value, right[name]) if isinstance(value, Tensor) else value == right[name]
+        )
+        assert same, name
+
+
+class _Both(pl.LightningDataModule):
+    """Validates on the training slices."""
+
+    def __init__(self, data: DataLoader[Any]) -> None:
+        super().__init__()
+        self.data = data
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self.data
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self.data
+
+
+def test_resuming_within_an_epoch_has_the_maps_of_the_epoch(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    checkpoint = ModelCheckpoint(dirpath=tmp_path, every_n_train_steps=6, filename="{step}")
+    first = Witness()
+    fit(tmp_path, finder(project), loader(project), clustering(), first, checkpoint, epochs=2)
+    second, callback = Witness(), clustering()
+    ckpt = tmp_path / "step=6.ckpt"
+    fit(tmp_path, finder(project), loader(project), callback, second, epochs=2, ckpt_path=ckpt)
+    assert callback.state_dict()["version"] == 1
+    # this loader cannot resume: it begins again, with the first slices
+    assert torch.equal(torch.cat(second.maps[1]), torch.cat(first.maps[1][:2]))
+
+
+def test_a_second_fit_goes_on(project: ModuleType, tmp_path: Path) -> None:
+    module, callback, witness = finder(project), clustering(), Witness()
+    trainer = fit(tmp_path, module, loader(project), callback, witness, epochs=2)
+    trainer.save_checkpoint(tmp_path / "after.ckpt")
+    saved = torch.load(tmp_path / "after.ckpt", weights_only=True)["callbacks"]
+    assert len(saved["ClusterReSupervision"]["maps"]) > 0
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module, loader(project))
+    assert [len(maps) for maps in witness.maps.values()] == [0, 4, 4, 4]
+    assert callback.state_dict()["version"] == 3
+
+
+def test_a_function_and_a_loader_may_be_given(project: ModuleType, tmp_path: Path) -> None:
+    class Mute(project.Finder):  # type: ignore[misc,name-defined]
+        embed_pixels = None
+
+    calls = []
+
+    def embed(module: Any, batch: Any) -> PixelEmbeddings:
+        calls.append(tuple(batch["index"].tolist()))
+        return project.Finder.embed_pixels(module, batch)
+
+    def plain() -> DataLoader[Any]:
+        return DataLoader(project.Squares(count=16), batch_size=8)
+
+    torch.manual_seed(0)
+    callback = clustering(embed=embed, dataloader=plain, warmup_epochs=0)
+    fit(tmp_path, Mute(), loader(project, shuffle=True), callback, epochs=1)
+    assert set(calls) == {tuple(range(8)), tuple(range(8, 16))}
+
+
+class _Renamed(torch.utils.data.Dataset[Any]):
+    """The squares with keys left out or changed."""
+
+    def __init__(self, data: Any, change: Any) -> None:
+        self.data, self.change = data, change
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, item: int) -> Any:
+        return self.change(self.data[item])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda item: {k: v for k, v in item.items() if k != "index"}, "no tensor `index`"),
+        (lambda item: (item["image"], item["tags"]), "serves list; serve a dictionary"),
+        (lambda item: {**item, "index": item["index"] - 5}, "integers from 0"),
+    ],
+)
+def test_batches_that_cannot_be_used(
+    project: ModuleType, tmp_path: Path, change: Any, message: str
+) -> None:
+    data = DataLoader(_Renamed(project.Squares(count=16), change), batch_size=4)
+    with pytest.raises(ClusteringError, match=message):
+        fit(tmp_path, finder(project), data, clustering(warmup_epochs=5))
+    assert not (tmp_path / "cluster_maps").exists()
+
+
+def test_module_without_embeddings(project: ModuleType, tmp_path: Path) -> None:
+    class Mute(project.Finder):  # type: ignore[misc,name-defined]
+        embed_pixels = None
+
+    with pytest.raises(ClusteringError, match="Mute has no embed_pixels"):
+        fit(tmp_path, Mute(), loader(project), clustering())
+
+
+def test_more_clusters_than_pixels_is_found_before_training(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    witness = Witness()
+    data = loader(project, size=16)
+    with pytest.raises(ClusteringError, match="n_clusters is 5000, .* have 4096 valid pixels"):
+        fit(tmp_path, finder(project), data, clustering(n_clusters=5000), witness)
+    assert witness.maps == {}
+
+
+def test_nan_in_training_is_named(project: ModuleType, tmp_path: Path) -> None:
+    class Diverging(project.Finder):  # type: ignore[misc,name-defined]
+        def on_train_epoch_end(self) -> None:
+            nn.init.constant_(self.body[0].weight, float("nan"))
+
+        def on_train_batch_end(self, *args: Any) -> None:
+            nn.init.constant_(self.body[0].weight, float("nan"))
+
+    torch.manual_seed(0)
+    with pytest.raises(ClusteringError, match="NaN"):
+        fit(tmp_path, Diverging(), loader(project), clustering())
+    assert not (tmp_path / "cluster_maps").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n_clusters": 0},
+        {"n_clusterings": 0},
+        {"warmup_epochs": -1},
+        {"every_n_epochs": 0},
+        {"sample_size": 5},
+        {"iterations": 0},
+        {"low": 0.7},
+        {"high": 1.1},
+        {"momentum": 1.0},
+    ],
+)
+def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ClusteringError, match=f"{next(iter(wrong))} must be"):
+        clustering(**wrong)
+
+
+def test_soft_targets(project: ModuleType, tmp_path: Path) -> None:
+    witness = Witness()
+    callback = clustering(warmup_epochs=0, soft_targets=True, low=0.5, high=0.5)
+    fit(tmp_path, finder(project), loader(project), callback, witness, epochs=1)
+    values = torch.cat(witness.maps[0]).unique()
+    assert len(values) > 4
+    assert float(values.min()) >= 0

@@ -1,0 +1,90 @@
+"""Several processes end with the same clusters and maps, and with those of a single one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from wsseg.clustering import EvidenceScorer
+from wsseg.clustering.collective import Collective
+from wsseg.clustering.place import Place
+from wsseg.clustering.refresh import Refresh, Settings
+
+HERE = Path(__file__).parent
+
+
+SCENARIOS = ("uneven-2", "few-4", "apart-2", "large-2", "failing-2", "train-2")
+
+Found = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What each process of each scenario of ``ranks.py`` wrote."""
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, str(HERE / "ranks.py"), str(folder), *SCENARIOS]
+    done = subprocess.run(
+        command, env=environment, timeout=120, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {
+        scenario: [
+            json.loads((folder / scenario / f"{rank}.json").read_text())
+            for rank in range(int(scenario[-1]))
+        ]
+        for scenario in SCENARIOS
+    }
+
+
+def single(
+    toys: ModuleType, folder: Path, count: int = 23
+) -> tuple[torch.Tensor, dict[str, float]]:
+    settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
+    work = Refresh(toys.ToySource(count), settings, Place(folder), Collective())
+    clusters, _ = work.run(*work.run())
+    return clusters.centroids, work.report
+
+
+@pytest.mark.parametrize("scenario", ["uneven-2", "few-4", "apart-2"])
+def test_processes_agree_with_each_other_and_with_one(
+    toys: ModuleType, tmp_path: Path, found: Found, scenario: str
+) -> None:
+    """23 slices on 2, 3 slices on 4 (one has none), and 2 machines that share no folder."""
+    centroids, report = single(toys, tmp_path, 3 if scenario == "few-4" else 23)
+    assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])
+    assert len({each["checksum"] for each in found[scenario]}) == 1
+    for each in found[scenario]:
+        assert torch.allclose(torch.tensor(each["centroids"]), centroids, atol=1e-5)
+        for name, value in each["report"].items():
+            assert value == pytest.approx(report[name]), name
+
+
+def test_traffic_does_not_grow_with_the_data(found: Found) -> None:
+    small, large = (max(each["sent"] for each in found[s]) for s in ("uneven-2", "large-2"))
+    assert large <= 1.05 * small
+
+
+def test_a_failure_of_one_ends_all(found: Found) -> None:
+    healthy, failed = (each["error"] for each in found["failing-2"])
+    assert failed == "RuntimeError: out of memory"
+    assert healthy.startswith("ClusteringError: sampling pixels failed on rank 1")
+
+
+def test_training_on_two_processes(found: Found) -> None:
+    """DDP with gradient accumulation and mixed precision, on an odd number of slices."""
+    first, second = found["train-2"]
+    assert first == second
+    assert first["churn"] < 0.5

@@ -1,0 +1,59 @@
+"""The package can be lifted out: it imports nothing else of wsseg, and either Lightning will do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ALONE = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in {"lightning", "monai"} or (top == "wsseg" and name.split(".")[1:2] not in ([], ["clustering"])):
+            raise ModuleNotFoundError("blocked: " + name, name=name)
+
+sys.meta_path.insert(0, Blocker())
+import pkgutil
+import wsseg.clustering
+for module in pkgutil.iter_modules(wsseg.clustering.__path__):
+    __import__("wsseg.clustering." + module.name)
+assert "faiss" not in sys.modules
+assert "wandb" not in sys.modules
+"""
+
+BOTH = """
+import lightning.pytorch, pytorch_lightning
+from wsseg.clustering import ClusterReSupervision
+assert issubclass(ClusterReSupervision, lightning.pytorch.Callback)
+assert issubclass(ClusterReSupervision, pytorch_lightning.Callback)
+callback = ClusterReSupervision()
+assert callback.on_train_start.__func__ is ClusterReSupervision.on_train_start
+"""
+
+
+def run(code: str, *paths: Path) -> None:
+    path = os.pathsep.join(str(each) for each in (*paths, ROOT))
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def test_imports_nothing_else_and_faiss_lazily() -> None:
+    run(ALONE)
+
+
+def test_is_a_callback_of_both_packages(tmp_path: Path) -> None:
+    package = tmp_path / "lightning" / "pytorch"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text("class Callback:\n    pass\n")
+    run(BOTH, tmp_path)

@@ -1,0 +1,170 @@
+"""A refresh from embeddings to maps, without Lightning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from wsseg.clustering.collective import Collective
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.place import Place
+from wsseg.clustering.refresh import Clusters, Refresh, Settings
+from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
+from wsseg.clustering.statistics import ClusterStatistics
+from wsseg.clustering.store import ClusterMaps
+from wsseg.clustering.targets import IGNORE
+
+
+def refresh(
+    source: Any,
+    folder: Path,
+    previous: tuple[Clusters, ClusterMaps] | None = None,
+    **settings: Any,
+) -> tuple[Clusters, ClusterMaps, dict[str, float]]:
+    chosen = {"scorer": EvidenceScorer(), "n_clusters": 6, "n_clusterings": 3, **settings}
+    work = Refresh(source, Settings(**chosen), Place(folder), Collective())
+    clusters, maps = work.run(*(previous or (None, None)))
+    return clusters, maps, work.report
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_finds_the_objects(toys: ModuleType, tmp_path: Path, classes: int) -> None:
+    source = toys.ToySource(classes=classes)
+    clusters, maps, report = refresh(source, tmp_path, n_clusters=12)
+    found = maps.lookup(torch.arange(24))
+    assert clusters.centroids.shape == (3, 12, 4)
+    assert clusters.scores.shape == (3, 12, classes)
+    for c in range(classes):
+        tagged = source.tags[:, c] > 0
+        inside, valid = source.objects[tagged][:, c], source.valid[tagged]
+        relevance = found[tagged][:, c]
+        assert float((relevance[inside] > 0.6).float().mean()) > 0.9
+        assert float((relevance[valid & ~inside] < 0.4).float().mean()) > 0.9
+        assert bool((relevance[~valid] == IGNORE).all())
+        assert not found[~tagged][:, c].any()
+    assert report["relevant_clusters"] >= 1
+    assert report["support"] > 1
+    assert 0 < report["relevant_area"] < 0.3
+    assert "churn" not in report
+
+
+def test_same_input_same_maps_whatever_the_batches(toys: ModuleType, tmp_path: Path) -> None:
+    results = []
+    for number, batch_size in enumerate((5, 24)):
+        source = toys.ToySource()
+        source.batch_size = batch_size
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        results.append(refresh(source, folder))
+    (left, left_maps, _), (right, right_maps, _) = results
+    for name in ("mean", "std", "centroids", "scores"):
+        assert torch.equal(getattr(left, name), getattr(right, name))
+    assert left_maps.path.read_bytes() == right_maps.path.read_bytes()
+
+
+def test_second_refresh_starts_from_the_first(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource()
+    clusters, maps, _ = refresh(source, tmp_path)
+    again, more, report = refresh(source, tmp_path, (clusters, maps), iterations=1)
+    assert more.version == maps.version + 1
+    assert torch.allclose(again.centroids, clusters.centroids, atol=0.2)
+    assert report["churn"] < 0.05
+
+
+def test_momentum_blends_maps(toys: ModuleType, tmp_path: Path) -> None:
+    source, index = toys.ToySource(), torch.tensor([1])
+    clusters, maps, _ = refresh(source, tmp_path)
+    old = maps.lookup(index)
+    kept = ClusterMaps(tmp_path, maps.shape, 7)
+    kept.create()
+    kept.write(torch.arange(24), torch.full((24, 1, 12, 12), 0.5))
+    _, mixed, _ = refresh(source, tmp_path, (clusters, kept), momentum=0.5)
+    expected = torch.where(old >= 0, 0.25 + 0.5 * old, old)
+    assert torch.allclose(mixed.lookup(index), expected, atol=0.05)
+    assert mixed.version == 8
+
+
+def test_maps_of_other_data_are_not_blended_in(toys: ModuleType, tmp_path: Path) -> None:
+    other = ClusterMaps(tmp_path, (3, 1, 5, 5), 1)
+    other.create()
+    clusters, _, _ = refresh(toys.ToySource(), tmp_path)
+    _, maps, report = refresh(toys.ToySource(), tmp_path, (clusters, other), momentum=0.5)
+    assert maps.shape == (24, 1, 12, 12)
+    assert "churn" not in report
+
+
+def test_many_clusters_need_two_bytes(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource()
+    _, maps, _ = refresh(source, tmp_path, n_clusters=300, n_clusterings=1, scorer=PurityScorer())
+    found = maps.lookup(torch.tensor([1]))[0, 0]
+    assert float((found[source.objects[1, 0]] > 0.6).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize(("tag", "kind"), [(0.0, "tagged"), (1.0, "untagged")])
+def test_classes_that_tags_say_nothing_about(
+    toys: ModuleType, tmp_path: Path, tag: float, kind: str
+) -> None:
+    source = toys.ToySource(classes=2)
+    source.tags[:, 1] = tag
+    with pytest.raises(ClusteringError, match=f"no training slice is {kind} for class 1"):
+        refresh(source, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_clusters_than_pixels(toys: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ClusteringError, match="500 clusters of 132 pixels"):
+        refresh(toys.ToySource(), tmp_path, n_clusters=500, sample_size=300)
+
+
+def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource()
+    source.activation[3] = float("nan")
+    with pytest.raises(ClusteringError, match="activation holds NaN"):
+        refresh(source, tmp_path)
+    source.features[3] = float("nan")
+    with pytest.raises(ClusteringError, match="embeddings hold NaN"):
+        refresh(source, tmp_path)
+
+
+def test_slices_that_share_an_index(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource()
+
+    def twice(positions: Any) -> Any:
+        for batch in source(positions):
+            yield batch._replace(index=batch.index // 2)
+
+    class Twice:
+        __call__ = staticmethod(twice)
+        __len__ = source.__len__
+
+    with pytest.raises(ClusteringError, match="share the index 0"):
+        refresh(Twice(), tmp_path)
+
+
+class Broken(Scorer):
+    """Returns a constant of the wrong range or shape."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self.value = value
+
+    def __call__(self, statistics: ClusterStatistics) -> torch.Tensor:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.zeros(2), "returned"),
+        (torch.full((3, 6, 1), 2.0), "outside"),
+        (torch.full((3, 6, 1), float("nan")), "outside"),
+    ],
+)
+def test_scorers_that_misbehave(
+    toys: ModuleType, tmp_path: Path, value: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(ClusteringError, match=message):
+        refresh(toys.ToySource(), tmp_path, scorer=Broken(value))

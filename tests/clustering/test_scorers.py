@@ -1,0 +1,130 @@
+"""Laws that every scorer keeps, and what tells them apart."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from wsseg.clustering.scorers import (
+    ErasureScorer,
+    EvidenceScorer,
+    PurityScorer,
+    Scorer,
+    VoteScorer,
+    lower_bound,
+)
+from wsseg.clustering.statistics import TAGGED, ClusterStatistics, slice_statistics
+
+R, K, C = 2, 5, 2
+BY_CLUSTER = [f.name for f in fields(ClusterStatistics) if f.name != "total"]
+SCORERS = [VoteScorer(), PurityScorer(), ErasureScorer(), EvidenceScorer()]
+every_scorer = pytest.mark.parametrize("scorer", SCORERS, ids=lambda s: type(s).__name__)
+seeds = st.integers(0, 10_000)
+
+
+def draw_statistics(seed: int, classes: int = C) -> ClusterStatistics:
+    """Random slices in which cluster 4 never occurs where class 0 is tagged."""
+    draw = torch.Generator().manual_seed(seed)
+    slices, pixels = 8, 30
+    tags = torch.randint(2, (slices, classes), generator=draw).float()
+    tags[0], tags[1] = 0, 1
+    row = torch.arange(slices).repeat_interleave(pixels)
+    labels = torch.randint(K, (slices * pixels, R), generator=draw)
+    labels = torch.where((tags[row, 0] > 0)[:, None], labels % (K - 1), labels)
+    activation = torch.rand(slices * pixels, classes, generator=draw)
+    group = torch.randint(4, (slices,), generator=draw)
+    return slice_statistics(labels, activation, row, tags, group, K)
+
+
+def permute(statistics: ClusterStatistics, order: Tensor) -> ClusterStatistics:
+    return replace(statistics, **{name: getattr(statistics, name)[:, order] for name in BY_CLUSTER})
+
+
+def only_class(statistics: ClusterStatistics, number: int) -> ClusterStatistics:
+    change = {name: getattr(statistics, name)[:, :, [number]] for name in BY_CLUSTER}
+    return replace(statistics, **change, total=statistics.total[[number]])
+
+
+@every_scorer
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_laws(scorer: Scorer, seed: int) -> None:
+    statistics = draw_statistics(seed)
+    scores = scorer(statistics)
+    assert scores.shape == (R, K, C)
+    assert scores.dtype == torch.float32
+    assert bool(((scores >= 0) & (scores <= 1)).all())
+    # clusters have no order
+    order = torch.randperm(K, generator=torch.Generator().manual_seed(seed))
+    assert torch.allclose(scorer(permute(statistics, order)), scores[:, order])
+    # classes do not know of each other
+    assert torch.allclose(scorer(only_class(statistics, 1)), scores[:, :, [1]])
+    # what never occurs with the class is never of the class
+    absent = statistics.slices[..., TAGGED] == 0
+    assert absent[:, 4, 0].all()
+    assert bool((scores[absent] <= 0.5).all())
+
+
+@every_scorer
+def test_no_data_is_no_reason(scorer: Scorer) -> None:
+    scores = scorer(draw_statistics(0).apply(torch.zeros_like))
+    assert bool((scores <= 0.5).all())
+
+
+def one_cluster(tagged: list[float], untagged: list[float], area: int = 20) -> ClusterStatistics:
+    """Cluster 1 covers 20 of 100 pixels with these activations, cluster 0 the rest at 0.1."""
+    values = torch.tensor(tagged + untagged)
+    slices = len(values)
+    row = torch.arange(slices).repeat_interleave(100)
+    inside = (torch.arange(100) < area).repeat(slices) & (values[row] >= 0)
+    activation = torch.where(inside, values[row], 0.1)[:, None]
+    tags = (torch.arange(slices) < len(tagged)).float()[:, None]
+    return slice_statistics(inside.long()[:, None], activation, row, tags, torch.arange(slices), 2)
+
+
+def test_vote_follows_the_authors_rule() -> None:
+    def score(tagged: list[float], untagged: list[float]) -> float:
+        return float(VoteScorer()(one_cluster(tagged, untagged))[0, 1, 0])
+
+    assert score([0.9, 0.1], [0.1, 0.2]) == 1.0
+    assert score([0.9, 0.9], [0.1, 0.6]) == 0.0  # a single noisy vote disqualifies
+    assert score([0.2, 0.4], [0.1, 0.2]) == 0.5
+
+
+def test_purity_is_share_against_share() -> None:
+    statistics = one_cluster([0.9, 0.9, 0.9], [-1.0])  # only in tagged slices
+    assert float(PurityScorer()(statistics)[0, 1, 0]) > 0.99
+    statistics = one_cluster([0.9, -1.0], [0.9, 0.9])  # 10 of 100 pixels against 20 of 100
+    assert float(PurityScorer(smoothing=0.0)(statistics)[0, 1, 0]) == pytest.approx(1 / 3)
+
+
+def test_erasure_compares_the_drop_with_the_area() -> None:
+    even = one_cluster([0.1, 0.1], [0.1])
+    assert float(ErasureScorer()(even)[0, 1, 0]) == pytest.approx(0.5, abs=1e-4)
+    active = one_cluster([0.9, 0.9], [0.1])
+    assert float(ErasureScorer()(active)[0, 1, 0]) > 0.75
+
+
+def test_evidence_needs_purity_activation_and_support() -> None:
+    scorer = EvidenceScorer()
+    good = float(scorer(one_cluster([0.9] * 6, [-1.0] * 6))[0, 1, 0])
+    impure = float(scorer(one_cluster([0.9] * 6, [0.9] * 6))[0, 1, 0])
+    few = float(scorer(one_cluster([0.9] + [-1.0] * 5, [-1.0] * 6))[0, 1, 0])
+    assert good > 0.8
+    assert impure < 0.5
+    assert few <= 0.5
+    pure_but_dark = scorer(one_cluster([0.01] * 6, [-1.0] * 6))[0, 1, 0]
+    assert float(pure_but_dark) < 0.4
+
+
+@given(share=st.floats(0, 1), count=st.floats(0.1, 1e4), confidence=st.floats(0, 3))
+def test_lower_bound_is_below_and_tightens(share: float, count: float, confidence: float) -> None:
+    value, number = torch.tensor([share] * 2), torch.tensor([count, 10 * count])
+    low = lower_bound(value, number, confidence)
+    assert bool((low <= value + 1e-5).all())
+    assert low[0] <= low[1] + 1e-5

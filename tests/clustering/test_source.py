@@ -1,0 +1,133 @@
+"""Passes over the slices: every slice once, a bounded sample, nothing disturbed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, valid_pixels
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.isolation import evaluating, untouched_generators
+from wsseg.clustering.source import EmbeddingSource, choose_slices, sample_rows, share
+
+
+def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
+    return PixelEmbeddings(
+        features=torch.randn(batch, 4, 5, 6),
+        activation=torch.rand(batch, classes, 5, 6),
+        valid=torch.rand(batch, 5, 6) > 0.3,
+        tags=torch.ones(batch, classes),
+        index=torch.arange(batch),
+        group=torch.arange(batch),
+    )
+
+
+@given(count=st.integers(0, 100), size=st.integers(1, 9))
+def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
+    shares = [share(count, rank, size) for rank in range(size)]
+    assert [i for part in shares for i in part] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(count=st.integers(1, 5000), sample_size=st.integers(1, 300_000), seed=st.integers(0, 2**40))
+def test_sample_is_bounded(count: int, sample_size: int, seed: int) -> None:
+    chosen, quota = choose_slices(count, sample_size, seed)
+    assert chosen == sorted(set(chosen))
+    assert 0 <= chosen[0] and chosen[-1] < count
+    assert len(chosen) * quota <= sample_size
+    assert quota >= min(sample_size, 512) or len(chosen) == 1
+
+
+@given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=6), quota=st.integers(1, 40))
+def test_sampled_pixels_are_distinct_and_spread(counts: list[int], quota: int) -> None:
+    row = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    chosen = sample_rows(row, quota)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    found = torch.bincount(row[chosen], minlength=len(counts)).tolist()
+    assert found == [min(quota, count) for count in counts]
+
+
+def test_valid_pixels_in_order_of_slices() -> None:
+    given_ = embeddings()
+    pixels = valid_pixels(given_)
+    assert pixels.row.tolist() == sorted(pixels.row.tolist())
+    expected = torch.cat([f[:, v].T for f, v in zip(given_.features, given_.valid, strict=True)])
+    assert torch.equal(pixels.features, expected)
+
+
+def test_loader_is_sequential_and_uses_its_collation() -> None:
+    calls = []
+
+    def collate(items: list[int]) -> list[int]:
+        calls.append(items)
+        return items
+
+    loader = DataLoader(range(10), batch_size=3, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    source = EmbeddingSource(loader, lambda batch: batch)
+    assert list(source([1, 2, 5, 8])) == [[1, 2, 5], [8]]
+    assert list(source([])) == []
+    assert len(source) == 10
+
+
+@pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])
+def test_loaders_that_cannot_be_used(loader: object) -> None:
+    with pytest.raises(ClusteringError, match="dataloader="):
+        EmbeddingSource(loader, lambda batch: batch)
+
+
+def test_streams_cannot_be_used() -> None:
+    class Stream(IterableDataset[int]):
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    with pytest.raises(ClusteringError, match="length"):
+        EmbeddingSource(DataLoader(Stream()), lambda batch: batch)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": torch.zeros(3, 4)}, "`features` is"),
+        ({"activation": torch.zeros(3, 2, 9, 9)}, "`activation` is .*make it .3, 2, 5, 6"),
+        ({"valid": torch.zeros(3, 5, 6)}, "make it torch.bool"),
+        ({"index": torch.tensor([0, -1, 2])}, "integers from 0"),
+        ({"group": torch.zeros(2)}, "`group`"),
+    ],
+)
+def test_wrong_embeddings_are_named(change: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ClusteringError, match=message):
+        check_embeddings(embeddings()._replace(**change))
+
+
+def test_embeddings_of_another_type() -> None:
+    with pytest.raises(ClusteringError, match="returned tuple"):
+        check_embeddings(tuple(embeddings()))
+
+
+def test_evaluation_mode_is_undone_part_by_part() -> None:
+    module = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(1))
+    module[1].eval()
+    with pytest.raises(KeyError), evaluating(module):
+        assert not any(part.training for part in module.modules())
+        raise KeyError
+    assert [part.training for part in module.modules()] == [True, True, False]
+
+
+def test_generators_are_given_back() -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    torch.manual_seed(0), random.seed(0), np.random.seed(0)
+    expected = draw()
+    torch.manual_seed(0), random.seed(0), np.random.seed(0)
+    with untouched_generators():
+        draw()
+    assert draw() == expected

@@ -1,0 +1,105 @@
+"""Statistics against counting by hand, and that they add up exactly."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsseg.clustering.statistics import (
+    GROUPS,
+    TAGGED,
+    UNTAGGED,
+    ClusterStatistics,
+    empty_statistics,
+    merge,
+    slice_statistics,
+)
+
+R, K, C = 2, 5, 2
+
+
+def draw_slices(seed: int, slices: int = 6, pixels: int = 40) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        "labels": torch.randint(K, (slices * pixels, R), generator=draw),
+        "activation": torch.rand(slices * pixels, C, generator=draw),
+        "row": torch.arange(slices).repeat_interleave(pixels),
+        "tags": torch.randint(2, (slices, C), generator=draw).float(),
+        "group": torch.randint(200, (slices,), generator=draw),
+    }
+
+
+def equal(left: ClusterStatistics, right: ClusterStatistics) -> bool:
+    return all(torch.equal(getattr(left, name), value) for name, value in vars(right).items())
+
+
+def test_counts_as_by_hand() -> None:
+    data = draw_slices(0)
+    found = slice_statistics(**data, clusters=K)
+    for r, k, c, tag in [(0, 0, 0, TAGGED), (1, 4, 1, UNTAGGED), (0, 3, 1, TAGGED)]:
+        pixels = activation = slices = votes = area = drop = 0.0
+        groups = set()
+        for number, tags in enumerate(data["tags"]):
+            if int(tags[c]) != tag:
+                continue
+            here = data["row"] == number
+            inside = here & (data["labels"][:, r] == k)
+            pixels += int(inside.sum())
+            activation += float(data["activation"][inside, c].double().sum())
+            if inside.any():
+                slices += 1
+                votes += float(data["activation"][inside, c].mean() > 0.5)
+                groups.add(int(data["group"][number]) % GROUPS)
+            area += float(inside.sum() / here.sum())
+            whole = data["activation"][here, c].sum()
+            drop += float(data["activation"][inside, c].sum() / whole)
+        at = (r, k, c, tag)
+        assert found.pixels[at].sum() == pixels
+        assert found.slices[at] == slices
+        assert found.votes[at] == votes
+        assert found.support[at] == len(groups)
+        assert abs(found.activation[at] - activation) < 1e-4
+        assert abs(found.area[at] - area) < 1e-4
+        assert abs(found.drop[at] - drop) < 1e-4
+    assert torch.equal(found.total[:, TAGGED], data["tags"].sum(dim=0).double())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), cut=st.integers(0, 6))
+def test_parts_add_up_to_the_whole_to_the_bit(seed: int, cut: int) -> None:
+    data = draw_slices(seed)
+    whole = slice_statistics(**data, clusters=K)
+    total = empty_statistics(R, K, C)
+    for chosen in (torch.arange(cut, 6), torch.arange(cut)):
+        inside = torch.isin(data["row"], chosen)
+        total = total + slice_statistics(
+            data["labels"][inside],
+            data["activation"][inside],
+            data["row"][inside] - (int(chosen.min()) if len(chosen) else 0),
+            data["tags"][chosen],
+            data["group"][chosen],
+            K,
+        )
+    assert equal(total, whole)
+
+
+def test_slices_without_valid_pixels_count_as_slices_only() -> None:
+    data = draw_slices(1)
+    none = data["row"] < 0
+    found = slice_statistics(
+        data["labels"][none],
+        data["activation"][none],
+        data["row"][none],
+        data["tags"],
+        data["group"],
+        K,
+    )
+    assert found.total.sum() == 6 * C
+    assert all(not value.any() for name, value in vars(found).items() if name != "total")
+
+
+def test_merging_applies_the_collective_to_every_sum() -> None:
+    one = slice_statistics(**draw_slices(2), clusters=K)
+    assert equal(merge(one), one)
+    assert equal(merge(one, lambda tensor: 2 * tensor), one + one)

@@ -1,0 +1,71 @@
+"""Consensus, thresholds and the one-byte form."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsseg.clustering.targets import (
+    IGNORE,
+    blend,
+    consensus,
+    decode,
+    encode,
+    relevance_map,
+    resize,
+    to_targets,
+)
+
+
+def test_consensus_is_the_mean_over_clusterings() -> None:
+    scores = torch.rand(3, 4, 2)
+    labels = torch.randint(4, (10, 3))
+    expected = [sum(scores[r, row[r]] for r in range(3)) / 3 for row in labels]
+    assert torch.allclose(consensus(labels, scores), torch.stack(expected))
+
+
+def test_tags_overrule_clusters_and_invalid_pixels_are_ignored() -> None:
+    labels = torch.zeros(2, 3, 3, 1, dtype=torch.int64)
+    valid = torch.ones(2, 3, 3, dtype=torch.bool)
+    valid[:, 0] = False
+    tags = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    found = relevance_map(labels, valid, torch.ones(1, 1, 2), tags)
+    assert bool((found[0, 0, 1:] == 1).all())
+    assert bool((found[0, 0, 0] == IGNORE).all())
+    assert not found[0, 1].any()
+    assert not found[1].any()
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(IGNORE)), min_size=1))
+def test_a_byte_holds_a_value(values: list[float]) -> None:
+    exact = torch.tensor(values)
+    assert torch.allclose(decode(encode(exact)), exact, atol=1 / 508 + 1e-6)
+    assert torch.equal(decode(encode(exact)) == IGNORE, exact == IGNORE)
+    assert torch.equal(encode(decode(encode(exact))), encode(exact))
+
+
+def test_what_was_never_written_is_ignored() -> None:
+    assert float(decode(torch.zeros(1, dtype=torch.uint8))) == IGNORE
+
+
+def test_thresholds() -> None:
+    relevance = torch.tensor([0.0, 0.4, 0.5, 0.6, 1.0, IGNORE])
+    hard = torch.tensor([0.0, 0.0, IGNORE, 1.0, 1.0, IGNORE])
+    assert torch.equal(to_targets(relevance, 0.4, 0.6), hard)
+    soft = torch.tensor([0.0, 0.4, IGNORE, 0.6, 1.0, IGNORE])
+    assert torch.equal(to_targets(relevance, 0.4, 0.6, soft=True), soft)
+
+
+def test_blending_needs_both() -> None:
+    new, old = torch.tensor([1.0, 1.0, IGNORE]), torch.tensor([0.0, IGNORE, 1.0])
+    assert torch.equal(blend(new, old, 0.25), torch.tensor([0.75, 1.0, IGNORE]))
+
+
+def test_resizing_keeps_unknown_pixels_out() -> None:
+    relevance = torch.full((1, 1, 4, 4), 0.8)
+    relevance[..., 2:] = IGNORE
+    found = resize(relevance, 8, 8)
+    assert torch.allclose(found[..., :4], torch.tensor(0.8))
+    assert bool((found[..., 4:] == IGNORE).all())
+    assert resize(relevance, 4, 4) is relevance

@@ -1,0 +1,47 @@
+"""Ready-made embeddings of slices with a known object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.embeddings import PixelEmbeddings
+
+
+class ToySource:
+    """Slices of noise; in tagged slices of a class, pixels of its object have shifted features."""
+
+    def __init__(
+        self, count: int = 24, classes: int = 1, size: int = 12, dimensions: int = 4, seed: int = 0
+    ) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        order = torch.arange(count)
+        self.tags = torch.stack([(order // 2**c) % 2 for c in range(classes)], dim=1).float()
+        self.features = torch.randn(count, dimensions, size, size, generator=draw)
+        self.objects = torch.zeros(count, classes, size, size, dtype=torch.bool)
+        for c in range(classes):
+            self.objects[self.tags[:, c] > 0, c, 3 * c : 3 * c + 3, 2:7] = True
+            self.features[:, c] += 12.0 * self.objects[:, c]
+        self.valid = torch.ones(count, size, size, dtype=torch.bool)
+        self.valid[:, :, 0] = False
+        noise = 0.2 * torch.rand(self.objects.shape, generator=draw)
+        self.activation: Tensor = noise + 0.7 * self.objects
+        self.group = order // 4
+        self.batch_size = 5
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
+        for part in torch.split(torch.tensor(list(positions), dtype=torch.int64), self.batch_size):
+            if len(part):
+                yield PixelEmbeddings(
+                    self.features[part],
+                    self.activation[part],
+                    self.valid[part],
+                    self.tags[part],
+                    part,
+                    self.group[part],
+                )
