@@ -1,0 +1,36 @@
+# Every target makes what it needs; the second time that is quick.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint benchmark clean
+
+help: ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make the environment in .venv (CPU); then use .venv/bin/wsseg
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,dev]"
+	@touch $@
+
+demo: $(STAMP) ## Train plain CAM and Cluster-Re-Supervision on phantoms; print a table, draw a picture
+	$(BIN)/wsseg benchmark experiments/demo.yaml
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(STAMP) ## Rebuild the phantom table of the README (three seeds; hours)
+	$(BIN)/wsseg benchmark experiments/phantom/benchmark.yaml
+
+clean: ## Remove the environment and everything that runs have written
+	rm -rf .venv runs build dist

@@ -1,0 +1,78 @@
+"""The ``wsseg`` command: picks a sub-command and imports no more than that needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from wsseg import __version__
+from wsseg.errors import InputError
+
+LIGHTNING = {
+    "fit": "Train on the tags of a prepared store",
+    "validate": "Run the validation split through a checkpoint",
+    "test": "Score a checkpoint on the test split, case by case",
+}
+FUNCTIONS = {
+    "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients to try everything on"),
+    "prepare": ("wsseg.data.preparation:prepare", "Turn volumes into a slice store"),
+    "predict": ("wsseg.prediction:predict", "Write masks for raw volumes with a checkpoint"),
+    "benchmark": ("wsseg.benchmark:benchmark", "Compare methods over seeds and folds"),
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Args:
+        args: Command-line arguments; by default those of the process.
+
+    Returns:
+        Exit status: 0, or 2 if the input cannot be used.
+    """
+    name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(f"wsseg {__version__}")
+        return 0
+    if name not in LIGHTNING and name not in FUNCTIONS:
+        return _refuse(f"{name}: is no command of wsseg; `wsseg --help` lists them")
+    try:
+        return _run(name, rest)
+    except InputError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    """Return the text of ``wsseg --help``."""
+    summaries = {**{name: text for name, (_, text) in FUNCTIONS.items()}, **LIGHTNING}
+    order = ("phantom", "prepare", "fit", "validate", "test", "predict", "benchmark")
+    lines = [f"  {name:<11}{summaries[name]}" for name in order]
+    return "\n".join(
+        ("usage: wsseg COMMAND ...", "", "Pixel masks from image-level tags.", "", *lines, "")
+        + ("`wsseg COMMAND --help` explains a command and its options.",)
+    )
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name in LIGHTNING:
+        from wsseg.lightning_cli import run
+
+        run([name, *arguments])
+        return 0
+    import jsonargparse
+
+    module, _, function = FUNCTIONS[name][0].partition(":")
+    command = getattr(importlib.import_module(module), function)
+    jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}")
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
