@@ -135,7 +135,7 @@ def grow_tumour(anatomy: Anatomy, plan: Plan, rng: np.random.Generator) -> Tumou
     """
     grid = anatomy.grid
     main = plan.foci[0]
-    coarse, fine = smooth_noise(grid, 9.0, rng), smooth_noise(grid, 3.5, rng)
+    coarse, fine = smooth_noise(grid, 9.0, rng), smooth_noise(grid, 4.5, rng)
     wobble = plan.roughness * main.radius * (coarse + 0.45 * fine)
     depth, ratio = _beyond(grid, plan)
     solid = np.clip(1.25 - 1.25 * anatomy.ventricle, 0, 1) * anatomy.brain
@@ -144,12 +144,18 @@ def grow_tumour(anatomy: Anatomy, plan: Plan, rng: np.random.Generator) -> Tumou
     inner = soft_step(depth + 0.6 * wobble - np.maximum(rim, 1.5), 0.6)
     patchy = soft_step(1.2 - smooth_noise(grid, 5.0, rng), 0.2)
     dead = 1 - (1 - inner) * patchy if plan.enhancing else np.ones_like(inner)
-    path = np.clip(anatomy.white + 0.28 * anatomy.grey, 0.12, 1)
-    margin = path - np.maximum(ratio, 0) + 0.2 * (smooth_noise(grid, 8.0, rng) + 0.5 * fine)
+    path = _blur(np.clip(anatomy.white + 0.28 * anatomy.grey, 0.12, 1), 1.6 / grid.spacing)
+    margin = path - np.maximum(ratio, 0) + 0.2 * (smooth_noise(grid, 9.0, rng) + 0.3 * fine)
     spread = soft_step(margin, 0.035) * (1 - core) * (anatomy.white + anatomy.grey)
     oedema = spread * anatomy.brain * _reached(core, core + spread)
-    severity = np.clip(0.55 + 0.9 * margin, 0.35, 1.0).astype(np.float32)
+    severity = np.clip(0.62 + 0.9 * margin, 0.5, 1.0).astype(np.float32)
     return Tumour(core * dead, core * (1 - dead), oedema, severity)
+
+
+def _blur(volume: Volume, sigma: float) -> Volume:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.gaussian_filter(volume, sigma), dtype=np.float32)
 
 
 def _reached(core: Volume, whole: Volume) -> Mask:
