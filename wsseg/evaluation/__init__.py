@@ -1,0 +1,1 @@
+"""Measures per case, the callback that takes them, and training-free rivals."""

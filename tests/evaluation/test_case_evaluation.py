@@ -1,0 +1,77 @@
+"""The callback within a real trainer."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.data.conftest import write_store
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.errors import InputError
+from wsseg.evaluation.callback import CaseEvaluation
+
+
+class Bright(pl.LightningModule):
+    """Predicts the tumour where the first modality is bright."""
+
+    threshold = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
+        return {"probability": torch.sigmoid(4 * (batch["image"][:, :1] - 1.5))}
+
+    validation_step = test_step
+
+
+def trainer(folder: Path) -> pl.Trainer:
+    return pl.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[CaseEvaluation()],
+    )
+
+
+def test_test_writes_both_files(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    data = MRISliceDataModule(str(store), eval_batch_size=5)
+    run = trainer(tmp_path / "run")
+    logged = run.test(Bright(), data, verbose=False)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["tumour"]
+    with (tmp_path / "run" / "per_case.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["f", "g"]
+    assert metrics["cases"] == 2
+    assert metrics["dice"]["mean"] == pytest.approx(sum(float(r["dice"]) for r in rows) / 2, 1e-4)
+    assert set(metrics) == {"dice", "hd95_mm", "assd_mm", "sensitivity", "precision", "cases"}
+    assert logged[0]["test/dice_tumour"] == pytest.approx(metrics["dice"]["mean"])
+    low, high = metrics["dice"]["ci95"]
+    assert 0.3 < low <= metrics["dice"]["median"] <= high < 1
+
+
+def test_validation_only_logs(tmp_path: Path) -> None:
+    data = MRISliceDataModule(str(write_store(tmp_path / "store")))
+    logged = trainer(tmp_path / "run").validate(Bright(), data, verbose=False)
+    assert 0.3 < logged[0]["val/dice_tumour"] < 1
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_without_masks(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    shutil.rmtree(store / "masks")
+    data = MRISliceDataModule(str(store))
+    assert trainer(tmp_path / "run").validate(Bright(), data, verbose=False) == [{}]
+    with pytest.raises(InputError, match="masks: no test case has a mask"):
+        trainer(tmp_path / "run").test(Bright(), data, verbose=False)

@@ -1,0 +1,104 @@
+"""Cases put together from slices: repeats, order, ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsseg.evaluation.case_metric import CaseSegmentationMetric, pack_bits
+from wsseg.evaluation.grids import CaseGrid
+from wsseg.evaluation.metrics import score
+
+GRIDS = [
+    CaseGrid("a", (2.0, 1.0, 1.0), 0, (0, 1, 2, 3)),
+    CaseGrid("b", (3.0, 1.0, 1.0), 4, (0, 1, 3)),
+]
+CASE = torch.tensor([0, 0, 0, 0, 1, 1, 1])
+
+
+def slices(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    both = torch.rand((2, 7, 2, 5, 6), generator=generator) < 0.4
+    return both[0], both[1]
+
+
+def fed(order: list[int], size: int) -> CaseSegmentationMetric:
+    metric = CaseSegmentationMetric(GRIDS, ["core", "whole"])
+    prediction, truth = slices()
+    for rows in torch.tensor(order).split(size):
+        metric.update(prediction[rows], truth[rows], rows, CASE[rows])
+    return metric
+
+
+def test_scores_volumes_with_gaps() -> None:
+    rows = fed(list(range(7)), 3).compute()
+    prediction, truth = (each.numpy() for each in slices())
+    assert [(row.case, row.class_name) for row in rows] == [
+        ("a", "core"),
+        ("a", "whole"),
+        ("b", "core"),
+        ("b", "whole"),
+    ]
+    assert rows[1].scores == score(prediction[:4, 1], truth[:4, 1], (2, 1, 1))
+    gap = np.zeros((1, 5, 6), bool)
+    volumes = [np.concatenate([v[4:6, 0], gap, v[6:, 0]]) for v in (prediction, truth)]
+    assert rows[2].scores == score(volumes[0], volumes[1], (3, 1, 1))
+
+
+def test_order_and_repeats_do_not_matter() -> None:
+    assert fed([6, 2, 2, 0, 1, 3, 6, 5, 4, 0], 4).compute() == fed(list(range(7)), 7).compute()
+
+
+def test_reset_forgets() -> None:
+    metric = fed([0, 1], 2)
+    metric.reset()
+    assert metric.compute() == []
+
+
+def test_skips_distances_when_told() -> None:
+    metric = CaseSegmentationMetric(GRIDS, ["core", "whole"], distances=False)
+    prediction, truth = slices()
+    metric.update(prediction, truth, torch.arange(7), CASE)
+    scores = metric.compute()[0].scores
+    assert np.isnan(scores.hd95_mm)
+    assert 0 < scores.dice < 1
+
+
+def _rank(rank: int, folder: str) -> None:
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=2)
+    try:
+        # Uneven, and slice 4 on both, as a sampler does that pads.
+        rows = fed([0, 1, 2, 3, 4] if rank == 0 else [4, 5, 6], 2).compute()
+        assert rows == fed_alone()
+    finally:
+        dist.destroy_process_group()
+
+
+def fed_alone() -> list[object]:
+    metric = fed(list(range(7)), 7)
+    metric._to_sync = False
+    return list(metric.compute())
+
+
+def test_ranks_with_uneven_shares_agree(tmp_path: object) -> None:
+    torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+
+
+@settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_bits_are_numpys(values: list[bool]) -> None:
+    packed = pack_bits(torch.tensor([values])).numpy()
+    np.testing.assert_array_equal(packed, np.packbits([values], axis=1))
+
+
+def test_empty_case_is_perfect() -> None:
+    metric = CaseSegmentationMetric(GRIDS, ["core"])
+    nothing = torch.zeros(4, 1, 5, 6, dtype=torch.bool)
+    metric.update(nothing, nothing, torch.arange(4), CASE[:4])
+    assert metric.compute()[0].scores == pytest.approx((1, 0, 0, 1, 1))

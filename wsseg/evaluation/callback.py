@@ -1,0 +1,109 @@
+"""The callback that scores whole cases in validation and test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from wsseg.errors import InputError
+from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
+from wsseg.evaluation.grids import read_grids
+from wsseg.evaluation.results import write_results
+from wsseg.evaluation.summary import summarise
+
+
+class CaseEvaluation(pl.Callback):
+    """Scores whole cases at the module's fixed threshold.
+
+    ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder and logs
+    ``test/dice_<class>``. Validation only logs ``val/dice_<class>``, where the store has masks:
+    a curve to look at. It reads masks, so select nothing by it.
+
+    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``, the
+    data module ``store``.
+    """
+
+    def __init__(self) -> None:
+        """Start without scores."""
+        super().__init__()
+        self._metric: CaseSegmentationMetric | None = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add a batch, if it has masks."""
+        if "mask" in batch and not trainer.sanity_checking:
+            self._update(trainer, pl_module, outputs, batch, distances=False)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the mean Dice over cases."""
+        self._finish(pl_module, "val")
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add a batch.
+
+        Raises:
+            InputError: The store has no masks to score with.
+        """
+        if "mask" not in batch:
+            root = _store_root(trainer)
+            raise InputError(
+                f"{root / 'masks'}: no test case has a mask, so nothing can be scored; use "
+                "`wsseg predict`, or prepare the store from data with masks"
+            )
+        self._update(trainer, pl_module, outputs, batch, distances=True)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the mean Dice over cases and write the result files."""
+        rows = self._finish(pl_module, "test")
+        if rows and trainer.is_global_zero:
+            write_results(rows, Path(trainer.default_root_dir))
+
+    def _update(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        distances: bool,
+    ) -> None:
+        if self._metric is None:
+            store = trainer.datamodule.store  # type: ignore[attr-defined]
+            metric = CaseSegmentationMetric(
+                read_grids(store.root), list(store.spec.classes), distances=distances
+            )
+            self._metric = metric.to(pl_module.device)
+        prediction = outputs["probability"] > float(pl_module.threshold)  # type: ignore[arg-type]
+        self._metric.update(prediction, batch["mask"], batch["index"], batch["case"])
+
+    def _finish(self, pl_module: pl.LightningModule, stage: str) -> list[CaseRow]:
+        """Return the rows of all ranks, log their mean Dice and forget them."""
+        metric, self._metric = self._metric, None
+        if metric is None:
+            return []
+        rows: list[CaseRow] = metric.compute()
+        for name in metric.classes:
+            values = [row.scores.dice for row in rows if row.class_name == name]
+            # The same on every rank already, so there is nothing to reduce.
+            pl_module.log(f"{stage}/dice_{name}", summarise(values).mean, rank_zero_only=True)
+        return rows
+
+
+def _store_root(trainer: pl.Trainer) -> Path:
+    return Path(trainer.datamodule.store.root)  # type: ignore[attr-defined]

@@ -1,0 +1,114 @@
+"""A torchmetrics metric that scores whole cases from batches of their slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from wsseg.evaluation.grids import CaseGrid
+from wsseg.evaluation.metrics import Scores, score
+
+
+class CaseRow(NamedTuple):
+    """The scores of one class in one case."""
+
+    case: str
+    class_name: str
+    scores: Scores
+
+
+class CaseSegmentationMetric(Metric):
+    """Scores per case and class.
+
+    Slices come in any order, from any rank, and as often as a distributed sampler likes to repeat
+    them: each counts once. They are kept as bits, 2 MB for a BraTS case.
+    """
+
+    full_state_update = False
+    index: list[Tensor] | Tensor
+    case: list[Tensor] | Tensor
+    bits: list[Tensor] | Tensor
+
+    def __init__(
+        self, grids: Sequence[CaseGrid], classes: Sequence[str], *, distances: bool = True
+    ) -> None:
+        """Name what is scored.
+
+        Args:
+            grids: The grid of every case of the store, in manifest order.
+            classes: Names of the classes, in channel order.
+            distances: Whether to compute surface distances; they are NaN otherwise.
+        """
+        super().__init__()
+        self.grids = list(grids)
+        self.classes = list(classes)
+        self.distances = distances
+        self.shape: tuple[int, ...] = ()
+        for state in ("index", "case", "bits"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, prediction: Tensor, mask: Tensor, index: Tensor, case: Tensor) -> None:
+        """Add the slices of a batch.
+
+        Args:
+            prediction: [B, C, H, W] bool.
+            mask: [B, C, H, W] bool, the truth.
+            index: [B] int64, stable ids of the slices.
+            case: [B] int64, positions of their cases in the manifest.
+        """
+        assert isinstance(self.index, list)
+        assert isinstance(self.case, list)
+        assert isinstance(self.bits, list)
+        self.shape = (2, *mask.shape[1:])
+        self.index.append(index.to(self.device))
+        self.case.append(case.to(self.device))
+        pair = torch.stack([prediction.bool(), mask.bool()], dim=1)
+        self.bits.append(pack_bits(pair.flatten(1)).to(self.device))
+
+    def compute(self) -> list[CaseRow]:
+        """Return one row per case and class, in manifest order; none before any update."""
+        if not len(self.index):
+            return []
+        index, case, bits = (
+            dim_zero_cat(state).cpu().numpy() for state in (self.index, self.case, self.bits)
+        )
+        index, first = np.unique(index, return_index=True)
+        case, bits = case[first], bits[first]
+        rows: list[CaseRow] = []
+        for position in np.unique(case):
+            here = case == position
+            rows += self._score_case(self.grids[position], index[here], bits[here])
+        return rows
+
+    def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[CaseRow]:
+        count = int(np.prod(self.shape))
+        flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
+        slices = flat.reshape(len(index), *self.shape)
+        rows = index - grid.first_index
+        found: list[CaseRow] = []
+        for channel, name in enumerate(self.classes):
+            prediction, truth = (grid.volume(slices[:, k, channel], rows) for k in (0, 1))
+            scores = score(prediction, truth, grid.spacing, distances=self.distances)
+            found.append(CaseRow(grid.id, name, scores))
+        return found
+
+
+def pack_bits(values: Tensor) -> Tensor:
+    """Pack booleans eight to a byte, the first into the highest bit, as ``numpy.packbits`` does.
+
+    Args:
+        values: [B, n] bool.
+
+    Returns:
+        [B, ceil(n / 8)] uint8 on the same device.
+    """
+    padded = torch.nn.functional.pad(values.to(torch.uint8), (0, -values.shape[1] % 8))
+    weights = 2 ** torch.arange(7, -1, -1, device=values.device, dtype=torch.uint8)
+    packed: Tensor = (padded.unflatten(1, (-1, 8)) * weights).sum(dim=2, dtype=torch.uint8)
+    return packed

@@ -1,0 +1,72 @@
+"""On which grid the slices of a store's cases lie, read from its manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class CaseGrid:
+    """The grid of one case.
+
+    Attributes:
+        id: Name of the case.
+        spacing: Voxel size in mm: between slices, then in plane.
+        first_index: Stable id of the case's first slice; the others follow in order.
+        planes: For each slice, its place on an evenly spaced grid. Places are left out where
+            preparation dropped a slice in between.
+    """
+
+    id: str
+    spacing: tuple[float, float, float]
+    first_index: int
+    planes: tuple[int, ...]
+
+    def volume(self, slices: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Stack slices to a volume, empty where there is no slice.
+
+        Args:
+            slices: [n, H, W].
+            rows: Which slice of the case each is, [n].
+
+        Returns:
+            [Z, H, W].
+        """
+        volume = np.zeros((self.planes[-1] + 1, *slices.shape[1:]), bool)
+        volume[np.asarray(self.planes)[rows]] = slices
+        return volume
+
+
+def read_grids(root: Path) -> list[CaseGrid]:
+    """Read the grids of all cases, in manifest order.
+
+    Args:
+        root: The slice store.
+
+    Raises:
+        InputError: There is no manifest.
+    """
+    path = root / "manifest.json"
+    if not path.is_file():
+        raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
+    grids: list[CaseGrid] = []
+    first = 0
+    for case in json.loads(path.read_text())["cases"]:
+        z, y, x = (float(size) for size in case["spacing"])
+        planes = _planes(case["positions"])
+        grids.append(CaseGrid(case["id"], (z, y, x), first, planes))
+        first += len(planes)
+    return grids
+
+
+def _planes(positions: list[int]) -> tuple[int, ...]:
+    gaps = np.diff(positions)
+    step = int(gaps.min()) if len(gaps) else 1
+    return tuple((position - positions[0]) // step for position in positions)

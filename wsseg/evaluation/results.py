@@ -1,0 +1,74 @@
+"""The two files that a test leaves in its run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsseg.evaluation.case_metric import CaseRow
+from wsseg.evaluation.metrics import METRICS
+from wsseg.evaluation.summary import summarise
+
+METRICS_FILE = "metrics.json"
+CASES_FILE = "per_case.csv"
+
+
+def summary_table(rows: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
+    """Summarise the scores of each class over its cases.
+
+    Args:
+        rows: Scores per case and class.
+
+    Returns:
+        ``{class: {metric: {"mean", "median", "ci95"}, "cases": n}}``.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(row.class_name for row in rows):
+        scores = [row.scores for row in rows if row.class_name == name]
+        table[name] = {
+            metric: summarise([getattr(each, metric) for each in scores]).to_dict()
+            for metric in METRICS
+        }
+        table[name]["cases"] = len(scores)
+    return table
+
+
+def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
+    """Write ``per_case.csv`` and ``metrics.json``, the latter last: it says that all is there.
+
+    Args:
+        rows: Scores per case and class.
+        folder: The run folder.
+
+    Returns:
+        The path of ``metrics.json``.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("case", "class", *METRICS))
+    for row in rows:
+        writer.writerow((row.case, row.class_name, *(f"{value:.6g}" for value in row.scores)))
+    write_text(folder / CASES_FILE, text.getvalue())
+    return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows), indent=2) + "\n")
+
+
+def read_cases(folder: Path) -> list[dict[str, str]]:
+    """Read the ``per_case.csv`` of a run folder, one dictionary per row."""
+    with (folder / CASES_FILE).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
