@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +44,7 @@ class Atlas:
 
 def _read(kind: str) -> tuple[Volume, NDArray[np.float64]]:
     """Read one map of the wheel without importing nilearn (which takes seconds)."""
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")  # half annotated: of no use to a type checker
     package = find_spec("nilearn")
     if package is None or not package.submodule_search_locations:
         raise InputError("nilearn: not installed, and it holds the atlas; pip install nilearn")

@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +144,7 @@ def write_case(out: Path, name: str, seed: int, number: int, spacing: float) -> 
         for modality, image in patient.images.items():
             _save(partial / f"{name}_{modality}.nii.gz", image, patient.affine)
         _save(partial / f"{name}_seg.nii.gz", patient.labels, patient.affine)
-        os.replace(partial, folder)
+        partial.replace(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -153,8 +155,7 @@ def _save(path: Path, volume: NDArray[np.integer], affine: NDArray[np.float64]) 
     """Write a compressed NIfTI file with the scanner's frame as its coordinates."""
     import gzip
 
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")  # half annotated: of no use to a type checker
     image = nibabel.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="scanner")
