@@ -69,7 +69,7 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     try:
         clusters, maps = work.run()
         clusters, maps = work.run(clusters, maps)
-    except Exception as error:  # noqa: BLE001 - reported to the test
+    except Exception as error:
         write(folder, rank, error=f"{type(error).__name__}: {error}")
     else:
         found = maps.lookup(torch.arange(count))
@@ -110,7 +110,8 @@ class Reporter(pl.Callback):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         callback = next(c for c in trainer.callbacks if isinstance(c, ClusterReSupervision))
         targets = callback.lookup(torch.arange(30))
-        assert callback.clusters is not None and targets is not None
+        assert callback.clusters is not None
+        assert targets is not None
         write(
             self.folder,
             trainer.global_rank,

@@ -14,7 +14,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from wsseg.clustering import ClusteringError, ClusterReSupervision, PixelEmbeddings
+from wsseg.clustering import (
+    ClusteringError,
+    ClusterReSupervision,
+    EvidenceScorer,
+    PixelEmbeddings,
+)
 from wsseg.clustering.targets import IGNORE
 
 
@@ -131,7 +136,8 @@ def test_maps_belong_to_their_slices_at_image_resolution(
             assert set(found.unique().tolist()) <= {0.0, 1.0, IGNORE}
             assert not found[batch["tags"][:, 0] == 0].any()
             half = callback.lookup(batch["index"])
-            assert half is not None and half.shape == (4, 1, 16, 16)
+            assert half is not None
+            assert half.shape == (4, 1, 16, 16)
             checked.append(batch_idx)
 
     torch.manual_seed(0)
@@ -305,7 +311,7 @@ def test_more_clusters_than_pixels_is_found_before_training(
 ) -> None:
     witness = Witness()
     data = loader(project, size=16)
-    with pytest.raises(ClusteringError, match="n_clusters is 5000, .* have 4096 valid pixels"):
+    with pytest.raises(ClusteringError, match=r"n_clusters is 5000, .* have 4096 valid pixels"):
         fit(tmp_path, finder(project), data, clustering(n_clusters=5000), witness)
     assert witness.maps == {}
 
@@ -350,3 +356,31 @@ def test_soft_targets(project: ModuleType, tmp_path: Path) -> None:
     values = torch.cat(witness.maps[0]).unique()
     assert len(values) > 4
     assert float(values.min()) >= 0
+
+
+def test_lookup_of_slices_that_are_not_trained_on(project: ModuleType, tmp_path: Path) -> None:
+    found = []
+
+    class Look(pl.Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            found.append(callback.lookup(torch.tensor([3, 16, 99])))
+
+    callback = clustering(warmup_epochs=0)
+    fit(tmp_path, finder(project), loader(project), callback, Look(), epochs=1)
+    assert bool((found[0][0] != IGNORE).any())
+    assert bool((found[0][1:] == IGNORE).all())
+
+
+def test_reachable_from_the_command_line(project: ModuleType, tmp_path: Path) -> None:
+    from pytorch_lightning.cli import LightningCLI
+
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "trainer:\n  callbacks:\n    - class_path: wsseg.clustering.ClusterReSupervision\n"
+        "      init_args:\n        n_clusters: 9\n"
+        "        scorer: {class_path: EvidenceScorer, init_args: {min_groups: 3}}\n"
+    )
+    cli = LightningCLI(project.Finder, args=["--config", str(config)], run=False)
+    callback = next(c for c in cli.trainer.callbacks if isinstance(c, ClusterReSupervision))
+    assert callback.settings.n_clusters == 9
+    assert callback.settings.scorer == EvidenceScorer(min_groups=3)

@@ -14,8 +14,9 @@ import sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top in {"lightning", "monai"} or (top == "wsseg" and name.split(".")[1:2] not in ([], ["clustering"])):
+        top, *rest = name.split(".")
+        ours = top == "wsseg" and rest[:1] not in ([], ["clustering"])
+        if ours or top in {"lightning", "monai"}:
             raise ModuleNotFoundError("blocked: " + name, name=name)
 
 sys.meta_path.insert(0, Blocker())

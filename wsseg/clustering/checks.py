@@ -1,10 +1,13 @@
-"""Checks between the stages of a refresh, and what it says about its clusters."""
+"""Checks of what modules, loaders and scorers give, and what a refresh says of its clusters."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.source import Source
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics
 
 
@@ -60,3 +63,44 @@ def describe_scores(scores: Tensor, statistics: ClusterStatistics, high: float) 
         "relevant_clusters": float(count) / (clusterings * classes),
         "support": float(support),
     }
+
+
+def check_batch(batch: Any) -> None:
+    """Refuse a training batch that maps cannot be attached to.
+
+    Args:
+        batch: What the training loader serves.
+
+    Raises:
+        ClusteringError: It is no dictionary, or has no ``index``.
+    """
+    if not isinstance(batch, dict):
+        raise ClusteringError(
+            f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
+            "are added to it"
+        )
+    if not isinstance(batch.get("index"), Tensor):
+        raise ClusteringError(
+            "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
+        )
+
+
+def check_pixels(source: Source, clusters: int) -> None:
+    """Embed slices until there is a pixel for each cluster, which is soon.
+
+    Args:
+        source: Embeds the training slices.
+        clusters: Wanted number of clusters.
+
+    Raises:
+        ClusteringError: There are fewer pixels, or the module's embeddings are unusable.
+    """
+    pixels = 0
+    for embeddings in source(range(len(source))):
+        pixels += int(embeddings.valid.sum())
+        if pixels >= clusters:
+            return
+    raise ClusteringError(
+        f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
+        "n_clusters or give more slices"
+    )

@@ -117,7 +117,7 @@ class DistributedCollective(Collective):
         failure: Exception | None = None
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - raised again below, after all have been told
+        except Exception as error:
             failure = error
         failed = torch.zeros(self.size, dtype=torch.int64, device=self.device)
         failed[self.rank] = failure is not None

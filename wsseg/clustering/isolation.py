@@ -30,10 +30,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def untouched_generators() -> Iterator[None]:
     """Give the global random generators of Python, numpy and torch back as they were."""
-    python, legacy = random.getstate(), np.random.get_state()
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - others use it
     with torch.random.fork_rng():
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(legacy)
+            np.random.set_state(legacy)  # noqa: NPY002

@@ -7,33 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_scores, check_tags, describe_scores
 from wsseg.clustering.collective import Collective
-from wsseg.clustering.embeddings import PixelEmbeddings, valid_pixels
+from wsseg.clustering.embeddings import valid_pixels
 from wsseg.clustering.kmeans import assign, fit_kmeans
 from wsseg.clustering.labelling import Changes, LabelledSlices
 from wsseg.clustering.place import Place
 from wsseg.clustering.scorers import Scorer
-from wsseg.clustering.source import choose_slices, sample_rows, share
+from wsseg.clustering.source import Source, choose_slices, sample_rows, share
 from wsseg.clustering.statistics import empty_statistics, merge
 from wsseg.clustering.store import ClusterMaps
-
-
-class Source(Protocol):
-    """Embeds any of the training slices."""
-
-    def __len__(self) -> int:
-        """Return the number of slices."""
-        ...
-
-    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at these positions, in batches."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +30,7 @@ class Settings:
     scorer: Scorer
     n_clusters: int = 64
     n_clusterings: int = 4
-    sample_size: int = 200_000
+    sample_size: int = 100_000
     iterations: int = 20
     low: float = 0.4
     high: float = 0.6

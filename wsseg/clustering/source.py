@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Sized
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,18 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
 
 PIXELS_PER_SLICE = 512  # fewer slices with more pixels each cost fewer forward passes
+
+
+class Source(Protocol):
+    """Embeds any of the training slices."""
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        ...
+
+    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
+        """Embed the slices at these positions, in batches."""
+        ...
 
 
 class EmbeddingSource:
@@ -63,8 +75,9 @@ class EmbeddingSource:
 
 
 def share(count: int, rank: int, size: int) -> range:
-    """Return the positions that one of several processes visits: a block, so that files are read
-    in order; every position belongs to exactly one process.
+    """Return the positions that one of several processes visits; each belongs to exactly one.
+
+    They are a block, so that files are read in order.
 
     Args:
         count: Number of positions.

@@ -150,17 +150,12 @@ def _tables(
     size = slices * clusterings * clusters
     shape = (slices, clusterings, clusters)
     counts = torch.bincount(bins, minlength=size).view(shape).cpu().double()
-    sums = [
-        torch.bincount(
-            bins,
-            weights=activation[:, c].double().repeat_interleave(clusterings),
-            minlength=size,
-        )
-        .view(shape)
-        .double()  # without pixels it counts in integers
-        for c in range(classes)
-    ]
-    return counts, _exact(torch.stack(sums, dim=1).cpu())
+    # Rounded first, sums are exact in any order: also on a GPU, where the order is not fixed.
+    weights = _exact(activation.double()).repeat_interleave(clusterings, dim=0)
+    sums = weights.new_zeros(classes, size).scatter_add_(
+        1, bins.expand(classes, -1), weights.T.contiguous()
+    )
+    return counts, sums.view(classes, *shape).transpose(0, 1).cpu()
 
 
 def _exact(values: Tensor) -> Tensor:
