@@ -110,5 +110,5 @@ def pack_bits(values: Tensor) -> Tensor:
     """
     padded = torch.nn.functional.pad(values.to(torch.uint8), (0, -values.shape[1] % 8))
     weights = 2 ** torch.arange(7, -1, -1, device=values.device, dtype=torch.uint8)
-    packed: Tensor = (padded.unflatten(1, (-1, 8)) * weights).sum(dim=2, dtype=torch.uint8)
+    packed: Tensor = (padded.reshape(len(values), -1, 8) * weights).sum(dim=2, dtype=torch.uint8)
     return packed

@@ -102,15 +102,16 @@ def surface_distances(
         empty = not prediction.any() and not truth.any()
         return (0.0, 0.0) if empty else (diagonal(truth.shape, spacing),) * 2
     import torch
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+    from monai.metrics.surface_distance import compute_average_surface_distance
 
-    pair = [torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (prediction, truth)]
+    p, t = (torch.from_numpy(np.ascontiguousarray(m))[None, None] for m in (prediction, truth))
     mm = [float(size) for size in spacing]
     with warnings.catch_warnings():  # MONAI warns of an argument that it passes to itself
         warnings.simplefilter("ignore", FutureWarning)
-        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=mm)
+        hd95 = compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=mm)
         assd = compute_average_surface_distance(
-            *pair, include_background=True, symmetric=True, spacing=mm
+            p, t, include_background=True, symmetric=True, spacing=mm
         )
     return float(hd95), float(assd)
 

@@ -1,0 +1,57 @@
+"""The training-free rivals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.conftest import write_store
+from wsseg.errors import InputError
+from wsseg.evaluation.baselines import purity, run_baseline, smooth
+
+
+@pytest.mark.parametrize("name", ["intensity_clustering", "zscore_threshold"])
+def test_finds_bright_squares_without_masks_in_training(tmp_path: Path, name: str) -> None:
+    store = write_store(tmp_path / "store")
+    for case in "abcde":
+        (store / "masks" / f"{case}.npy").unlink()
+    path = run_baseline(name, store, 0, 0, tmp_path / "run")
+    got = json.loads(path.read_text())["tumour"]
+    assert got["cases"] == 2
+    assert got["dice"]["mean"] > (0.6 if name == "intensity_clustering" else 0.3)
+
+
+def test_clustering_repeats_itself(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    runs = [
+        run_baseline("intensity_clustering", store, 0, 1, tmp_path / name).read_bytes()
+        for name in ("one", "two")
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    with pytest.raises(InputError, match="no 'magic'"):
+        run_baseline("magic", store, 0, 0, tmp_path / "run")
+    shutil.rmtree(store / "masks")
+    with pytest.raises(InputError, match="no test case has a mask"):
+        run_baseline("zscore_threshold", store, 0, 0, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_purity_compares_shares() -> None:
+    tagged, untagged = np.array([90.0, 10, 0, 0]), np.array([900.0, 0, 100, 0])
+    np.testing.assert_allclose(purity(tagged, untagged), [0.5, 1, 0, 0])
+
+
+def test_smoothing_keeps_constants_up_to_the_edge() -> None:
+    valid = np.zeros((1, 9, 9), bool)
+    valid[:, 2:7, 3:8] = True
+    image = np.full((1, 2, 9, 9), 3.0, np.float32)
+    expected = np.where(valid[:, None], image, 0)
+    np.testing.assert_allclose(smooth(image, valid), expected, rtol=1e-5)

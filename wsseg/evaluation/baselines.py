@@ -1,0 +1,182 @@
+"""Rivals that train no network and, like every method here, see tags only.
+
+A method that is worth its training must beat them on the same split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wsseg.clustering.kmeans import assign, fit_kmeans
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.dataset import ArrayFolder, CaseSlices
+from wsseg.errors import InputError
+from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
+from wsseg.evaluation.grids import read_grids
+from wsseg.evaluation.results import write_results
+
+Images = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Predictor = Callable[[Images, Mask], Mask]
+"""From image [S, M, H, W] and valid [S, H, W] to masks [S, C, H, W]."""
+
+CLUSTERS = 64
+PURITY = 0.9
+SAMPLE = 200_000
+Z_SCORE = 1.5
+FLAIR_NAMES = ("flair", "t2f")
+
+
+def run_baseline(name: str, store: Path, fold: int, seed: int, out: Path) -> Path:
+    """Fit a rival to the tags of the training split and score it on the test split.
+
+    Args:
+        name: A key of ``BASELINES``.
+        store: The slice store.
+        fold: Which of its splits.
+        seed: Of the rival, if it has any randomness.
+        out: Folder for ``metrics.json`` and ``per_case.csv``.
+
+    Returns:
+        The path of ``metrics.json``.
+
+    Raises:
+        InputError: There is no such rival, or no mask to score with.
+    """
+    if name not in BASELINES:
+        raise InputError(f"baseline: there is no {name!r}; choose one of {', '.join(BASELINES)}")
+    data = MRISliceDataModule(str(store), fold)
+    return write_results(_score(data, BASELINES[name](data, seed)), out)
+
+
+def intensity_clustering(data: MRISliceDataModule, seed: int) -> Predictor:
+    """Cluster smoothed intensities and keep the clusters that hardly occur in untagged slices.
+
+    Args:
+        data: The data; only its training images and tags are read.
+        seed: Of the sample and of k-means.
+    """
+    cases = data.splits["train"]
+    centroids = fit_kmeans(_sample(data, cases, seed), CLUSTERS, seed)
+    counts = np.zeros((2, len(data.spec.classes), CLUSTERS))
+    for case, image, valid in _slices(data, cases):
+        labels = _labels(image, valid, centroids)
+        for row, tags in enumerate(case.tags.numpy().astype(int)):
+            histogram = np.bincount(labels[row][valid[row]], minlength=CLUSTERS)
+            counts[tags, np.arange(len(tags))] += histogram
+    relevant = purity(counts[1], counts[0]) > PURITY
+
+    def predict(image: Images, valid: Mask) -> Mask:
+        found = relevant[:, _labels(image, valid, centroids)]
+        return np.asarray(np.moveaxis(found, 0, 1) & valid[:, None], bool)
+
+    return predict
+
+
+def zscore_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
+    """Take all that is bright: FLAIR above 1.5, or the last modality if there is no FLAIR.
+
+    Args:
+        data: The data; nothing of it is read.
+        _seed: Not used; nothing here is random.
+    """
+    names = [name.lower() for name in data.spec.modalities]
+    flair = [n for n, name in enumerate(names) if name in FLAIR_NAMES]
+    channel = flair[0] if flair else len(names) - 1
+    classes = len(data.spec.classes)
+
+    def predict(image: Images, valid: Mask) -> Mask:
+        return np.repeat(((image[:, channel] > Z_SCORE) & valid)[:, None], classes, axis=1)
+
+    return predict
+
+
+BASELINES: dict[str, Callable[[MRISliceDataModule, int], Predictor]] = {
+    "intensity_clustering": intensity_clustering,
+    "zscore_threshold": zscore_threshold,
+}
+
+
+def purity(tagged: NDArray[np.float64], untagged: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return in how far clusters keep to tagged slices.
+
+    Args:
+        tagged: Pixels of each cluster in tagged slices, [..., K].
+        untagged: The same in untagged slices.
+
+    Returns:
+        p / (p + n) in [0, 1], where p and n are a cluster's shares of the tagged and of the
+        untagged pixels; 0 for empty clusters.
+    """
+    p, n = (c / np.maximum(c.sum(axis=-1, keepdims=True), 1) for c in (tagged, untagged))
+    return np.asarray(p / np.where(p + n > 0, p + n, 1))
+
+
+def smooth(image: Images, valid: Mask) -> Images:
+    """Blur slices by a Gaussian of one pixel, without blurring in what is not anatomy.
+
+    Args:
+        image: [S, M, H, W].
+        valid: [S, H, W].
+
+    Returns:
+        [S, M, H, W], 0 outside anatomy.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    weight = valid[:, None].astype(np.float32)
+    sigma = (0, 0, 1, 1)
+    share = np.maximum(gaussian_filter(weight, sigma), 1e-6)
+    return np.asarray(gaussian_filter(image * weight, sigma) / share * weight, np.float32)
+
+
+def _labels(image: Images, valid: Mask, centroids: torch.Tensor) -> NDArray[np.int64]:
+    """Return the cluster of every pixel, [S, H, W]; 0 outside anatomy."""
+    labels = np.zeros(valid.shape, np.int64)
+    pixels = np.moveaxis(smooth(image, valid), 1, -1)[valid]
+    labels[valid] = assign(torch.from_numpy(pixels), centroids[None])[:, 0].numpy()
+    return labels
+
+
+def _sample(data: MRISliceDataModule, cases: Sequence[CaseSlices], seed: int) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _, image, valid in _slices(data, cases):
+        pixels = np.moveaxis(smooth(image, valid), 1, -1)[valid]
+        count = min(len(pixels), max(1, SAMPLE // len(cases)))
+        parts.append(pixels[rng.choice(len(pixels), count, replace=False)])
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _slices(
+    data: MRISliceDataModule, cases: Sequence[CaseSlices]
+) -> Iterator[tuple[CaseSlices, Images, Mask]]:
+    images, valid = (ArrayFolder(data.store.root / name) for name in ("images", "valid"))
+    for case in cases:
+        yield case, np.asarray(images[case.id], np.float32), np.asarray(valid[case.id])
+
+
+def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
+    """Predict and score the test cases that have a mask."""
+    root = data.store.root
+    metric = CaseSegmentationMetric(read_grids(root), list(data.spec.classes))
+    masks = ArrayFolder(root / "masks")
+    for case, image, valid in _slices(data, data.splits["test"]):
+        if not (root / "masks" / f"{case.id}.npy").is_file():
+            continue
+        index = torch.arange(len(image)) + case.first_index
+        prediction = torch.from_numpy(predict(image, valid))
+        truth = torch.from_numpy(np.array(masks[case.id]))
+        metric.update(prediction, truth, index, torch.full_like(index, case.position))
+    rows: list[CaseRow] = metric.compute() if metric.update_called else []
+    if not rows:
+        raise InputError(
+            f"{root / 'masks'}: no test case has a mask, so nothing can be scored; "
+            "prepare the store from data with masks"
+        )
+    return rows
