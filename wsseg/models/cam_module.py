@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchmetrics.classification import MultilabelAccuracy
+from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.data.augmentation import SliceAugmentation
@@ -97,7 +97,7 @@ class CamModule(pl.LightningModule):
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
         )
         self.augmentation = augmentation or SliceAugmentation()
-        self.tag_accuracy = MultilabelAccuracy(num_labels=len(self.spec.classes), average="macro")
+        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
 
     def forward(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the probability of every class at every pixel.
@@ -192,7 +192,7 @@ class CamModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         output = self.teacher(batch["image"], batch["valid"])
-        self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"].int())
+        self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
         self.log(f"{stage}/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
         return {"probability": torch.sigmoid(output.cam) * batch["valid"][:, None]}
 
