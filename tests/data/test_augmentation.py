@@ -79,8 +79,10 @@ def test_corners_from_outside_are_not_valid() -> None:
     valid, labels, inside = warp_labels(batch["valid"], batch["cluster_map"], grid)
     assert labels is not None
     for corner in ((0, 0), (0, 31), (31, 0), (31, 31)):
-        assert not valid[0][corner] and not inside[0][corner]
-    assert valid[0, 16, 16] and labels[0, 0, 16, 16] == 1
+        assert not valid[0][corner]
+        assert not inside[0][corner]
+    assert valid[0, 16, 16]
+    assert labels[0, 0, 16, 16] == 1
     torch.manual_seed(0)
     view = SliceAugmentation(flip=0.0, rotation=180.0, scaling=0.0, **PLAIN)(batch)
     assert torch.equal(view["cluster_map"][:, 0] == -1.0, ~view["valid"])
@@ -148,8 +150,10 @@ def test_curve_keeps_the_range_and_the_order() -> None:
     image = torch.linspace(-2, 3, 64).view(1, 1, 8, 8)
     inside = torch.ones(1, 1, 8, 8, dtype=torch.bool)
     bent = bend(image, inside, torch.full((1, 1, 1, 1), 1.5))
-    assert bent.min() == -2 and bent.max() == 3
-    assert (bent.flatten().diff() > 0).all() and not torch.allclose(bent, image)
+    assert bent.min() == -2
+    assert bent.max() == 3
+    assert (bent.flatten().diff() > 0).all()
+    assert not torch.allclose(bent, image)
 
 
 def test_slices_without_anatomy_or_contrast_stay_finite() -> None:

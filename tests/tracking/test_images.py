@@ -55,7 +55,8 @@ def test_unknown_logger_gets_a_file(tmp_path: Path) -> None:
         save_dir = str(tmp_path)
 
     path = add_image(Unknown(), "panel", PICTURE)
-    assert path == tmp_path / "figures" / "panel.png" and path.is_file()
+    assert path == tmp_path / "figures" / "panel.png"
+    assert path.is_file()
 
 
 def test_write_figure_names_the_step(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def test_slices_are_tagged_and_spread(tmp_path: Path) -> None:
     run(tmp_path, callback, epochs=1)
     for split, low, high in (("train", 0, 12), ("val", 12, 20)):
         kept = [int(each["index"]) for each in callback._slices[split]]
-        assert len(set(kept)) == 4 and all(low <= i < high and i % 2 for i in kept)
+        assert len(set(kept)) == 4
+        assert all(low <= i < high and i % 2 for i in kept)
     assert {int(each["index"]) // 4 for each in callback._slices["val"]} == {3, 4}
 
 
@@ -138,9 +139,14 @@ def test_unusual_runs_do_not_break(tmp_path: Path, options: dict[str, Any]) -> N
 def test_evaluating_restores_every_part() -> None:
     module = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(2)).train()
     module[0].eval()
-    with pytest.raises(RuntimeError), evaluating(module):
-        assert not any(part.training for part in module.modules())
-        raise RuntimeError
+
+    def fail() -> None:
+        with evaluating(module):
+            assert not any(part.training for part in module.modules())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [part.training for part in module.modules()] == [True, False, True]
 
 

@@ -25,7 +25,8 @@ def tint(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
 def test_grey_keeps_proportions_and_darkens_the_outside(disc: np.ndarray) -> None:
     image = np.random.default_rng(0).normal(size=disc.shape) * disc
     picture = panels.grey(image, disc, height=96)
-    assert picture.shape == (96, 128, 3) and picture.dtype == np.uint8
+    assert picture.shape == (96, 128, 3)
+    assert picture.dtype == np.uint8
     assert picture[0, 0].max() < 30
     assert picture[48, 64 - 16 : 64 + 16].mean() > 60
 
@@ -40,9 +41,11 @@ def test_fill_and_outline_stay_on_the_mask(disc: np.ndarray) -> None:
     ground = np.full((96, 128, 3), 100, np.uint8)
     big = disc.repeat(2, 0).repeat(2, 1)
     filled = tint(panels.fill(ground, disc, TRUTH), ground)
-    assert (filled[big] > 0).mean() > 0.98 and (filled[~big] > 40).mean() < 0.02
+    assert (filled[big] > 0).mean() > 0.98
+    assert (filled[~big] > 40).mean() < 0.02
     line = tint(panels.outline(ground, disc, TRUTH), ground) > 60
-    assert line.any() and not line[48, 64]
+    assert line.any()
+    assert not line[48, 64]
     radius = np.hypot(*(np.argwhere(line) - (47.5, 63.5)).T)
     assert np.all(np.abs(radius - 24) < 4)
     angle = np.arctan2(*(np.argwhere(line) - (47.5, 63.5)).T)
@@ -70,7 +73,8 @@ def test_targets_tell_relevant_irrelevant_and_ignored_apart() -> None:
     def nearer(colour: np.ndarray, one: tuple[int, ...], other: tuple[int, ...]) -> bool:
         return bool(np.linalg.norm(colour - one) < np.linalg.norm(colour - np.array(other)))
 
-    assert nearer(relevant, RELEVANT, IRRELEVANT) and nearer(irrelevant, IRRELEVANT, RELEVANT)
+    assert nearer(relevant, RELEVANT, IRRELEVANT)
+    assert nearer(irrelevant, IRRELEVANT, RELEVANT)
     np.testing.assert_array_equal(ignored, 128)
 
 

@@ -26,7 +26,8 @@ def test_every_picture_is_on_the_sheet_whole() -> None:
         title="A title",
         legend=Legend([("prediction", PREDICTION)], "class activation"),
     )
-    assert sheet.dtype == np.uint8 and sheet.ndim == 3
+    assert sheet.dtype == np.uint8
+    assert sheet.ndim == 3
     for picture in (picture for row in rows for picture in row):
         found = (sheet == picture[0, 0]).all(axis=-1)
         assert found.sum() == picture.shape[0] * picture.shape[1]

@@ -1,0 +1,1 @@
+"""Slices, maps and masks as pictures."""

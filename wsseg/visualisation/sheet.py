@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ def save_png(picture: Picture, path: Path) -> Path:
     part = path.with_name(f".{path.name}.part")
     try:
         Image.fromarray(picture).save(part, format="PNG", optimize=False)
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     return path

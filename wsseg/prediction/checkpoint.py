@@ -1,0 +1,71 @@
+"""Loads the trained module, with all that it knows about its data, from a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from wsseg.errors import InputError
+
+DEFAULT_CLASS = "wsseg.models.CamModule"
+
+
+def load_module(ckpt_path: Path) -> pl.LightningModule:
+    """Load a trained wsseg module, ready for prediction.
+
+    Only weights and plain values are unpickled, and only modules of wsseg are made from them: a
+    checkpoint from a stranger brings no code.
+
+    Args:
+        ckpt_path: Checkpoint that ``wsseg fit`` wrote.
+
+    Returns:
+        The module on the CPU in evaluation mode. It has ``spec``, ``threshold`` and
+        ``forward(image, valid) -> [B, C, H, W]``.
+
+    Raises:
+        InputError: The file is missing, is no checkpoint, or belongs to another program.
+    """
+    hyper_parameters = _read(ckpt_path).get("hyper_parameters", {})
+    if "spec" not in hyper_parameters:
+        raise InputError(
+            f"{ckpt_path}: does not say how its data was prepared; "
+            "give a checkpoint that `wsseg fit` wrote"
+        )
+    module_class = _module_class(hyper_parameters.get("_class_path", DEFAULT_CLASS), ckpt_path)
+    try:
+        module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    except (RuntimeError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{ckpt_path}: does not fit this version of wsseg ({reason}); train it again"
+        ) from error
+    return module.eval()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
+    return content
+
+
+def _module_class(name: str, path: Path) -> type[pl.LightningModule]:
+    package, _, class_name = name.rpartition(".")
+    if package.split(".")[0] != "wsseg":
+        raise InputError(f"{path}: holds a {name}, which wsseg does not know; load it in Python")
+    found = getattr(importlib.import_module(package), class_name, None)
+    if not (isinstance(found, type) and issubclass(found, pl.LightningModule)):
+        raise InputError(f"{path}: holds a {name}, which this version of wsseg lacks")
+    return found

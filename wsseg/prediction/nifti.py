@@ -1,0 +1,61 @@
+"""Label volumes as NIfTI files that lie exactly on their source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+
+def label_volume(
+    masks: NDArray[np.bool_], classes: dict[str, tuple[int, ...]]
+) -> NDArray[np.uint8]:
+    """Turn one mask per class into one volume of labels.
+
+    The label of a class is its number plus one, in the order of ``classes``. Classes may be nested
+    (whole tumour, core, enhancing core): where several hold, the one made of the fewest mask
+    labels wins, that is the innermost, and the later one of two equals.
+
+    Args:
+        masks: [C, X, Y, Z].
+        classes: For each class the mask labels that make it.
+
+    Returns:
+        [X, Y, Z], 0 for background.
+    """
+    volume = np.zeros(masks.shape[1:], np.uint8)
+    order = sorted(enumerate(classes.values()), key=lambda item: -len(item[1]))
+    for number, _ in order:
+        volume[masks[number]] = number + 1
+    return volume
+
+
+def save_labels(volume: NDArray[np.uint8], source: nib.Nifti1Image, path: Path) -> Path:
+    """Write labels on the grid of a source image, whole or not at all.
+
+    The source's orientation, both of its affines with their codes and its units are kept; only
+    what describes the intensities (data type, scaling, display range) is made new.
+
+    Args:
+        volume: [X, Y, Z] on the voxels of the source.
+        source: The image that was segmented.
+        path: File to write, ending in ``.nii.gz``.
+
+    Returns:
+        The path.
+    """
+    header = source.header.copy()  # type: ignore[no-untyped-call]
+    header.set_data_dtype(np.uint8)
+    header["cal_min"] = header["cal_max"] = 0
+    header.set_intent("none")
+    image = type(source)(volume, None, header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    try:
+        nib.save(image, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
