@@ -53,10 +53,9 @@ def usage() -> str:
     summaries = {**{name: text for name, (_, text) in FUNCTIONS.items()}, **LIGHTNING}
     order = ("phantom", "prepare", "fit", "validate", "test", "predict", "benchmark")
     lines = [f"  {name:<11}{summaries[name]}" for name in order]
-    return "\n".join(
-        ("usage: wsseg COMMAND ...", "", "Pixel masks from image-level tags.", "", *lines, "")
-        + ("`wsseg COMMAND --help` explains a command and its options.",)
-    )
+    head = "usage: wsseg COMMAND ...\n\nPixel masks from image-level tags.\n\n"
+    tail = "\n\n`wsseg COMMAND --help` explains a command and its options."
+    return head + "\n".join(lines) + tail
 
 
 def _run(name: str, arguments: list[str]) -> int:

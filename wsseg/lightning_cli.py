@@ -1,4 +1,4 @@
-"""``wsseg fit | validate | test``: Lightning's own command line with wsseg's classes and defaults."""
+"""``wsseg fit | validate | test``: Lightning's command line with wsseg's classes and defaults."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities import rank_zero_warn
 
 # Imported so that a configuration can name their classes without the module path.
-import wsseg.clustering
-import wsseg.models
+import wsseg.models  # noqa: F401
 from wsseg.clustering import ClusteringError
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
 from wsseg.evaluation import CaseEvaluation
-from wsseg.tracking import OverlayLogger
+from wsseg.tracking.overlays import OverlayLogger
 
 DEFAULT_ROOT = "runs/latest"
 IGNORED_WARNINGS = (

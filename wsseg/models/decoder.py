@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,7 @@ class Decoder(nn.Module):
         """
         super().__init__()
         self.blocks = nn.ModuleList(
-            conv_block(fine + coarse, fine)
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            conv_block(fine + coarse, fine) for fine, coarse in pairwise(widths)
         )
 
     def forward(self, levels: Sequence[Tensor], size: Sequence[int]) -> Tensor:
