@@ -1,0 +1,61 @@
+"""What a benchmark's file may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from wsseg.benchmark.config import load_config
+from wsseg.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED = sorted(
+    path
+    for path in (REPOSITORY / "experiments").rglob("*.yaml")
+    if "methods" in yaml.safe_load(path.read_text())
+)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_benchmarks_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    settings = load_config(path)
+    assert settings.prepare is not None
+    assert Path(settings.prepare["out"]) == settings.store
+    assert {"cam", "crs"} <= {method.name for method in settings.methods}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stroe": "x"}, "unknown key 'stroe'"),
+        ({"store": None}, "`store` is missing"),
+        ({"methods": []}, "`methods` is missing"),
+        ({"methods": ["crs"]}, "no mapping"),
+        ({"methods": {"a": {}}}, "neither trained nor a baseline"),
+        ({"methods": {"a/b": {"baseline": "zscore_threshold"}}}, "cannot name a folder"),
+        ({"methods": {"a": {"baseline": "magic"}}}, "no known baseline"),
+        ({"methods": {"a": {"config": "none.yaml"}}}, "none.yaml is no file"),
+        ({"seeds": ["x"]}, "`seeds` must be whole numbers"),
+        ({"folds": [-1]}, "`folds` must be whole numbers"),
+        ({"prepare": {"layout": "brats"}}, "`prepare` must be a mapping"),
+    ],
+)
+def test_refuses(config: Path, change: dict[str, Any], message: str) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | change))
+    with pytest.raises(InputError, match=message):
+        load_config(config)
+
+
+def test_refuses_what_is_no_yaml(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        load_config(tmp_path / "absent.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="no valid YAML"):
+        load_config(tmp_path / "bad.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(InputError, match="is empty"):
+        load_config(tmp_path / "empty.yaml")

@@ -1,0 +1,130 @@
+"""What a benchmark's YAML file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wsseg.errors import InputError
+
+KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: either a training configuration or a training-free rival.
+
+    Attributes:
+        name: Name in the tables.
+        config: Configuration for ``wsseg fit``, or None.
+        overrides: Further arguments for ``wsseg fit``.
+        baseline: A key of ``wsseg.evaluation.baselines.BASELINES``, or None.
+    """
+
+    name: str
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """A grid of methods, seeds and folds on one store. Paths are relative to the current folder.
+
+    Attributes:
+        store: The slice store.
+        output: Folder for runs, tables and pictures.
+        methods: The methods, in table order.
+        seeds: Seeds of every method.
+        folds: Folds of the store.
+        phantom: Arguments of ``write_phantom``, to make the source first; None if it is there.
+        prepare: Arguments of ``prepare``, to make the store first; None if it is there.
+    """
+
+    store: Path
+    output: Path
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] = (0,)
+    phantom: dict[str, Any] | None = None
+    prepare: dict[str, Any] | None = field(default=None)
+
+
+def load_config(path: Path) -> BenchmarkConfig:
+    """Read and check a benchmark's YAML file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It is missing, or says something that no benchmark can do.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a benchmark's YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is no valid YAML ({reason}); correct it") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: is empty or no mapping; it needs {', '.join(KEYS[2:5])}")
+    if unknown := [str(key) for key in plain if key not in KEYS]:
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
+    if missing := [key for key in KEYS[2:5] if not plain.get(key)]:
+        raise InputError(f"{path}: `{missing[0]}` is missing; add it")
+    if not isinstance(plain["methods"], dict):
+        raise InputError(f"{path}: `methods` is no mapping; give each method a name")
+    methods = (_method(path, str(name), block) for name, block in plain["methods"].items())
+    return BenchmarkConfig(
+        store=Path(plain["store"]),
+        output=Path(plain["output"]),
+        methods=tuple(methods),
+        seeds=_integers(path, plain, "seeds"),
+        folds=_integers(path, plain, "folds"),
+        phantom=_block(path, plain, "phantom", ("out",)),
+        prepare=_block(path, plain, "prepare", ("layout", "source", "out")),
+    )
+
+
+def _method(path: Path, name: str, block: Any) -> Method:
+    from wsseg.evaluation.baselines import BASELINES
+
+    where = f"{path}: method `{name}`"
+    if not isinstance(block, dict) or ("config" in block) == ("baseline" in block):
+        raise InputError(f"{where} is neither trained nor a baseline; give `config` or `baseline`")
+    if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
+        raise InputError(f"{where} cannot name a folder; use letters, digits, `_`, `-` and `.`")
+    if "baseline" in block:
+        if block["baseline"] not in BASELINES:
+            choices = ", ".join(BASELINES)
+            raise InputError(f"{where} is no known baseline; choose one of {choices}")
+        return Method(name, baseline=block["baseline"])
+    config = Path(block["config"])
+    if not config.is_file():
+        raise InputError(f"{where}: {config} is no file; paths are relative to the current folder")
+    overrides = block.get("overrides") or []
+    if not isinstance(overrides, list):
+        raise InputError(f"{where}: `overrides` is no list; give arguments as on a command line")
+    return Method(name, config, tuple(str(each) for each in overrides))
+
+
+def _integers(path: Path, plain: dict[str, Any], key: str) -> tuple[int, ...]:
+    values = plain.get(key, [0])
+    values = values if isinstance(values, list) else [values]
+    if not values or not all(type(value) is int and value >= 0 for value in values):
+        raise InputError(f"{path}: `{key}` must be whole numbers from 0, such as [0, 1, 2]")
+    return tuple(dict.fromkeys(values))
+
+
+def _block(
+    path: Path, plain: dict[str, Any], key: str, needed: tuple[str, ...]
+) -> dict[str, Any] | None:
+    block = plain.get(key)
+    if block is None:
+        return None
+    if not isinstance(block, dict) or any(name not in block for name in needed):
+        raise InputError(f"{path}: `{key}` must be a mapping with {', '.join(needed)}")
+    return block

@@ -1,0 +1,86 @@
+"""The figure of a benchmark: Dice of every case, by method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsseg.benchmark.table import Result, case_means, class_names
+from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colour
+
+
+def draw_dice(results: Sequence[Result], path: Path) -> Path:
+    """Draw the Dice of every case (averaged over seeds) as points, with box and mean by method.
+
+    Args:
+        results: All rows.
+        path: File to write, ending in ``.png``.
+
+    Returns:
+        The path.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names, dice = class_names(results), case_means(results, "dice")
+    count = len(dict.fromkeys(row.method for row in results))
+    size = (7.5 * len(names), 1.3 + 0.62 * count)
+    figure = Figure(figsize=size, layout="constrained", facecolor=_unit(GROUND))
+    panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    for panel, name in zip(panels, names, strict=True):
+        values = {method: dice[key, method] for key, method in dice if key == name}
+        _draw_class(panel, values)
+        panel.set_title(f"{name}: Dice of {len(next(iter(values.values())))} held-out cases")
+        _style(panel)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    try:
+        FigureCanvasAgg(figure)
+        figure.savefig(part, format="png", dpi=130)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _draw_class(panel: Any, values: dict[str, list[float]]) -> None:
+    rng = np.random.default_rng(0)
+    for row, points in enumerate(values.values()):
+        colour = _unit(class_colour(row))
+        low, middle, high = np.percentile(points, (25, 50, 75))
+        panel.barh(row, high - low, left=low, height=0.46, color=colour, alpha=0.22)
+        panel.plot([middle, middle], [row - 0.23, row + 0.23], color=colour, linewidth=2)
+        jitter = rng.uniform(-0.16, 0.16, len(points))
+        panel.scatter(points, row + jitter, s=20, color=colour, alpha=0.85, linewidths=0)
+        mean = float(np.mean(points))
+        panel.scatter(
+            mean, row, marker="D", s=44, color=_unit(TEXT), edgecolors=_unit(GROUND), zorder=3
+        )
+        panel.text(1.025, row, f"{mean:.2f}", color=_unit(TEXT), va="center", fontsize=11)
+    panel.set_yticks(range(len(values)), list(values))
+    panel.set_ylim(len(values) - 0.5, -0.5)
+    panel.set_xlim(0, 1.1)
+    panel.set_xticks(np.linspace(0, 1, 6))
+    panel.set_xlabel("Dice of each case; box: quartiles, bar: median, diamond: mean")
+
+
+def _style(panel: Any) -> None:
+    panel.set_facecolor(_unit(GROUND))
+    panel.title.set(color=_unit(TEXT), fontsize=12)
+    panel.title.set_horizontalalignment("left")
+    panel.title.set_x(0)
+    panel.xaxis.label.set(color=_unit(FAINT), fontsize=9)
+    panel.tick_params(colors=_unit(FAINT), length=0)
+    for label in panel.get_yticklabels():
+        label.set(color=_unit(TEXT), fontsize=11)
+    panel.grid(axis="x", color=_unit(FAINT), alpha=0.22, linewidth=0.8)
+    panel.set_axisbelow(True)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+def _unit(colour: Colour) -> tuple[float, float, float]:
+    return colour[0] / 255, colour[1] / 255, colour[2] / 255

@@ -1,0 +1,124 @@
+"""``wsseg benchmark``: makes the data, runs the grid, writes tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsseg.errors import InputError
+
+
+def benchmark(config: Path) -> Path:
+    """Compare methods over seeds and folds.
+
+    Runs that are finished are kept, so an interrupted benchmark goes on where it stopped. A run
+    that fails is reported and the others go on.
+
+    Args:
+        config: YAML file with `store`, `output`, `methods`, `seeds`, `folds` and, to make the data
+            first, `phantom` and `prepare`. Its paths are relative to the current folder.
+
+    Returns:
+        The output folder, with `results.csv`, `table.md`, `dice.png`, `overview.png` and a folder
+        per run.
+
+    Raises:
+        InputError: The file cannot be used, or a finished run was made with other settings.
+        SystemExit: A run failed (status 1).
+    """
+    from wsseg.benchmark.config import load_config
+    from wsseg.benchmark.runs import plan
+
+    settings = load_config(Path(config))
+    make_data(settings.phantom, settings.prepare, settings.store)
+    runs = plan(settings)
+    for run in runs:
+        run.check()
+    failures = _execute(runs)
+    done = [run for run in runs if run.finished]
+    if done:
+        _report(done, settings.output)
+    if failures:
+        _console().print(f"\n{len(failures)} of {len(runs)} runs failed:", style="bold red")
+        for label, problem in failures.items():
+            _console().print(f"{label}:\n{problem}\n", markup=False, highlight=False)
+        raise SystemExit(1)
+    return settings.output
+
+
+def make_data(
+    phantom: dict[str, Any] | None, preparation: dict[str, Any] | None, store: Path
+) -> None:
+    """Make phantom and store, as far as they are absent.
+
+    Args:
+        phantom: Arguments of ``write_phantom``.
+        preparation: Arguments of ``prepare``.
+        store: Where the store must be in the end.
+
+    Raises:
+        InputError: An argument is unknown, or there is no store in the end.
+    """
+    complete = all((store / name).is_file() for name in ("manifest.json", "splits.json"))
+    if not complete and phantom is not None:
+        from wsseg.phantom import write_phantom
+
+        _call("phantom", write_phantom, phantom, ("out",))
+    if not complete and preparation is not None:
+        from wsseg.data.preparation import prepare
+
+        _call("prepare", prepare, preparation, ("source", "out"))
+    if not (store / "manifest.json").is_file():
+        raise InputError(f"{store}: is no slice store; make it with `wsseg prepare`")
+
+
+def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[str]) -> None:
+    import inspect
+
+    known = inspect.signature(function).parameters
+    if unknown := [name for name in arguments if name not in known]:
+        raise InputError(f"{block}: unknown option {unknown[0]!r}; known are {', '.join(known)}")
+    function(**{k: Path(v) if k in paths else v for k, v in arguments.items()})
+
+
+def _execute(runs: Sequence[Any]) -> dict[str, str]:
+    """Do what is not done; return the last lines of what failed, by run."""
+    failures: dict[str, str] = {}
+    for number, run in enumerate(runs, start=1):
+        _console().rule(f"run {number} of {len(runs)}: {run.label}", align="left")
+        if run.finished:
+            _console().print("finished before, kept", style="dim")
+        elif problem := run.execute():
+            failures[run.label] = problem
+            _console().print("failed; the others go on", style="bold red")
+    return failures
+
+
+def _report(done: Sequence[Any], output: Path) -> None:
+    from wsseg.benchmark import figure, overview, table
+
+    results = table.collect(done)
+    files = {
+        "every score": table.write_csv(results, output / "results.csv"),
+        "table": table.write_markdown(results, output / "table.md"),
+        "figure": figure.draw_dice(results, output / "dice.png"),
+    }
+    print()
+    table.print_table(results)
+    if picture := overview.draw_overview(done, output / "overview.png"):
+        files["contact sheet"] = picture
+    for name, path in files.items():
+        print(f"{name + ':':<15}{path}")
+    trained = [run for run in done if run.checkpoint.is_file()]
+    if trained:
+        last = trained[-1]
+        print(f"{'runs:':<15}{output}/<method>/fold<F>-seed<S>")
+        print("\nNext, masks for volumes of your own (any supported layout, no preparation):")
+        print(f"  wsseg predict --ckpt_path {last.checkpoint} --input CASE_OR_FOLDER --output DIR")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,102 @@
+"""The picture of a benchmark: held-out slices with what every trained method makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wsseg.benchmark.heldout import HeldOutSlices, MethodView, telling_slices, view_method
+from wsseg.benchmark.runs import Run
+from wsseg.data.spec import DataSpec
+from wsseg.visualisation import panels
+from wsseg.visualisation.colours import IRRELEVANT, PREDICTION, RELEVANT, TRUTH
+from wsseg.visualisation.panels import Picture
+from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
+
+HEIGHT = 168
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """The part of a slice that is drawn, the same in every panel of its row."""
+
+    shape: tuple[int, int]
+    box: tuple[slice, slice]
+
+    def __call__(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring a plane of any resolution to the slice's grid, turned and cropped."""
+        cut: NDArray[np.float32] = panels.upright(panels.resized(plane, self.shape))[self.box]
+        return cut
+
+
+def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | None:
+    """Draw the most tumour-rich slice of some held-out cases.
+
+    Columns are the modalities, for every trained method its CAM, its cluster map (if its
+    checkpoint has clusters) and its prediction, and the truth. With several classes it is the
+    first one that is drawn. All panels come from one fold and one seed.
+
+    Args:
+        runs: Finished runs; those of methods that are not trained are left out.
+        path: File to write.
+        cases: How many cases to draw.
+
+    Returns:
+        The path; None if there is nothing to draw.
+    """
+    trained = [run for run in runs if run.checkpoint.is_file()]
+    if not trained:
+        return None
+    first = trained[0]
+    trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
+    spec, slices = telling_slices(first.store, first.fold, cases)
+    if slices is None:
+        return None
+    with torch.inference_mode():
+        views = {run.method.name: view_method(run.checkpoint, slices) for run in trained}
+    rows = [_row(slices, views, number) for number in range(len(slices.labels))]
+    title = f"held-out slices, {next(iter(spec.classes))} (fold {first.fold}, seed {first.seed})"
+    columns = _columns(spec, views)
+    sheet = contact_sheet(rows, columns, slices.labels, title=title, legend=_legend(views))
+    return save_png(sheet, path)
+
+
+def _columns(spec: DataSpec, views: dict[str, MethodView]) -> list[str]:
+    columns = list(spec.modalities)
+    for name, view in views.items():
+        columns += [f"{name}: CAM"]
+        columns += [f"{name}: clusters"] if view.relevance is not None else []
+        columns += [f"{name}: mask"]
+    return [*columns, "truth"]
+
+
+def _row(slices: HeldOutSlices, views: dict[str, MethodView], number: int) -> list[Picture]:
+    valid = slices.valid[number]
+    shape = (int(valid.shape[0]), int(valid.shape[1]))
+    box = panels.anatomy_box(panels.upright(valid))
+    cut = _Crop(shape, box)
+    inside = panels.upright(valid)[box]
+    row = [
+        panels.grey(panels.upright(plane)[box], inside, height=HEIGHT)
+        for plane in slices.image[number]
+    ]
+    base, truth = row[0], cut(slices.truth[number])
+    for view in views.values():
+        row.append(panels.heat(base, cut(view.probability[number])))
+        if view.relevance is not None:
+            row.append(panels.targets(base, cut(view.relevance[number]), inside))
+        mask = cut(view.probability[number] > view.threshold)
+        row.append(panels.outline(panels.overlay(base, mask, PREDICTION), truth, TRUTH, width=1.2))
+    return [*row, panels.overlay(base, truth, TRUTH)]
+
+
+def _legend(views: dict[str, MethodView]) -> Legend:
+    colours = [("predicted", PREDICTION), ("true", TRUTH)]
+    if any(view.relevance is not None for view in views.values()):
+        colours += [("relevant cluster", RELEVANT), ("irrelevant cluster", IRRELEVANT)]
+    return Legend(colours, "class activation")

@@ -1,0 +1,160 @@
+"""One run of the grid: train and test in processes of their own, or score a rival."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsseg.benchmark.config import BenchmarkConfig, Method
+from wsseg.errors import InputError
+from wsseg.evaluation.results import METRICS_FILE, write_text
+
+RECORD = "benchmark.json"
+LAST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method with one seed on one fold."""
+
+    method: Method
+    fold: int
+    seed: int
+    store: Path
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """Name of the run for people."""
+        return f"{self.method.name}, fold {self.fold}, seed {self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there."""
+        return (self.folder / METRICS_FILE).is_file()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds that it took; NaN if nobody wrote them down."""
+        return float(self._record().get("seconds", float("nan")))
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training leaves the weights."""
+        return self.folder / "last.ckpt"
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that the results depend on, so that stale ones are noticed."""
+        method = self.method
+        parts = [repr((method.overrides, method.baseline, self.fold, self.seed))]
+        parts.append(method.config.read_text() if method.config else "")
+        parts.append((self.store / "manifest.json").read_text())
+        parts.append((self.store / "splits.json").read_text())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def check(self) -> None:
+        """Refuse results that were made in another way.
+
+        Raises:
+            InputError: The folder holds results of other settings or of another store.
+        """
+        if self.finished and self._record().get("fingerprint", "") != self.fingerprint():
+            raise InputError(
+                f"{self.folder}: holds results of other settings or data; remove the folder or "
+                "name another `output`"
+            )
+
+    def execute(self) -> str | None:
+        """Do it.
+
+        Returns:
+            None, or the last lines of what went wrong.
+        """
+        start = time.monotonic()
+        write_text(self.folder / RECORD, json.dumps({"fingerprint": self.fingerprint()}))
+        problem = self._score_baseline() if self.method.baseline else self._fit_and_test()
+        if problem is None and not self.finished:
+            problem = f"it ended without writing {self.folder / METRICS_FILE}"
+        record = {"fingerprint": self.fingerprint(), "seconds": time.monotonic() - start}
+        write_text(self.folder / RECORD, json.dumps(record) + "\n")
+        return problem
+
+    def _fit_and_test(self) -> str | None:
+        return run_command(self.fit_arguments()) or run_command(self.test_arguments())
+
+    def fit_arguments(self) -> list[str]:
+        """Return the arguments of ``wsseg`` that train."""
+        return [
+            "fit",
+            f"--config={self.method.config}",
+            f"--data.root={self.store}",
+            f"--data.fold={self.fold}",
+            f"--seed_everything={self.seed}",
+            f"--trainer.default_root_dir={self.folder}",
+            *self.method.overrides,
+        ]
+
+    def test_arguments(self) -> list[str]:
+        """Return the arguments of ``wsseg`` that test."""
+        return ["test", f"--config={self.folder / 'config.yaml'}", f"--ckpt_path={self.checkpoint}"]
+
+    def _score_baseline(self) -> str | None:
+        from wsseg.evaluation.baselines import run_baseline
+
+        assert self.method.baseline is not None
+        try:
+            run_baseline(self.method.baseline, self.store, self.fold, self.seed, self.folder)
+        except ValueError as error:  # what the input, or too few pixels, may bring about
+            return str(error)
+        return None
+
+    def _record(self) -> dict[str, float | str]:
+        path = self.folder / RECORD
+        record: dict[str, float | str] = json.loads(path.read_text()) if path.is_file() else {}
+        return record
+
+
+def plan(config: BenchmarkConfig) -> list[Run]:
+    """List the runs: fold by fold and seed by seed, so that methods can be compared early."""
+    return [
+        Run(
+            method,
+            fold,
+            seed,
+            config.store,
+            config.output / method.name / f"fold{fold}-seed{seed}",
+        )
+        for seed in config.seeds
+        for fold in config.folds
+        for method in config.methods
+    ]
+
+
+def run_command(arguments: Sequence[str]) -> str | None:
+    """Run ``wsseg`` in a process of its own, its output on the same terminal.
+
+    Args:
+        arguments: Sub-command and options.
+
+    Returns:
+        None if it succeeded, else its last lines of error output.
+    """
+    command = [sys.executable, "-m", "wsseg", *arguments]
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    # Only errors pass through us: a progress bar must see the terminal itself.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            sys.stderr.write(line)
+            if line.strip():
+                last.append(line.rstrip())
+    if process.returncode == 0:
+        return None
+    return "\n".join(last) or f"`wsseg {arguments[0]}` ended with status {process.returncode}"

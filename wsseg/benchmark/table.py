@@ -1,0 +1,156 @@
+"""Results of all runs: as one CSV file, as one table for a README, and on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from wsseg.benchmark.runs import Run
+from wsseg.evaluation.metrics import METRICS
+from wsseg.evaluation.results import read_cases, write_text
+from wsseg.evaluation.summary import summarise
+
+COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds")
+HEADINGS = ("method", "Dice [95 % CI]", "HD95 mm", "ASSD mm", "sensitivity", "precision", "seconds")
+
+
+class Result(NamedTuple):
+    """One row of ``results.csv``; ``seconds`` are those of the whole run."""
+
+    method: str
+    seed: int
+    fold: int
+    case: str
+    class_name: str
+    scores: dict[str, float]
+    seconds: float
+
+
+def collect(runs: Sequence[Run]) -> list[Result]:
+    """Read the scores per case of all finished runs."""
+    return [
+        Result(
+            method=run.method.name,
+            seed=run.seed,
+            fold=run.fold,
+            case=row["case"],
+            class_name=row["class"],
+            scores={metric: float(row[metric]) for metric in METRICS},
+            seconds=run.seconds,
+        )
+        for run in runs
+        if run.finished
+        for row in read_cases(run.folder)
+    ]
+
+
+def write_csv(results: Sequence[Result], path: Path) -> Path:
+    """Write every score of every case."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in results:
+        scores = [f"{row.scores[metric]:.6g}" for metric in METRICS]
+        names = (row.method, row.seed, row.fold, row.case, row.class_name)
+        writer.writerow((*names, *scores, f"{row.seconds:.1f}"))
+    return write_text(path, text.getvalue())
+
+
+def case_means(results: Sequence[Result], metric: str) -> dict[tuple[str, str], list[float]]:
+    """Average a measure of each case over seeds (and over folds that share the case).
+
+    Args:
+        results: All rows.
+        metric: The measure.
+
+    Returns:
+        For each class and method, in order of appearance, one number per case.
+    """
+    cases: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in results:
+        cases[row.class_name, row.method][row.case].append(row.scores[metric])
+    return {key: [float(np.mean(v)) for v in each.values()] for key, each in cases.items()}
+
+
+def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ...]]:
+    """Return the table of one class, as text.
+
+    Args:
+        results: All rows.
+        class_name: The class.
+
+    Returns:
+        One row per method: means over cases, for Dice with the bootstrap interval over cases.
+    """
+    means = {metric: case_means(results, metric) for metric in METRICS}
+    rows = []
+    for name, method in means["dice"]:
+        if name != class_name:
+            continue
+        dice = summarise(means["dice"][name, method])
+        others = {m: float(np.mean(means[m][name, method])) for m in METRICS[1:]}
+        rows.append(
+            (
+                method,
+                f"{dice.mean:.3f} [{dice.ci95[0]:.3f}, {dice.ci95[1]:.3f}]",
+                *(
+                    f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
+                    for m, value in others.items()
+                ),
+                f"{_seconds(results, method):.0f}",
+            )
+        )
+    return rows
+
+
+def class_names(results: Sequence[Result]) -> list[str]:
+    """Return the classes in order of appearance."""
+    return list(dict.fromkeys(row.class_name for row in results))
+
+
+def describe(results: Sequence[Result]) -> str:
+    """Say what the table is made of, in one line."""
+    cases, seeds = ({getattr(row, name) for row in results} for name in ("case", "seed"))
+    text = f"{len(cases)} held-out cases, {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
+    return f"{text}; each case averaged over seeds, interval over cases"
+
+
+def write_markdown(results: Sequence[Result], path: Path) -> Path:
+    """Write the table of each class in Markdown."""
+    lines: list[str] = []
+    for name in class_names(results):
+        lines += [f"**{name}**: {describe(results)}", ""]
+        lines += [_line(HEADINGS), _line(["---"] + ["---:"] * (len(HEADINGS) - 1))]
+        lines += [*(_line(row) for row in table_rows(results, name)), ""]
+    return write_text(path, "\n".join(lines))
+
+
+def print_table(results: Sequence[Result]) -> None:
+    """Print the table of each class on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for name in class_names(results):
+        table = Table(title=f"{name}: {describe(results)}", title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            heading = heading.replace("[", r"\[")
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        for row in table_rows(results, name):
+            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        Console().print(table)
+
+
+def _seconds(results: Sequence[Result], method: str) -> float:
+    """Return the mean wall seconds of a method's runs."""
+    runs = {(row.seed, row.fold): row.seconds for row in results if row.method == method}
+    return float(np.mean(list(runs.values())))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
