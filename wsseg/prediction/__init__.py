@@ -1,0 +1,5 @@
+"""From a checkpoint and raw volumes to masks on the volumes' own grid."""
+
+from wsseg.prediction.predict import predict
+
+__all__ = ["predict"]

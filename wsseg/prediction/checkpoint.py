@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile):
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
@@ -65,7 +64,10 @@ def _module_class(name: str, path: Path) -> type[pl.LightningModule]:
     package, _, class_name = name.rpartition(".")
     if package.split(".")[0] != "wsseg":
         raise InputError(f"{path}: holds a {name}, which wsseg does not know; load it in Python")
-    found = getattr(importlib.import_module(package), class_name, None)
+    try:
+        found = getattr(importlib.import_module(package), class_name, None)
+    except ModuleNotFoundError:
+        found = None
     if not (isinstance(found, type) and issubclass(found, pl.LightningModule)):
         raise InputError(f"{path}: holds a {name}, which this version of wsseg lacks")
     return found

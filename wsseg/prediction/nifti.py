@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import nibabel as nib
@@ -46,7 +47,7 @@ def save_labels(volume: NDArray[np.uint8], source: nib.Nifti1Image, path: Path) 
     Returns:
         The path.
     """
-    header = source.header.copy()  # type: ignore[no-untyped-call]
+    header = deepcopy(source.header)
     header.set_data_dtype(np.uint8)
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")

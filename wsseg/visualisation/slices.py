@@ -66,7 +66,7 @@ def slice_sheet(
         modalities: Names of the image channels.
         classes: Names of the classes.
         title: Title of the picture.
-        threshold: Activation from which a pixel counts as predicted.
+        threshold: Activation above which a pixel counts as predicted.
         height: Height of each panel in pixels.
 
     Returns:
@@ -102,7 +102,7 @@ def _row(
     row = [*ground, *(panels.heat(base, plane) for plane in cut(view.activation))]
     if with_targets:
         row += _target_panels(base, view, box)
-    masks = np.stack(cut(view.activation)) >= threshold
+    masks = np.stack(cut(view.activation)) > threshold
     if view.prediction is not None:
         masks = np.stack(cut(view.prediction))
     truth = None if view.truth is None else np.stack(cut(view.truth))

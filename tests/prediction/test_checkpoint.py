@@ -1,0 +1,101 @@
+"""Checkpoints: the module comes back as it was; everything else is refused in one line."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+from wsseg.models import CamModule
+from wsseg.prediction.checkpoint import load_module
+
+SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1, 2, 4)}, "axial", 2.0, (32, 32))
+
+
+def save_checkpoint(path: Path, **changes: Any) -> CamModule:
+    """Write what a training of a small module writes, with changed entries."""
+    torch.manual_seed(0)
+    module = CamModule(SPEC.to_dict(), widths=(4, 8), embedding_widths=(4, 8))
+    content = {
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
+        "pytorch-lightning_version": pl.__version__,
+        "epoch": 1,
+        "global_step": 1,
+    }
+    torch.save(content | changes, path)
+    return module
+
+
+def test_module_comes_back_as_it_was(tmp_path: Path) -> None:
+    module = save_checkpoint(tmp_path / "last.ckpt").eval()
+    loaded = load_module(tmp_path / "last.ckpt")
+    assert isinstance(loaded, CamModule)
+    assert not loaded.training
+    assert loaded.spec == SPEC
+    image, valid = torch.randn(2, 2, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image, valid), module(image, valid))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_module(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "is no file" in refused(tmp_path / "nowhere.ckpt")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1, 2]), pickle.dumps({1: 2})])
+def test_not_a_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_truncated_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "not a checkpoint" in refused(path)
+
+
+def test_checkpoint_that_would_run_code(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    path = tmp_path / "last.ckpt"
+    torch.save({"hyper_parameters": Bomb()}, path)
+    assert "not a checkpoint" in refused(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_checkpoint_without_a_specification(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, hyper_parameters={"lr": 0.1})
+    assert "wsseg fit" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["os.path.Join", "wsseg.models.Nothing", "wsseg.nowhere.Nothing"])
+def test_checkpoint_of_another_class(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, hyper_parameters={"spec": SPEC.to_dict(), "_class_path": name})
+    assert name in refused(path)
+
+
+def test_checkpoint_of_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, state_dict={"weight": torch.zeros(1)})
+    assert "does not fit" in refused(path)

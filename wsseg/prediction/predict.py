@@ -1,0 +1,153 @@
+"""``wsseg predict``: masks for raw volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+from torch import Tensor
+
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.inference import choose_device, predict_slices
+from wsseg.prediction.nifti import label_volume, save_labels
+from wsseg.prediction.overview import overview
+from wsseg.prediction.pipeline import read_ahead, write_behind
+from wsseg.prediction.raw import RawCase, RawFiles, find_cases, read_case
+from wsseg.visualisation.sheet import save_png
+
+
+class Prediction(NamedTuple):
+    """A case and what the module says about it."""
+
+    case: RawCase
+    probability: Tensor  # [S, C, H, W]
+
+
+def predict(
+    *,
+    ckpt_path: Path,
+    input: Path,  # noqa: A002 (the name of the option)
+    output: Path,
+    layout: str | None = None,
+    device: str = "auto",
+    batch_size: int = 32,
+    threshold: float | None = None,
+) -> list[Path]:
+    """Write a mask and a picture for every case of raw volumes.
+
+    The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
+    hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
+    gives 0 and 1; of several classes, number n in the order of training has the label n, and where
+    nested classes overlap the innermost one shows. ``<case>.png`` shows the telling slices.
+
+    Args:
+        ckpt_path: Checkpoint that ``wsseg fit`` wrote.
+        input: Folder of one case or of many, or a datalist file.
+        output: Folder for masks and pictures; files of the same names are replaced.
+        layout: How the volumes are named: brats, decathlon, lgg or datalist. By default found out.
+        device: Where to compute: auto, cpu, cuda, cuda:1, ...
+        batch_size: Slices per forward pass.
+        threshold: Probability above which a voxel belongs to a class; by default the
+            checkpoint's own.
+
+    Returns:
+        The masks, in the order of the cases.
+
+    Raises:
+        InputError: The checkpoint or the volumes cannot be used.
+    """
+    module = load_module(ckpt_path).to(choose_device(device))
+    spec: DataSpec = module.spec  # type: ignore[assignment]
+    level = float(module.threshold if threshold is None else threshold)  # type: ignore[arg-type]
+    _check_options(batch_size, level)
+    cases = find_cases(input, layout, spec)
+    _check_targets(cases, output)
+
+    def read(files: RawFiles) -> RawCase:
+        return read_case(files, spec)
+
+    def write(prediction: Prediction) -> Path:
+        return write_prediction(prediction, spec, level, output)
+
+    raw = read_ahead(read, cases)
+    return _with_progress(write_behind(write, _forward(module, raw, batch_size)), cases, output)
+
+
+def write_prediction(prediction: Prediction, spec: DataSpec, level: float, output: Path) -> Path:
+    """Write the mask and the picture of one case.
+
+    Args:
+        prediction: The case and its probabilities.
+        spec: The data specification of the checkpoint.
+        level: Probability above which a voxel belongs to a class.
+        output: Folder to write to.
+
+    Returns:
+        The mask file.
+    """
+    case = prediction.case
+    masks = case.to_source(prediction.probability) > level
+    voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
+    volumes = masks.sum(axis=(1, 2, 3)) * voxel_ml
+    sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
+    shown = telling_modality(spec.modalities)
+    picture = overview(
+        case.image[:, shown].numpy(),
+        case.valid.numpy(),
+        (prediction.probability > level).numpy(),
+        modality=spec.modalities[shown],
+        classes=list(spec.classes),
+        title=f"{case.id}: {sizes}",
+    )
+    save_png(picture, output / f"{case.id}.png")
+    return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
+
+
+def telling_modality(modalities: Sequence[str]) -> int:
+    """Return the number of the modality to draw: FLAIR, under any of its names, or the first.
+
+    Args:
+        modalities: Names of the channels.
+    """
+    for number, name in enumerate(modalities):
+        if any(word in name.lower() for word in ("flair", "t2f")):
+            return number
+    return 0
+
+
+def _forward(
+    module: pl.LightningModule, cases: Iterator[RawCase], batch_size: int
+) -> Iterator[Prediction]:
+    for case in cases:
+        yield Prediction(case, predict_slices(module, case.image, case.valid, batch_size))
+
+
+def _with_progress(masks: Iterator[Path], cases: Sequence[RawFiles], output: Path) -> list[Path]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    done = list(track(masks, "Predicting", total=len(cases), console=console))
+    console.print(f"{len(done)} mask{'s' * (len(done) != 1)} and pictures in {output}")
+    return done
+
+
+def _check_options(batch_size: int, level: float) -> None:
+    if batch_size < 1:
+        raise InputError(f"--batch_size {batch_size}: must be at least 1")
+    if not 0.0 <= level < 1.0:
+        raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
+
+
+def _check_targets(cases: Sequence[RawFiles], output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; give a folder as --output")
+    for case in cases:
+        target = (output / f"{case.id}.nii.gz").resolve()
+        if target in {path.resolve() for path in case.paths}:
+            raise InputError(f"{target}: is an input volume; give another folder as --output")
