@@ -13,6 +13,7 @@ from PIL import Image
 from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark
 from wsseg.benchmark.grid import make_data
+from wsseg.cli import main
 from wsseg.errors import InputError
 
 
@@ -74,3 +75,8 @@ def test_data_is_made_only_if_absent(tmp_path: Path, config: Path) -> None:
         make_data(None, None, tmp_path / "absent")
     with pytest.raises(InputError, match="phantom: unknown option 'colour'"):
         make_data({"out": str(tmp_path / "p"), "colour": 1}, None, tmp_path / "absent")
+
+
+def test_the_command_takes_the_file(config: Path, child: Child) -> None:
+    assert main(["benchmark", str(config)]) == 0
+    assert (config.parent / "out" / "table.md").is_file()

@@ -9,14 +9,14 @@ from typing import Any
 from wsseg.errors import InputError
 
 
-def benchmark(config: Path) -> Path:
+def benchmark(experiment: Path) -> Path:
     """Compare methods over seeds and folds.
 
     Runs that are finished are kept, so an interrupted benchmark goes on where it stopped. A run
     that fails is reported and the others go on.
 
     Args:
-        config: YAML file with `store`, `output`, `methods`, `seeds`, `folds` and, to make the data
+        experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds` and, to make the data
             first, `phantom` and `prepare`. Its paths are relative to the current folder.
 
     Returns:
@@ -30,7 +30,7 @@ def benchmark(config: Path) -> Path:
     from wsseg.benchmark.config import load_config
     from wsseg.benchmark.runs import plan
 
-    settings = load_config(Path(config))
+    settings = load_config(Path(experiment))
     make_data(settings.phantom, settings.prepare, settings.store)
     runs = plan(settings)
     for run in runs:

@@ -17,7 +17,7 @@ from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE, write_text
 
 RECORD = "benchmark.json"
-LAST_LINES = 5
+LAST_LINES = 8
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from wsseg.evaluation.results import read_cases, write_text
 from wsseg.evaluation.summary import summarise
 
 COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds")
+NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
+"""Headings that fit a terminal of 80 columns."""
+
 HEADINGS = ("method", "Dice [95 % CI]", "HD95 mm", "ASSD mm", "sensitivity", "precision", "seconds")
 
 
@@ -133,17 +136,23 @@ def write_markdown(results: Sequence[Result], path: Path) -> Path:
 
 def print_table(results: Sequence[Result]) -> None:
     """Print the table of each class on the terminal."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
+    console = Console()
     for name in class_names(results):
-        table = Table(title=f"{name}: {describe(results)}", title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            heading = heading.replace("[", r"\[")
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        console.print(f"[bold]{name}[/]: {describe(results)}", highlight=False)
+        caption = "HD95, ASSD: mm; s: wall seconds of a run"
+        table = Table(
+            box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=(0, 1, 0, 0)
+        )
+        for number, heading in enumerate(NARROW):
+            title = heading.replace("[", r"\[")
+            table.add_column(title, justify="right" if number else "left", no_wrap=True)
         for row in table_rows(results, name):
             table.add_row(*(cell.replace("[", r"\[") for cell in row))
-        Console().print(table)
+        console.print(table)
 
 
 def _seconds(results: Sequence[Result], method: str) -> float:
