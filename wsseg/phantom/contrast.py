@@ -42,7 +42,7 @@ CONTRASTS = {
     "flair": Contrast(0.93, 0.78, 0.34, 1.24, 0.88, 1.18, 1.12, 1.28, 0.70, 1.2),
 }
 
-JITTER = Contrast(0.035, 0.025, 0.08, 0.08, 0.14, 0.08, 0.12, 0.07, 0.15, 0.15)
+JITTER = Contrast(0.035, 0.025, 0.08, 0.06, 0.14, 0.08, 0.12, 0.07, 0.15, 0.15)
 """Standard deviation over patients of each of the above."""
 
 
@@ -50,7 +50,7 @@ def draw_contrast(modality: str, rng: np.random.Generator) -> Contrast:
     """Draw one patient's version of a sequence (protocols and scanners differ)."""
     means, spreads = CONTRASTS[modality], JITTER
     drawn = {
-        name: float(mean + getattr(spreads, name) * np.clip(rng.standard_normal(), -2, 2))
+        name: float(mean + getattr(spreads, name) * np.clip(rng.standard_normal(), -1.7, 1.7))
         for name, mean in vars(means).items()
     }
     return Contrast(**drawn)
