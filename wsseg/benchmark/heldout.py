@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.clustering.kmeans import assign
-from wsseg.clustering.targets import relevance_map
+from wsseg.clustering.targets import relevance_map, smooth
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.prediction.checkpoint import load_module
+
+SMOOTHING = 1.0  # pixels, as the callback by default
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,6 @@ def _relevance(
     labels = torch.zeros(*known.shape, len(clusters["centroids"]), dtype=torch.int64)
     pixels = (features.float().permute(0, 2, 3, 1)[known] - clusters["mean"]) / clusters["std"]
     labels[known] = assign(pixels, clusters["centroids"])
-    found: NDArray[np.float32] = relevance_map(labels, known, clusters["scores"], tags)[
-        :, 0
-    ].numpy()
+    relevance = smooth(relevance_map(labels, known, clusters["scores"], tags), SMOOTHING)
+    found: NDArray[np.float32] = relevance[:, 0].numpy()
     return found

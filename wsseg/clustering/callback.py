@@ -46,8 +46,9 @@ class ClusterReSupervision(LightningCallback):
         sample_size: int = 100_000,
         iterations: int = 20,
         scorer: Scorer | None = None,
+        smoothing: float = 1.0,
         low: float = 0.4,
-        high: float = 0.6,
+        high: float = 0.55,
         soft_targets: bool = False,
         momentum: float = 0.0,
         seed: int = 0,
@@ -68,6 +69,7 @@ class ClusterReSupervision(LightningCallback):
                 intensities, 50,000 and 200,000 pixels leave the same variance (0.787 and 0.783).
             iterations: Lloyd steps of k-means. They gain more: 0.83 after 5, 0.78 after 20.
             scorer: Judges the clusters; ``EvidenceScorer()`` by default.
+            smoothing: Width in pixels of the Gaussian that smooths the averaged scores.
             low: Pixels whose relevance is at most this are targets of 0.
             high: Pixels whose relevance is at least this are targets of 1.
             soft_targets: Make the relevance itself the target there, instead of 0 and 1.
@@ -91,6 +93,7 @@ class ClusterReSupervision(LightningCallback):
             ("every_n_epochs", every_n_epochs < 1, "at least 1"),
             ("sample_size", sample_size < n_clusters, "at least n_clusters"),
             ("iterations", iterations < 1, "at least 1"),
+            ("smoothing", smoothing < 0, "at least 0"),
             ("low", not 0 <= low <= high, "from 0 to high"),
             ("high", not 0 < high <= 1, "above 0, at most 1"),
             ("momentum", not 0 <= momentum < 1, "at least 0 and below 1"),
@@ -108,6 +111,7 @@ class ClusterReSupervision(LightningCallback):
             n_clusterings=n_clusterings,
             sample_size=sample_size,
             iterations=iterations,
+            smoothing=smoothing,
             low=low,
             high=high,
             momentum=momentum,

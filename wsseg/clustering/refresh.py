@@ -32,8 +32,9 @@ class Settings:
     n_clusterings: int = 4
     sample_size: int = 100_000
     iterations: int = 20
+    smoothing: float = 1.0
     low: float = 0.4
-    high: float = 0.6
+    high: float = 0.55
     momentum: float = 0.0
     seed: int = 0
 
@@ -182,7 +183,9 @@ class Refresh:
             if place.rank == 0:
                 maps.create()
         with others.together("writing cluster maps"):
-            for new, was in labelled.write(maps, scores, settings.momentum, before):
+            for new, was in labelled.write(
+                maps, scores, settings.smoothing, settings.momentum, before
+            ):
                 changes.add(new, was)
         pixels, relevant, changed = (others.sum(changes.sums) / place.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 
+UNDECIDED = 0.5
+
 
 class Scorer(ABC):
     """Judges clusters by their statistics."""
@@ -36,12 +38,12 @@ class Scorer(ABC):
 class VoteScorer(Scorer):
     """The rule of the authors of Cluster-Re-Supervision, over the data set instead of a batch.
 
-    A cluster that alone makes any untagged slice vote for the class is irrelevant; one that makes
-    only tagged slices vote for it is relevant; the others are left alone.
+    A cluster that alone makes any untagged slice vote for the class is irrelevant (0);
+    one that makes only tagged slices vote for it is relevant (1); the others are left alone.
     """
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
-        """Return 0, 0.5 or 1 for every cluster and class."""
+        """Return 0, ``UNDECIDED`` or 1 for every cluster and class."""
         return vote(statistics)
 
 
@@ -81,17 +83,20 @@ class EvidenceScorer(Scorer):
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
         power: Weight of the activation beside the purity.
+        midpoint: The product that is undecided. It lies below one half because pixels at the
+            border of a lesion fall into clusters that healthy tissue shares.
         min_groups: A cluster that occurs in fewer groups (patients) with the class stays at most
-            undecided.
+            undecided, as does one that is no more frequent with the class than without.
     """
 
     confidence: float = 1.0
     power: float = 0.5
+    midpoint: float = 0.2
     min_groups: int = 2
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
-        return evidence(statistics, self.confidence, self.power, self.min_groups)
+        return evidence(statistics, self.confidence, self.power, self.midpoint, self.min_groups)
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:
@@ -101,10 +106,10 @@ def vote(statistics: ClusterStatistics) -> Tensor:
         statistics: Of all training slices.
 
     Returns:
-        [R, K, C], 0, 0.5 or 1.
+        [R, K, C], 0, ``UNDECIDED`` or 1.
     """
     tagged, untagged = statistics.votes[..., TAGGED], statistics.votes[..., UNTAGGED]
-    relevant = torch.where(tagged > 0, 1.0, 0.5)
+    relevant = torch.where(tagged > 0, 1.0, UNDECIDED)
     return torch.where(untagged > 0, 0.0, relevant).float()
 
 
@@ -168,7 +173,11 @@ def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
 
 
 def evidence(
-    statistics: ClusterStatistics, confidence: float, power: float, min_groups: int
+    statistics: ClusterStatistics,
+    confidence: float,
+    power: float,
+    midpoint: float,
+    min_groups: int,
 ) -> Tensor:
     """Weigh purity, activation and support; see :class:`EvidenceScorer`.
 
@@ -176,6 +185,7 @@ def evidence(
         statistics: Of all training slices.
         confidence: Width of the purity's bound, in standard errors.
         power: Exponent of the activation relative to the class's most active cluster.
+        midpoint: Product of purity and activation that scores 0.5.
         min_groups: Groups with the class that a cluster must occur in to be relevant.
 
     Returns:
@@ -185,9 +195,10 @@ def evidence(
     pure = lower_bound(purity(statistics), count, confidence)
     active = mean_activation(statistics)
     relative = active / active.amax(dim=1, keepdim=True).clamp_min(1e-6)
-    score = pure * relative.clamp(0, 1) ** power
-    few = statistics.support[..., TAGGED] < min_groups
-    return torch.where(few, score.clamp_max(0.5), score) * _occurs(statistics)
+    product = pure * relative.clamp(0, 1) ** power
+    score = product / (product + midpoint)
+    doubtful = (statistics.support[..., TAGGED] < min_groups) | (pure <= 0.5)
+    return torch.where(doubtful, score.clamp_max(UNDECIDED), score) * _occurs(statistics)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:

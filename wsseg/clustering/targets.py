@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +43,26 @@ def relevance_map(labels: Tensor, valid: Tensor, scores: Tensor, tags: Tensor) -
     relevance[valid] = consensus(labels[valid], scores)
     untagged = (tags.to(labels.device) <= 0.5)[:, None, None]
     return relevance.masked_fill_(untagged, 0.0).permute(0, 3, 1, 2)
+
+
+def smooth(relevance: Tensor, sigma: float) -> Tensor:
+    """Average maps with their surroundings: tissue comes in regions, noise in single pixels.
+
+    Args:
+        relevance: [B, C, h, w] in [0, 1], ``IGNORE`` where unknown.
+        sigma: Width of the Gaussian in pixels; 0 leaves the maps as they are.
+
+    Returns:
+        The weighted mean of the known pixels around each known pixel; the others stay unknown.
+    """
+    if sigma == 0:
+        return relevance
+    radius = max(1, math.ceil(3 * sigma))
+    offset = torch.arange(-radius, radius + 1, device=relevance.device, dtype=relevance.dtype)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
+    known = (relevance >= 0).to(relevance.dtype)
+    total, weight = (_convolve(part, kernel) for part in (relevance * known, known))
+    return torch.where(known > 0, total / weight.clamp_min(1e-6), relevance)
 
 
 def blend(new: Tensor, old: Tensor, momentum: float) -> Tensor:
@@ -107,3 +129,11 @@ def resize(relevance: Tensor, height: int, width: int) -> Tensor:
     total = F.interpolate(relevance * known, size, mode="bilinear", align_corners=False)
     keep = F.interpolate(known, size, mode="nearest-exact") > 0
     return torch.where(keep, total / weight.clamp_min(1e-6), IGNORE)
+
+
+def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve [B, C, h, w] with a kernel along both axes, with zeros around."""
+    radius, planes = len(kernel) // 2, maps.flatten(0, 1)[:, None]
+    planes = F.conv2d(planes, kernel[None, None, None, :], padding=(0, radius))
+    planes = F.conv2d(planes, kernel[None, None, :, None], padding=(radius, 0))
+    return planes.view_as(maps)
