@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from wsseg.clustering import ClusterReSupervision, PixelEmbeddings
+from wsseg.clustering import ClusterReSupervision, EvidenceScorer, PixelEmbeddings
 
 
 class Squares(Dataset[dict[str, Any]]):
@@ -74,8 +74,10 @@ class Finder(pl.LightningModule):
 
 def train(folder: str, epochs: int = 5) -> tuple[Finder, ClusterReSupervision]:
     pl.seed_everything(0, verbose=False)
-    # Squares have no soft border: no need to smooth, or to lower the thresholds for it.
-    clustering = ClusterReSupervision(8, 2, smoothing=0.0, low=0.4, high=0.6)
+    # Squares have sharp borders: nothing to smooth, and no reason to take in doubtful pixels.
+    clustering = ClusterReSupervision(
+        8, 2, scorer=EvidenceScorer(midpoint=0.4), smoothing=0.0, low=0.4, high=0.6
+    )
     module = Finder()
     trainer = pl.Trainer(
         max_epochs=epochs,

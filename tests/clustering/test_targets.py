@@ -56,9 +56,9 @@ def test_what_was_never_written_is_ignored() -> None:
 
 def test_thresholds() -> None:
     relevance = torch.tensor([0.0, 0.4, 0.5, 0.6, 1.0, IGNORE])
-    hard = torch.tensor([0.0, 0.0, IGNORE, 1.0, 1.0, IGNORE])
+    hard = torch.tensor([0.0, 0.0, IGNORE, IGNORE, 1.0, IGNORE])
     assert torch.equal(to_targets(relevance, 0.4, 0.6), hard)
-    soft = torch.tensor([0.0, 0.4, IGNORE, 0.6, 1.0, IGNORE])
+    soft = torch.tensor([0.0, 0.4, IGNORE, IGNORE, 1.0, IGNORE])
     assert torch.equal(to_targets(relevance, 0.4, 0.6, soft=True), soft)
 
 

@@ -48,7 +48,7 @@ class ClusterReSupervision(LightningCallback):
         scorer: Scorer | None = None,
         smoothing: float = 1.0,
         low: float = 0.4,
-        high: float = 0.55,
+        high: float = 0.5,
         soft_targets: bool = False,
         momentum: float = 0.0,
         seed: int = 0,
@@ -71,7 +71,7 @@ class ClusterReSupervision(LightningCallback):
             scorer: Judges the clusters; ``EvidenceScorer()`` by default.
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores.
             low: Pixels whose relevance is at most this are targets of 0.
-            high: Pixels whose relevance is at least this are targets of 1.
+            high: Pixels whose relevance exceeds this are targets of 1.
             soft_targets: Make the relevance itself the target there, instead of 0 and 1.
             momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
             seed: Chooses the sampled slices and starts k-means.

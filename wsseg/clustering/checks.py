@@ -55,7 +55,7 @@ def describe_scores(scores: Tensor, statistics: ClusterStatistics, high: float) 
         statistics: What they were made from.
         high: Threshold of relevance.
     """
-    relevant = (scores >= high).double()
+    relevant = (scores > high).double()
     count = relevant.sum()
     support = (relevant * statistics.support[..., TAGGED]).sum() / count.clamp_min(1)
     clusterings, _, classes = scores.shape

@@ -34,7 +34,7 @@ class Settings:
     iterations: int = 20
     smoothing: float = 1.0
     low: float = 0.4
-    high: float = 0.55
+    high: float = 0.5
     momentum: float = 0.0
     seed: int = 0
 

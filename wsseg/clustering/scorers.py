@@ -91,7 +91,7 @@ class EvidenceScorer(Scorer):
 
     confidence: float = 1.0
     power: float = 0.5
-    midpoint: float = 0.2
+    midpoint: float = 0.3
     min_groups: int = 2
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:

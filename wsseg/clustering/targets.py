@@ -99,13 +99,13 @@ def to_targets(relevance: Tensor, low: float, high: float, soft: bool = False) -
     Args:
         relevance: Values in [0, 1], or ``IGNORE``.
         low: At most this is irrelevant (0).
-        high: At least this is relevant (1); what lies between is ignored.
+        high: More than this is relevant (1); what lies between is ignored.
         soft: Keep the values themselves instead of 0 and 1.
 
     Returns:
         Targets in [0, 1], ``IGNORE`` where there is none.
     """
-    relevant, irrelevant = relevance >= high, (relevance <= low) & (relevance >= 0)
+    relevant, irrelevant = relevance > high, (relevance <= low) & (relevance >= 0)
     kept = relevance if soft else relevant.to(relevance.dtype)
     return torch.where(relevant | irrelevant, kept, IGNORE)
 
