@@ -1,0 +1,134 @@
+"""What every layout says about a folder of volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from wsseg.errors import InputError
+
+
+class ImageFile(NamedTuple):
+    """Where the image of one modality is.
+
+    Attributes:
+        path: A NIfTI file, or a folder of TIFF slices.
+        channel: Which of the file's channels; None if it has but one.
+    """
+
+    path: Path
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case.
+
+    Attributes:
+        id: Name of the case, unique in its list.
+        images: The image of each modality, in channel order.
+        mask: Label volume (or folder of mask slices), if there is one.
+        tags: Table of slice tags, if there is one.
+    """
+
+    id: str
+    images: dict[str, ImageFile]
+    mask: Path | None = None
+    tags: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaseList:
+    """The cases of a source and what their masks may hold.
+
+    Attributes:
+        modalities: Names of the channels, in channel order.
+        classes: The layout's default classes, each with the mask labels that make it.
+        labels: Every label that a mask may hold, 0 included.
+        cases: The cases, sorted by id.
+    """
+
+    modalities: tuple[str, ...]
+    classes: dict[str, tuple[int, ...]]
+    labels: frozenset[int]
+    cases: tuple[CaseFiles, ...]
+
+
+def choose_modalities(
+    source: Path, wanted: Sequence[str] | None, known: Iterable[str]
+) -> tuple[str, ...]:
+    """Check the wanted modalities against those that a layout knows.
+
+    Args:
+        source: Where the cases are, for the message.
+        wanted: Names in the order of the channels; None for all that the layout knows.
+        known: Names that the layout knows.
+
+    Returns:
+        The names of the channels.
+
+    Raises:
+        InputError: A name is unknown or comes twice, or there is none.
+    """
+    names = tuple(known)
+    chosen = names if wanted is None else tuple(wanted)
+    unknown = [name for name in chosen if name not in names]
+    if unknown or not chosen or len(set(chosen)) < len(chosen):
+        problem = f"has no modality {unknown[0]}" if unknown else f"modalities {list(chosen)}"
+        raise InputError(f"{source}: {problem}; choose each once from {', '.join(names)}")
+    return chosen
+
+
+def sorted_cases(source: Path, cases: Iterable[CaseFiles], expected: str) -> tuple[CaseFiles, ...]:
+    """Sort cases by id and refuse none at all or two of the same id.
+
+    Args:
+        source: Where the cases are, for the message.
+        cases: The cases found.
+        expected: What the layout looks for, for the message.
+
+    Raises:
+        InputError: There is no case, or two have the same id.
+    """
+    found: dict[str, CaseFiles] = {}
+    for case in cases:
+        if case.id in found:
+            places = [str(first_path(c)) for c in (found[case.id], case)]
+            raise InputError(
+                f"{source}: two cases are called {case.id} ({places[0]}, {places[1]}); "
+                "rename or remove one"
+            )
+        found[case.id] = case
+    if not found:
+        raise InputError(f"{source}: holds no case; expected {expected}")
+    return tuple(found[name] for name in sorted(found))
+
+
+def pick_images(
+    case: str, place: Path, images: Mapping[str, ImageFile], modalities: Sequence[str]
+) -> dict[str, ImageFile]:
+    """Return the images of the modalities, in channel order.
+
+    Args:
+        case: Name of the case, for the message.
+        place: Where the case is, for the message.
+        images: What the case has.
+        modalities: What it must have.
+
+    Raises:
+        InputError: A modality is missing.
+    """
+    for name in modalities:
+        if name not in images:
+            raise InputError(
+                f"{place}: case {case} has no {name} image (it has {', '.join(images) or 'none'}); "
+                "add the file, remove the case or choose other --modalities"
+            )
+    return {name: images[name] for name in modalities}
+
+
+def first_path(case: CaseFiles) -> Path:
+    """Return the file of the first modality."""
+    return next(iter(case.images.values())).path

@@ -1,0 +1,77 @@
+"""Anyone's volumes, listed in a JSON or YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsseg.data.layouts.cases import (
+    CaseFiles,
+    CaseList,
+    ImageFile,
+    choose_modalities,
+    pick_images,
+    sorted_cases,
+)
+from wsseg.data.layouts.documents import read_document
+from wsseg.errors import InputError
+
+EXPECTED = "entries under `cases`"
+
+
+def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
+    """Read the cases that a datalist names.
+
+    The file holds ``modalities`` (names in channel order), ``classes`` (for each class the mask
+    labels that make it), optionally ``labels`` (further labels that masks may hold), and ``cases``:
+    each has an ``id``, ``images`` (a path per modality), and optionally ``mask`` (a label volume)
+    and ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
+    volume in RAS orientation, and a column of 0 and 1 for each class). Paths are relative to the
+    file. ``mask`` and ``tags`` may both be absent for prediction.
+
+    Args:
+        source: The file.
+        modalities: Names in the order of the channels; by default those of the file.
+
+    Raises:
+        InputError: The file cannot be read, or is not as described.
+    """
+    content = read_document(source)
+    known = content.get("modalities")
+    entries = content.get("cases")
+    if not isinstance(known, list) or not known or not isinstance(entries, list):
+        raise InputError(f"{source}: not a datalist; it needs the lists `modalities` and `cases`")
+    chosen = choose_modalities(source, modalities, [str(name) for name in known])
+    classes = _classes(source, content)
+    cases = [_case(source, number, entry, chosen) for number, entry in enumerate(entries)]
+    labels = {label for values in classes.values() for label in values}
+    labels |= _labels(source, content.get("labels", []))
+    return CaseList(
+        chosen, classes, frozenset(labels | {0}), sorted_cases(source, cases, EXPECTED)
+    )
+
+
+def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    classes = content.get("classes", {})
+    if not isinstance(classes, dict):
+        raise InputError(f'{source}: `classes` must look like {{"tumour": [1]}}; correct it')
+    return {str(name): tuple(sorted(_labels(source, v))) for name, v in classes.items()}
+
+
+def _labels(source: Path, values: Any) -> set[int]:
+    if not isinstance(values, list) or not all(isinstance(v, int) for v in values):
+        raise InputError(f"{source}: labels are {values!r}; give a list of whole numbers")
+    return set(values)
+
+
+def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
+    if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("images"), dict):
+        raise InputError(f"{source}: case number {number + 1} needs `id` and `images`; add them")
+    name = str(entry["id"])
+    if not name or name.startswith(".") or any(sign in name for sign in '/\\:\0\n'):
+        raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
+    root = source.parent
+    images = {str(n): ImageFile(root / str(p)) for n, p in entry["images"].items()}
+    mask, tags = (root / str(entry[k]) if entry.get(k) else None for k in ("mask", "tags"))
+    return CaseFiles(name, pick_images(name, source, images, modalities), mask, tags)

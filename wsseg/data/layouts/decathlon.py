@@ -1,0 +1,93 @@
+"""Medical Segmentation Decathlon folders: 4D NIfTI files and a ``dataset.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from wsseg.data.layouts.cases import (
+    CaseFiles,
+    CaseList,
+    ImageFile,
+    choose_modalities,
+    sorted_cases,
+)
+from wsseg.data.layouts.documents import read_document
+from wsseg.errors import InputError
+
+DESCRIPTION = "dataset.json"
+# Names that BraTS folders use too, so that a checkpoint can read both layouts.
+SYNONYMS = {"t1w": "T1", "t1gd": "T1ce", "t2w": "T2", "flair": "FLAIR"}
+EXPECTED = "image files listed under `training` in dataset.json"
+
+
+def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
+    """Find the cases of a Decathlon task.
+
+    Args:
+        source: The folder that holds ``dataset.json`` (its ``training`` cases, or its ``test``
+            cases if there are no others), that file, or a folder of images beside it.
+        modalities: Names in the order of the channels; by default all, in the order of the file.
+            The BraTS channels are called T1, T1ce, T2 and FLAIR.
+
+    Returns:
+        The cases. If the task is brain tumours, all labels make the class ``tumour``; else every
+        label is a class.
+
+    Raises:
+        InputError: The description cannot be read or lists no case.
+    """
+    path = describing_file(source)
+    content = read_document(path)
+    try:
+        names = [_modality(content["modality"][str(n)]) for n in range(len(content["modality"]))]
+        labels = {int(value): str(name) for value, name in content["labels"].items()}
+        listed = list(_listed(source, path, content))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a Decathlon description ({type(error).__name__}: {error}); "
+            "it needs modality, labels and training"
+        ) from None
+    chosen = choose_modalities(path, modalities, names)
+    cases = (_case(image, mask, names, chosen) for image, mask in listed)
+    found = sorted_cases(path, cases, EXPECTED)
+    return CaseList(chosen, _classes(labels), frozenset(labels) | {0}, found)
+
+
+def describing_file(source: Path) -> Path:
+    """Return the ``dataset.json`` of a task's folder, or of its folder of images."""
+    for path in (source, source / DESCRIPTION, source.parent / DESCRIPTION):
+        if path.name == DESCRIPTION and path.is_file():
+            return path
+    raise InputError(f"{source}: has no {DESCRIPTION}; give the folder of a Decathlon task")
+
+
+def _listed(source: Path, path: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path | None]]:
+    root = path.parent
+    training = [(root / e["image"], root / e["label"]) for e in content.get("training", [])]
+    if source != path and path.parent != source:
+        masks = {image.resolve(): mask for image, mask in training}
+        for image in sorted(source.glob("[!.]*.nii*")):
+            yield image, masks.get(image.resolve())
+    elif training:
+        yield from training
+    else:
+        yield from ((root / name, None) for name in content.get("test", []))
+
+
+def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
+    name = image.name.removesuffix(".gz").removesuffix(".nii")
+    channels = {n: None if len(names) == 1 else names.index(n) for n in chosen}
+    return CaseFiles(name, {n: ImageFile(image, channels[n]) for n in chosen}, mask)
+
+
+def _modality(name: str) -> str:
+    return SYNONYMS.get(name.lower(), name)
+
+
+def _classes(labels: dict[int, str]) -> dict[str, tuple[int, ...]]:
+    foreground = {value: name for value, name in sorted(labels.items()) if value != 0}
+    if any("tumo" in name.lower() for name in foreground.values()):
+        return {"tumour": tuple(foreground)}
+    return {name: (value,) for value, name in foreground.items()}

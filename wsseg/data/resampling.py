@@ -1,0 +1,60 @@
+"""Resampling along one axis as a small matrix, so that a plane is two matrix products."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@lru_cache(maxsize=64)
+def linear_weights(out_size: int, in_size: int, step: float) -> Array:
+    """Return weights of antialiased linear interpolation.
+
+    Pixel edges of both grids coincide at 0. When the output is coarser, the triangle is as wide as
+    two output pixels, so nothing finer than they can carry is folded back.
+
+    Args:
+        out_size: Number of output pixels.
+        in_size: Number of input pixels.
+        step: Size of an output pixel in input pixels.
+
+    Returns:
+        [out_size, in_size], rows sum to 1.
+    """
+    centres = (np.arange(out_size) + 0.5) * step - 0.5
+    centres = np.clip(centres, 0, in_size - 1)
+    width = max(step, 1.0)
+    weights = np.maximum(1 - np.abs(centres[:, None] - np.arange(in_size)) / width, 0)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return weights.astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def area_weights(out_size: int, in_size: int, step: float) -> Array:
+    """Return the share of each output pixel that each input pixel covers.
+
+    Args:
+        out_size: Number of output pixels.
+        in_size: Number of input pixels.
+        step: Size of an output pixel in input pixels.
+
+    Returns:
+        [out_size, in_size], rows sum to 1.
+    """
+    low = np.arange(out_size)[:, None] * step
+    high = np.minimum(low + step, in_size)
+    pixel = np.arange(in_size)
+    overlap = np.minimum(high, pixel + 1) - np.maximum(low, pixel)
+    weights = np.maximum(overlap, 0)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return weights.astype(np.float32)
+
+
+def apply_weights(planes: Array, rows: Array, columns: Array) -> Array:
+    """Resample the last two axes with weights [h, H] and [w, W]."""
+    result: Array = rows @ (planes @ columns.T)
+    return result
