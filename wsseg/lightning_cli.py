@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from wsseg.clustering import ClusteringError
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
 from wsseg.evaluation import CaseEvaluation
+from wsseg.seeding import StepSeeding
 from wsseg.tracking.overlays import OverlayLogger
 
 DEFAULT_ROOT = "runs/latest"
@@ -33,7 +35,10 @@ IGNORED_WARNINGS = (
     ".*Lazy modules.*",
     ".*no `val_dataloader`.*",  # a split without validation cases is legitimate
     ".*Total length of `list` across ranks is zero.*",
+    ".*LightningCLI's args parameter.*",
 )
+
+CHATTER = ("GPU available", "TPU available", "💡 Tip", "Loading `train_dataloader`", "Seed set to")
 
 
 class RunConfig(SaveConfigCallback):
@@ -66,18 +71,11 @@ class WssegCLI(LightningCLI):
             compute_fn=lambda data: data.spec.to_dict(),
             apply_on="instantiate",
         )
+        parser.link_arguments("trainer.default_root_dir", "trainer.logger.init_args.save_dir")
 
     def before_instantiate_classes(self) -> None:
-        """Keep loggers in the run's folder, and wandb off the network unless the user asks."""
+        """Keep wandb off the network unless the user asks (WANDB_MODE=online)."""
         os.environ.setdefault("WANDB_MODE", "offline")
-        config = self.config[self.subcommand].trainer
-        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
-        for logger in loggers:
-            if "save_dir" in (getattr(logger, "init_args", None) or {}):
-                given = logger.init_args.save_dir
-                logger.init_args.save_dir = (
-                    config.default_root_dir if given in (None, ".") else given
-                )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer what every run has: checkpoint, scores, pictures, progress, a log."""
@@ -117,7 +115,7 @@ def run_callbacks(root: str) -> list[Callback]:
         root: The run's folder.
     """
     checkpoint = ModelCheckpoint(dirpath=root, filename="last", enable_version_counter=False)
-    return [checkpoint, CaseEvaluation(), OverlayLogger()]
+    return [checkpoint, StepSeeding(), CaseEvaluation(), OverlayLogger()]
 
 
 def run_logger(root: str) -> Logger:
@@ -140,8 +138,8 @@ def run(arguments: list[str]) -> WssegCLI:
     """
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    # Lightning compares the arguments it is handed with the process's own and warns.
-    warnings.filterwarnings("ignore", ".*LightningCLI's args parameter.*")
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(_is_news)
     try:
         return WssegCLI(
             LightningModule,
@@ -157,11 +155,16 @@ def run(arguments: list[str]) -> WssegCLI:
             seed_everything_default=0,
             subclass_mode_model=True,
             auto_configure_optimizers=False,
+            parser_kwargs={"prog": "wsseg"},
             load_from_checkpoint_support=False,  # hyper-parameters are plain values
             args=arguments,
         )
     except ClusteringError as error:
         raise InputError(str(error)) from error
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(CHATTER)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -75,7 +77,7 @@ class CamModule(pl.LightningModule):
             cluster_weight: Weight of the cluster maps.
             reconstruction_weight: Weight of the reconstruction; 0 builds no reconstruction
                 network, and the CAM network's own features are the embeddings.
-            lr: Peak learning rate of AdamW under a one-cycle schedule.
+            lr: Peak learning rate of AdamW, see :func:`one_cycle`.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
@@ -164,17 +166,13 @@ class CamModule(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW under a one-cycle schedule over the whole run (Smith and Topin, 2018)."""
+        """AdamW, its learning rate warmed up and then annealed over the whole run."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
             trained, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.hparams["lr"],
-            total_steps=max(2, int(self.trainer.estimated_stepping_batches)),
-            pct_start=0.15,
-        )
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -196,6 +194,21 @@ class CamModule(pl.LightningModule):
         self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
         self.log(f"{stage}/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
         return {"probability": torch.sigmoid(output.cam) * batch["valid"][:, None]}
+
+
+def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
+    """Return the share of the peak learning rate: a linear rise, then half a cosine to zero.
+
+    Args:
+        step: Optimiser steps done.
+        steps: Optimiser steps of the whole run; later ones, of a run that is continued for more
+            epochs than it was planned for, stay at the end of the new plan.
+        warmup: Share of the steps over which the rate rises.
+    """
+    done = min(1.0, step / max(1.0, steps))
+    if done < warmup:
+        return 0.04 + 0.96 * done / warmup
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
 def _channel(modality: str | None, modalities: Sequence[str]) -> int | None:

@@ -1,0 +1,166 @@
+"""The whole command line, in-process, on tiny stores and volumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from tests.data.conftest import write_store
+from wsseg.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+QUICKSTART = REPOSITORY / "experiments" / "quickstart.yaml"
+SMALL = [
+    "--model.widths=[4,8]",
+    "--model.embedding_widths=[4,8]",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+]
+CLUSTERING = [
+    "--trainer.callbacks=ClusterReSupervision",
+    "--trainer.callbacks.n_clusters=4",
+    "--trainer.callbacks.n_clusterings=2",
+    "--trainer.callbacks.warmup_epochs=1",
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return write_store(tmp_path / "store", size=16)
+
+
+def fit(store: Path, run: Path, *more: str) -> int:
+    arguments = ["fit", f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+    return main([*arguments, *SMALL, *more])
+
+
+def test_help_needs_neither_torch_nor_lightning() -> None:
+    code = "import sys; from wsseg.cli import main; main(['--help']); print('torch' in sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    ).stdout
+    assert "prepare" in shown
+    assert shown.endswith("False\n")
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: train: is no command of wsseg; `wsseg --help` lists them\n"
+    )
+
+
+def test_fit_then_test_fill_the_run_folder(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert fit(store, run, "--trainer.max_epochs=3", *CLUSTERING) == 0
+    for name in ("config.yaml", "last.ckpt", "logs/metrics.csv"):
+        assert (run / name).is_file(), name
+    assert list(run.rglob("*.png"))
+    with (run / "logs" / "metrics.csv").open() as file:
+        logged = set().union(*(row.keys() for row in csv.DictReader(file)))
+    assert {"train/cluster", "train/reconstruction", "clusters/relevant_area"} <= logged
+
+    saved = (run / "config.yaml").read_text()
+    main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "last.ckpt")])
+    assert (run / "config.yaml").read_text() == saved
+    scores = json.loads((run / "metrics.json").read_text())["tumour"]
+    assert set(scores) == {"dice", "hd95_mm", "assd_mm", "sensitivity", "precision", "cases"}
+    assert set(scores["dice"]) == {"mean", "median", "ci95"}
+    assert scores["cases"] == 2
+    with (run / "per_case.csv").open() as file:
+        assert [row["case"] for row in csv.DictReader(file)] == ["f", "g"]
+
+
+def test_training_is_the_same_without_the_mask_tree(store: Path, tmp_path: Path) -> None:
+    """Nothing that training does can depend on masks: it runs alike when they are gone."""
+    weights = []
+    for name in ("with", "without"):
+        if name == "without":
+            for path in (store / "masks").iterdir():
+                path.unlink()
+            (store / "masks").rmdir()
+        fit(store, tmp_path / name, "--trainer.max_epochs=3", *CLUSTERING)
+        checkpoint = torch.load(tmp_path / name / "last.ckpt", weights_only=True)
+        weights.append(checkpoint["state_dict"])
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key
+
+
+def test_resuming_equals_an_uninterrupted_run(store: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit(store, whole, "--trainer.max_epochs=4", *CLUSTERING)
+    # The schedule spans max_epochs, so the interruption stops a run of four epochs after two.
+    stop = ["--trainer.callbacks+=tests.test_cli.StopAfterTwo"]
+    fit(store, parts, "--trainer.max_epochs=4", *CLUSTERING, *stop)
+    fit(store, parts, "--trainer.max_epochs=4", *CLUSTERING, f"--ckpt_path={parts / 'last.ckpt'}")
+    first, second = (torch.load(run / "last.ckpt", weights_only=True) for run in (whole, parts))
+    assert first["global_step"] == second["global_step"]
+    for key, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][key]), key
+
+
+def test_quickstart_follows_the_channels_of_the_data(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", size=16, modalities=("A", "B", "C"))
+    run = tmp_path / "run"
+    quick = [f"--config={QUICKSTART}", "--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"]
+    main(["fit", *quick, f"--data.root={store}", f"--trainer.default_root_dir={run}"])
+    assert yaml.safe_load(QUICKSTART.read_text())["trainer"]["callbacks"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--data.fold=7"], "has no fold 7"),
+        (["--data.root=/nowhere"], "/nowhere"),
+        ([*CLUSTERING, "--trainer.callbacks.n_clusters=30000"], "n_clusters"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], message: str
+) -> None:
+    run = tmp_path / "run"
+    assert fit(store, run, "--trainer.max_epochs=2", *change) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (run / "last.ckpt").exists()
+
+
+def test_other_hyper_parameters_than_the_checkpoints_are_announced(
+    store: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=1")
+    resumed = ["--trainer.max_epochs=2", f"--ckpt_path={run / 'last.ckpt'}", "--model.lr=0.5"]
+    with pytest.warns(UserWarning, match=r"model\.lr is 0\.5 here and 0\.002"):
+        fit(store, run, *resumed)
+
+
+def test_wandb_works_offline(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=1", "--trainer.logger=WandbLogger")
+    assert list((run / "wandb").glob("offline-run-*"))
+    assert (run / "config.yaml").is_file()
+
+
+def test_tensorboard_works(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=1", "--trainer.logger=TensorBoardLogger")
+    assert list(run.rglob("events.out.tfevents.*"))
+
+
+class StopAfterTwo(pl.Callback):
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch >= 1
