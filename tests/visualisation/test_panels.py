@@ -94,11 +94,6 @@ def test_heat_colours_rise_in_brightness_and_clip() -> None:
     )
 
 
-def test_upright_puts_the_front_on_top_and_the_right_on_the_left() -> None:
-    plane = np.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal(panels.upright(plane), [[5, 4, 3], [2, 1, 0]])
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_box_holds_the_anatomy(data: st.DataObject) -> None:

@@ -1,5 +1,5 @@
 """From a checkpoint and raw volumes to masks on the volumes' own grid."""
 
-from wsseg.prediction.predict import predict
+from wsseg.prediction.command import predict
 
 __all__ = ["predict"]

@@ -40,13 +40,10 @@ def overview(
         The picture [height, width, 3] ``uint8``.
     """
     chosen = telling_slices(np.asarray(masks.any(axis=1)), valid, count)
-    box = panels.anatomy_box(panels.upright(valid[chosen]))
-    bare = [
-        panels.grey(panels.upright(image[s])[box], panels.upright(valid[s])[box], height=height)
-        for s in chosen
-    ]
+    box = panels.anatomy_box(valid[chosen])
+    bare = [panels.grey(image[s][box], valid[s][box], height=height) for s in chosen]
     drawn = [
-        panels.class_overlays(picture, panels.upright(masks[s])[:, box[0], box[1]])
+        panels.class_overlays(picture, masks[s][:, box[0], box[1]])
         for picture, s in zip(bare, chosen, strict=True)
     ]
     legend = Legend([(name, class_colour(number)) for number, name in enumerate(classes)])

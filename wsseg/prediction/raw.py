@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.data.geometry import Geometry, slices_to_volume, volume_to_slices
+from wsseg.data.layouts import CaseFiles, detect, find_cases
 from wsseg.data.spec import DataSpec
-
-
-class RawFiles(NamedTuple):
-    """Where the images of a case are.
-
-    Attributes:
-        id: Name of the case.
-        paths: The file of each modality, in channel order.
-    """
-
-    id: str
-    paths: tuple[Path, ...]
+from wsseg.data.volumes import read_case_images
+from wsseg.errors import InputError
 
 
 class RawCase(NamedTuple):
@@ -31,24 +23,54 @@ class RawCase(NamedTuple):
 
     Attributes:
         id: Name of the case.
-        image: [S, M, H, W], normalised.
+        image: [S, M, H, W] float32, normalised.
         valid: [S, H, W] bool.
+        geometry: How the slices lie in the source.
         source: The image on whose voxels the mask belongs.
-        to_source: Turns [S, C, H, W] of the slices into [C, X, Y, Z] of the source.
     """
 
     id: str
     image: Tensor
     valid: Tensor
+    geometry: Geometry
     source: nib.Nifti1Image
-    to_source: Callable[[Tensor], NDArray[np.float32]]
+
+    def to_source(self, probability: Tensor) -> NDArray[np.float32]:
+        """Turn [S, C, H, W] of the slices into [C, X, Y, Z] of the source."""
+        return slices_to_volume(probability.numpy(), self.geometry)
 
 
-def find_cases(folder: Path, layout: str | None, spec: DataSpec) -> list[RawFiles]:
-    """Find the cases."""
-    raise NotImplementedError
+def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[CaseFiles, ...]:
+    """Find the cases that hold every modality a checkpoint needs.
+
+    Args:
+        source: Folder of one case or of many, or a file that lists them.
+        layout: Name of the layout; None to find it out.
+        spec: The data specification of the checkpoint.
+
+    Raises:
+        InputError: There is no case, or one lacks a modality.
+    """
+    name = layout or detect(source)
+    try:
+        return find_cases(name, source, spec.modalities).cases
+    except InputError as error:
+        needed = ", ".join(spec.modalities)
+        raise InputError(f"{error} (the checkpoint takes {needed})") from None
 
 
-def read_case(files: RawFiles, spec: DataSpec) -> RawCase:
-    """Read a case."""
-    raise NotImplementedError
+def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
+    """Read and verify a case and cut it into slices.
+
+    Args:
+        files: Where the images are.
+        spec: The data specification of the checkpoint.
+
+    Raises:
+        InputError: An image cannot be used.
+    """
+    images = read_case_images(files, spec.modalities)
+    image, valid, geometry = volume_to_slices(images.array, images.affine, spec)
+    return RawCase(
+        files.id, torch.from_numpy(image), torch.from_numpy(valid), geometry, images.source
+    )

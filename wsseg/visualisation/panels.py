@@ -26,18 +26,11 @@ Picture = NDArray[np.uint8]
 
 
 def upright(plane: Plane) -> Plane:
-    """Turn a plane of the slice grid to the way radiologists look at it.
+    """Return a plane as it is: stores hold slices the way radiologists look at them.
 
-    Slices are stored with the last axis towards the patient's right-to-left or back-to-front and
-    the one before it from below (or behind) upwards; pictures have their first row on top.
-
-    Args:
-        plane: [..., H, W].
-
-    Returns:
-        A view of the same values.
+    Left for callers from before :mod:`wsseg.data.geometry` fixed the orientation of slices.
     """
-    return plane[..., ::-1, ::-1]
+    return plane
 
 
 def grey(image: Plane, valid: Plane | None = None, *, height: int = 224) -> Picture:

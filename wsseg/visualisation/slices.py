@@ -89,15 +89,14 @@ def slice_sheet(
 def _row(
     view: SliceView, with_targets: bool, with_truth: bool, threshold: float, height: int
 ) -> list[Picture]:
-    image, valid = panels.upright(view.image), panels.upright(view.valid)
-    box = panels.anatomy_box(valid)
-    ground = [panels.grey(plane[box], valid[box], height=height) for plane in image]
+    size, box = view.valid.shape, panels.anatomy_box(view.valid)
+    inside = view.valid[box]
+    ground = [panels.grey(plane[box], inside, height=height) for plane in view.image]
     base = ground[0]
-    size = valid.shape
 
     def cut(planes: Plane) -> list[Array]:
-        """Bring planes of any resolution to the slice's grid, turned and cropped like it."""
-        return [panels.upright(panels.resized(plane, size))[box] for plane in planes]
+        """Bring planes of any resolution to the slice's grid, cropped like it."""
+        return [panels.resized(plane, size)[box] for plane in planes]
 
     row = [*ground, *(panels.heat(base, plane) for plane in cut(view.activation))]
     if with_targets:
@@ -129,9 +128,9 @@ def _target_panels(base: Picture, view: SliceView, box: tuple[slice, slice]) -> 
     count, size = len(view.activation), view.valid.shape
     if view.targets is None:
         return [base] * count
-    valid = panels.upright(view.valid)[box]
+    valid = view.valid[box]
     # Nearest, not smooth: -1 (ignore) must not blend with the values beside it.
     rows = np.arange(size[0]) * view.targets.shape[-2] // size[0]
     columns = np.arange(size[1]) * view.targets.shape[-1] // size[1]
-    planes = panels.upright(view.targets[:, rows][:, :, columns])
+    planes = view.targets[:, rows][:, :, columns]
     return [panels.targets(base, plane[box], valid) for plane in planes]

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
+from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import load_module
@@ -17,7 +18,7 @@ from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
 from wsseg.prediction.overview import overview
 from wsseg.prediction.pipeline import read_ahead, write_behind
-from wsseg.prediction.raw import RawCase, RawFiles, find_cases, read_case
+from wsseg.prediction.raw import RawCase, find_raw_cases, read_raw_case
 from wsseg.visualisation.sheet import save_png
 
 
@@ -65,11 +66,11 @@ def predict(
     spec: DataSpec = module.spec  # type: ignore[assignment]
     level = float(module.threshold if threshold is None else threshold)  # type: ignore[arg-type]
     _check_options(batch_size, level)
-    cases = find_cases(input, layout, spec)
+    cases = find_raw_cases(input, layout, spec)
     _check_targets(cases, output)
 
-    def read(files: RawFiles) -> RawCase:
-        return read_case(files, spec)
+    def read(files: CaseFiles) -> RawCase:
+        return read_raw_case(files, spec)
 
     def write(prediction: Prediction) -> Path:
         return write_prediction(prediction, spec, level, output)
@@ -127,13 +128,14 @@ def _forward(
         yield Prediction(case, predict_slices(module, case.image, case.valid, batch_size))
 
 
-def _with_progress(masks: Iterator[Path], cases: Sequence[RawFiles], output: Path) -> list[Path]:
+def _with_progress(masks: Iterator[Path], cases: Sequence[CaseFiles], output: Path) -> list[Path]:
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     done = list(track(masks, "Predicting", total=len(cases), console=console))
-    console.print(f"{len(done)} mask{'s' * (len(done) != 1)} and pictures in {output}")
+    message = f"Masks and pictures of {len(done)} case{'s' * (len(done) != 1)} are in {output}"
+    console.print(message, soft_wrap=True, markup=False, highlight=False)
     return done
 
 
@@ -144,10 +146,10 @@ def _check_options(batch_size: int, level: float) -> None:
         raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
 
 
-def _check_targets(cases: Sequence[RawFiles], output: Path) -> None:
+def _check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; give a folder as --output")
     for case in cases:
         target = (output / f"{case.id}.nii.gz").resolve()
-        if target in {path.resolve() for path in case.paths}:
+        if target in {file.path.resolve() for file in case.images.values()}:
             raise InputError(f"{target}: is an input volume; give another folder as --output")

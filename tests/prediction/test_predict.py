@@ -1,0 +1,283 @@
+"""Prediction from files to files: the mask lies on what was segmented, whatever the source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import SimpleITK as sitk  # noqa: N813 (its documentation calls it so)
+import torch
+from nibabel.affines import from_matvec
+from PIL import Image
+from torch import Tensor
+
+from wsseg.cli import main
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+from wsseg.models import CamModule
+from wsseg.prediction import command
+from wsseg.prediction.command import predict, telling_modality
+
+SHAPE = (28, 24, 20)
+BLOCK = (slice(8, 16), slice(7, 13), slice(5, 14))
+
+
+class BrightFlair(pl.LightningModule):
+    """Finds what is bright in FLAIR: a prediction that is known exactly."""
+
+    threshold = 0.5
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        values: dict[str, Any] = {
+            "modalities": ("T1", "FLAIR"),
+            "classes": {"tumour": (1,)},
+            "axis": "axial",
+            "spacing": None,
+            "size": (48, 48),
+        }
+        self.spec = DataSpec(**(values | changes))
+
+    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
+        flair = image[:, self.spec.modalities.index("FLAIR")]
+        levels = torch.arange(len(self.spec.classes)).view(1, -1, 1, 1)
+        return torch.sigmoid((flair[:, None] - 1.5) * 4 - levels) * valid[:, None]
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> BrightFlair:
+    """A module that stands in for whatever the checkpoint holds."""
+    module = BrightFlair().eval()
+    monkeypatch.setattr(command, "load_module", lambda _: module)
+    return module
+
+
+def make_volumes(seed: int = 0) -> dict[str, np.ndarray]:
+    """A T1 and a FLAIR volume of noise in a box, FLAIR with a bright block."""
+    rng = np.random.default_rng(seed)
+    volumes = {}
+    for name in ("T1", "FLAIR"):
+        volume = np.zeros(SHAPE, np.float32)
+        volume[2:-2, 2:-2, 2:-2] = rng.normal(100, 5, [n - 4 for n in SHAPE])
+        volumes[name] = volume
+    volumes["FLAIR"][BLOCK] += 200
+    return volumes
+
+
+def write_brats(folder: Path, case: str, affine: np.ndarray, **header: Any) -> Path:
+    """Write a case with BraTS names."""
+    (folder / case).mkdir(parents=True)
+    for name, volume in make_volumes().items():
+        image = nib.Nifti1Image(volume, affine)
+        image.set_qform(affine, header.get("qform", 1))
+        image.set_sform(affine, header.get("sform", 1))
+        nib.save(image, folder / case / f"{case}_{name.lower()}.nii.gz")
+    return folder / case
+
+
+def oriented(codes: str, tilt: float = 0.0, zooms: tuple[float, ...] = (1, 1, 1)) -> np.ndarray:
+    """An affine of an orientation, turned about the first world axis."""
+    turn = np.zeros((3, 3))
+    for voxel_axis, (axis, sign) in enumerate(nib.orientations.axcodes2ornt(codes)):
+        turn[int(axis), voxel_axis] = sign
+    cos, sin = np.cos(np.deg2rad(tilt)), np.sin(np.deg2rad(tilt))
+    rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return from_matvec(rotation @ turn @ np.diag(zooms), [10.5, -20.25, 33])
+
+
+def truth() -> np.ndarray:
+    """The block as a mask."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[BLOCK] = 1
+    return mask
+
+
+def run(source: Path, output: Path, **options: Any) -> list[Path]:
+    """Predict with the fixture's module."""
+    return predict(ckpt_path=Path("any.ckpt"), input=source, output=output, **options)
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize(
+    ("codes", "tilt", "qform", "sform"),
+    [("RAS", 0, 1, 1), ("LPS", 0, 1, 0), ("PIR", 0, 0, 2), ("AIL", 20, 1, 1), ("RAS", 30, 4, 0)],
+)
+def test_mask_is_the_block_on_its_source(
+    tmp_path: Path,
+    module: BrightFlair,
+    axis: str,
+    codes: str,
+    tilt: float,
+    qform: int,
+    sform: int,
+) -> None:
+    module.spec = BrightFlair(axis=axis).spec
+    affine = oriented(codes, tilt, (1, 1.5, 2))
+    case = write_brats(tmp_path / "in", "case_0", affine, qform=qform, sform=sform)
+    [path] = run(case, tmp_path / "out")
+
+    source, mask = nib.load(case / "case_0_t1.nii.gz"), nib.load(path)
+    np.testing.assert_array_equal(np.asanyarray(mask.dataobj), truth())
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    assert (mask.header["qform_code"], mask.header["sform_code"]) == (qform, sform)
+    ours, theirs = (sitk.ReadImage(str(p)) for p in (path, case / "case_0_t1.nii.gz"))
+    for name in ("GetOrigin", "GetSpacing", "GetDirection", "GetSize"):
+        assert getattr(ours, name)() == getattr(theirs, name)()
+    assert ours.GetPixel(8, 7, 5) == 1
+    assert ours.GetPixel(7, 7, 5) == 0
+    assert sorted(p.name for p in path.parent.iterdir()) == ["case_0.nii.gz", "case_0.png"]
+    assert np.asarray(Image.open(path.with_name("case_0.png"))).std() > 10
+
+
+def test_coarser_slices_come_back_to_the_source(tmp_path: Path, module: BrightFlair) -> None:
+    module.spec = BrightFlair(spacing=2.0, size=(32, 32)).spec
+    [path] = run(write_brats(tmp_path / "in", "a", oriented("LPS")), tmp_path / "out")
+    mask = np.asanyarray(nib.load(path).dataobj)
+    assert mask.shape == SHAPE
+    assert 2 * (mask & truth()).sum() / (mask.sum() + truth().sum()) > 0.85
+
+
+def test_slices_smaller_than_the_anatomy_leave_the_rest_empty(
+    tmp_path: Path, module: BrightFlair
+) -> None:
+    module.spec = BrightFlair(size=(16, 16)).spec
+    [path] = run(write_brats(tmp_path / "in", "a", oriented("RAS")), tmp_path / "out")
+    mask = np.asanyarray(nib.load(path).dataobj)
+    assert mask.any()
+    assert not (mask & ~truth().astype(bool)).any()
+
+
+def test_many_cases_in_order_in_any_batch_size(tmp_path: Path, module: BrightFlair) -> None:
+    for name in ("b", "a", "c"):
+        write_brats(tmp_path / "in", name, oriented("RAS"))
+    paths = run(tmp_path / "in", tmp_path / "out", batch_size=3)
+    assert [path.name for path in paths] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    for path in paths:
+        np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), truth())
+
+
+def test_decathlon_volume_gives_a_3d_mask(tmp_path: Path, module: BrightFlair) -> None:
+    stack = np.stack([make_volumes()[name] for name in ("FLAIR", "T1")], axis=-1)
+    (tmp_path / "in" / "imagesTs").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(stack, oriented("LAS")), tmp_path / "in" / "imagesTs" / "x.nii.gz")
+    description = {
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "labels": {"0": "background", "1": "tumour"},
+        "training": [],
+        "test": ["./imagesTs/x.nii.gz"],
+    }
+    (tmp_path / "in" / "dataset.json").write_text(json.dumps(description))
+    [path] = run(tmp_path / "in", tmp_path / "out")
+    np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), truth())
+
+
+def test_classes_get_labels_and_the_threshold_counts(tmp_path: Path, module: BrightFlair) -> None:
+    module.spec = BrightFlair(classes={"whole": (1, 2), "core": (1,)}).spec
+    case = write_brats(tmp_path / "in", "a", oriented("RAS"))
+    [path] = run(case, tmp_path / "out")
+    assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [2]
+    [path] = run(case, tmp_path / "out", threshold=0.0)
+    assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
+
+
+def test_missing_modality_names_it_and_its_case(tmp_path: Path, module: BrightFlair) -> None:
+    write_brats(tmp_path / "in", "good", oriented("RAS"))
+    bad = write_brats(tmp_path / "in", "worse", oriented("RAS"))
+    (bad / "worse_flair.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"worse has no FLAIR.*checkpoint takes T1, FLAIR"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_modality_names_what_the_checkpoint_takes(
+    tmp_path: Path, module: BrightFlair
+) -> None:
+    module.spec = BrightFlair(modalities=("PET", "FLAIR")).spec
+    with pytest.raises(InputError, match=r"no modality PET.*checkpoint takes PET, FLAIR"):
+        run(write_brats(tmp_path / "in", "a", oriented("RAS")), tmp_path / "out")
+
+
+def test_a_bad_case_stops_with_its_name_and_nothing_half_written(
+    tmp_path: Path, module: BrightFlair
+) -> None:
+    for name in ("a", "b", "c"):
+        write_brats(tmp_path / "in", name, oriented("RAS"))
+    broken = tmp_path / "in" / "b" / "b_t1.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"b_t1\.nii\.gz"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.nii.gz", "a.png"]
+
+
+def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
+    volumes = make_volumes()
+    for name, volume in volumes.items():
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    case = {"id": "T1", "images": {name: f"{name}.nii.gz" for name in volumes}}
+    datalist = {"modalities": ["T1", "FLAIR"], "classes": {"tumour": [1]}, "cases": [case]}
+    (tmp_path / "list.json").write_text(json.dumps(datalist))
+    with pytest.raises(InputError, match="is an input volume"):
+        run(tmp_path / "list.json", tmp_path)
+    assert [path.name for path in run(tmp_path / "list.json", tmp_path / "out")] == ["T1.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
+     ({"device": "toaster"}, "device"), ({"layout": "dicom"}, "no layout")],
+)  # fmt: skip
+def test_bad_options_are_named(
+    tmp_path: Path, module: BrightFlair, options: dict[str, Any], message: str
+) -> None:
+    case = write_brats(tmp_path / "in", "a", oriented("RAS"))
+    with pytest.raises(InputError, match=message):
+        run(case, tmp_path / "out", **options)
+
+
+def test_output_that_is_a_file(tmp_path: Path, module: BrightFlair) -> None:
+    case = write_brats(tmp_path / "in", "a", oriented("RAS"))
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        run(case, tmp_path / "out")
+
+
+def test_flair_is_drawn_under_any_of_its_names() -> None:
+    assert telling_modality(["T1", "FLAIR"]) == 1
+    assert telling_modality(["t1n", "t2f"]) == 1
+    assert telling_modality(["T1", "T2"]) == 0
+
+
+def test_command_line_with_a_real_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    spec = BrightFlair(size=(32, 32)).spec
+    trained = CamModule(spec.to_dict(), widths=(4, 8), embedding_widths=(4, 8))
+    content = {"state_dict": trained.state_dict(), "hyper_parameters": dict(trained.hparams)}
+    torch.save(content | {"pytorch-lightning_version": pl.__version__}, tmp_path / "last.ckpt")
+    write_brats(tmp_path / "in", "a", oriented("LPS", 10))
+    common = ["predict", "--ckpt_path", str(tmp_path / "last.ckpt"), "--output"]
+    output = str(tmp_path / "out")
+    assert main([*common, output, "--input", str(tmp_path / "in")]) == 0
+    assert nib.load(tmp_path / "out" / "a.nii.gz").shape == SHAPE
+    assert main([*common, output, "--input", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: does not exist" in capsys.readouterr().err
+
+
+def test_real_images(tmp_path: Path, module: BrightFlair, shared_data: Path) -> None:
+    module.spec = BrightFlair(size=(96, 80), spacing=2.0).spec
+    case = shared_data / "brats2023-demo" / "BraTS-GLI-00001-000"
+    [path] = run(case, tmp_path)
+    source = next(case.glob("*t1n.nii.gz"))
+    ours, theirs = (sitk.ReadImage(str(p)) for p in (path, source))
+    for name in ("GetOrigin", "GetSpacing", "GetDirection", "GetSize"):
+        assert getattr(ours, name)() == getattr(theirs, name)()
+    mask = np.asanyarray(nib.load(path).dataobj).astype(bool)
+    flair = nib.load(next(case.glob("*t2f.nii.gz"))).get_fdata()
+    assert mask.any()
+    assert flair[mask].mean() > 1.5 * flair[flair > 0].mean(), "the mask lies on what is bright"
