@@ -8,11 +8,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from wsseg.data._manifest import SliceStore
 from wsseg.data.dataset import CaseSlices, SliceDataset
 from wsseg.data.loading import SliceLoader, ordered_loader, training_loader
 from wsseg.data.masked import MaskedSliceDataset, has_mask
 from wsseg.data.spec import DataSpec
+from wsseg.data.store import SliceStore
 from wsseg.errors import InputError
 
 

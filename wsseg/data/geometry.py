@@ -15,18 +15,20 @@ sagittal  to right       superior to inferior    anterior to posterior
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.normalisation import find_valid, zscore
+from wsseg.data.planes import from_planes, to_planes
 from wsseg.data.resampling import apply_weights, area_weights, linear_weights
 from wsseg.data.spec import DataSpec
 
 AXES = ("sagittal", "coronal", "axial")
+Scalar = TypeVar("Scalar", bound=np.generic)
 Shape3 = tuple[int, int, int]
 
 
@@ -71,9 +73,7 @@ class Geometry:
     @property
     def resampled(self) -> tuple[int, int]:
         """Height and width of a whole plane in pixels of the slices."""
-        height, width = (
-            max(round(n / s), 1) for n, s in zip(self.plane, self.step, strict=True)
-        )
+        height, width = (max(round(n / s), 1) for n, s in zip(self.plane, self.step, strict=True))
         return height, width
 
 
@@ -107,7 +107,7 @@ def volume_to_slices(
     if spec.normalisation != "zscore":
         raise ValueError(f"unknown normalisation {spec.normalisation!r}")
     whole = whole_plane_geometry(images.shape[1:], affine, spec.axis, spec.spacing)
-    planes = np.ascontiguousarray(_to_planes(images, whole))
+    planes = np.ascontiguousarray(to_planes(images, whole.orientation, whole.axis))
     valid = find_valid(planes)
     image, valid = _resample(zscore(planes, valid), valid, whole)
     geometry = _centred(whole, valid, spec.size)
@@ -129,7 +129,7 @@ def anatomy_size(
         spacing: Pixel size in mm; None for the source's.
     """
     whole = whole_plane_geometry(images.shape[1:], affine, axis, spacing)
-    valid = (_to_planes(images, whole) != 0).any(axis=(0, 1))
+    valid = (to_planes(images, whole.orientation, whole.axis) != 0).any(axis=(0, 1))
     box = _bounds(_resample_mask(valid, whole))
     return box[0][1] - box[0][0], box[1][1] - box[1][0]
 
@@ -144,13 +144,11 @@ def mask_to_slices(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bo
     Returns:
         [S, C, H, W] bool.
     """
-    planes = _to_planes(mask, geometry)
+    planes = to_planes(mask, geometry.orientation, geometry.axis)
     return _crop(_resample_mask(planes, geometry), geometry)
 
 
-def slices_to_volume(
-    probability: NDArray[np.float32], geometry: Geometry
-) -> NDArray[np.float32]:
+def slices_to_volume(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
     """Put slices back on the voxels of the source; 0 where no slice reached.
 
     Args:
@@ -169,7 +167,7 @@ def slices_to_volume(
             for n, m, s in zip(geometry.plane, geometry.resampled, geometry.step, strict=True)
         ]
         planes = apply_weights(planes, weights[0], weights[1])
-    return _from_planes(planes, geometry)
+    return from_planes(planes, geometry.orientation, geometry.axis)
 
 
 def whole_plane_geometry(
@@ -203,28 +201,7 @@ def whole_plane_geometry(
         start=(0, 0),
         size=(1, 1),
     )
-    return _replace(whole, (0, 0), whole.resampled)
-
-
-def _to_planes(volume: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
-    """Turn [N, X, Y, Z] into planes [S, N, h, w] (a view)."""
-    ras = nib.orientations.apply_orientation(
-        np.moveaxis(volume, 0, -1), np.asarray(geometry.orientation)
-    )
-    across, down = (axis for axis in range(3) if axis != geometry.axis)
-    return ras.transpose(geometry.axis, 3, down, across)[:, :, ::-1, ::-1]
-
-
-def _from_planes(planes: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
-    """Undo :func:`_to_planes`."""
-    across, down = (axis for axis in range(3) if axis != geometry.axis)
-    order = np.argsort([geometry.axis, 3, down, across])
-    ras = planes[:, :, ::-1, ::-1].transpose(order)
-    for axis, direction in geometry.orientation:
-        if direction < 0:
-            ras = np.flip(ras, axis)
-    volume = ras.transpose([axis for axis, _ in geometry.orientation] + [3])
-    return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
+    return replace(whole, size=whole.resampled)
 
 
 def _resample(
@@ -243,26 +220,20 @@ def _resample(
     return np.where(coarse[:, None], mean, np.float32(0)), coarse
 
 
-def _resample_mask(mask: NDArray[np.generic], geometry: Geometry) -> NDArray[np.bool_]:
+def _resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
     if geometry.step == (1.0, 1.0):
-        return np.asarray(mask, bool)
+        return mask
     weights = [
         area_weights(n, m, s)
         for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
     ]
-    return apply_weights(np.asarray(mask, np.float32), weights[0], weights[1]) > 0.499
+    return apply_weights(mask.astype(np.float32), weights[0], weights[1]) > 0.499
 
 
 def _centred(whole: Geometry, valid: NDArray[np.bool_], size: tuple[int, int]) -> Geometry:
     box = _bounds(valid)
     start = [(low + high) // 2 - n // 2 for (low, high), n in zip(box, size, strict=True)]
-    return _replace(whole, (start[0], start[1]), size)
-
-
-def _replace(geometry: Geometry, start: tuple[int, int], size: tuple[int, int]) -> Geometry:
-    from dataclasses import replace
-
-    return replace(geometry, start=start, size=size)
+    return replace(whole, start=(start[0], start[1]), size=size)
 
 
 def _bounds(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -270,7 +241,7 @@ def _bounds(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:
     box = []
     for axis in (-1, -2):
         line = valid.any(axis=axis)
-        found = np.flatnonzero(line.any(axis=tuple(range(line.ndim - 1))))
+        found = np.flatnonzero(line.reshape(-1, line.shape[-1]).any(axis=0))
         box.append((int(found[0]), int(found[-1]) + 1) if len(found) else (0, line.shape[-1]))
     return box
 
@@ -287,7 +258,7 @@ def _windows(
     return (rows, columns), (slice_rows, slice_columns)
 
 
-def _crop(planes: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
+def _crop(planes: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
     inside, target = _windows(geometry, geometry.resampled)
     result = np.zeros((*planes.shape[:-2], *geometry.size), planes.dtype)
     result[(..., *target)] = planes[(..., *inside)]

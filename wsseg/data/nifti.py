@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -98,7 +98,7 @@ def _read_exactly(stream: BinaryIO | gzip.GzipFile, count: int) -> bytes:
 
 def _claimed_size(start: bytes) -> int:
     size = _header_size(start)
-    header = HEADERS[size](start[:size])
+    header: Any = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
     voxels = math.prod(int(n) for n in header.get_data_shape())
     return max(int(header["vox_offset"]), size + 4) + voxels * int(header.get_data_dtype().itemsize)
 

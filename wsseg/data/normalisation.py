@@ -20,7 +20,7 @@ def find_valid(images: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     from scipy.ndimage import binary_fill_holes
 
-    valid = (images != 0).any(axis=1)
+    valid: NDArray[np.bool_] = (images != 0).any(axis=1)
     for plane in valid:
         if plane.any():
             plane[...] = binary_fill_holes(plane)

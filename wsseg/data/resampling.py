@@ -29,8 +29,7 @@ def linear_weights(out_size: int, in_size: int, step: float) -> Array:
     centres = np.clip(centres, 0, in_size - 1)
     width = max(step, 1.0)
     weights = np.maximum(1 - np.abs(centres[:, None] - np.arange(in_size)) / width, 0)
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    return weights.astype(np.float32)
+    return _rows_to_one(weights)
 
 
 @lru_cache(maxsize=64)
@@ -50,11 +49,15 @@ def area_weights(out_size: int, in_size: int, step: float) -> Array:
     pixel = np.arange(in_size)
     overlap = np.minimum(high, pixel + 1) - np.maximum(low, pixel)
     weights = np.maximum(overlap, 0)
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    return weights.astype(np.float32)
+    return _rows_to_one(weights)
 
 
 def apply_weights(planes: Array, rows: Array, columns: Array) -> Array:
     """Resample the last two axes with weights [h, H] and [w, W]."""
     result: Array = rows @ (planes @ columns.T)
     return result
+
+
+def _rows_to_one(weights: NDArray[np.float64]) -> Array:
+    scaled: Array = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return scaled

@@ -47,9 +47,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     cases = [_case(source, number, entry, chosen) for number, entry in enumerate(entries)]
     labels = {label for values in classes.values() for label in values}
     labels |= _labels(source, content.get("labels", []))
-    return CaseList(
-        chosen, classes, frozenset(labels | {0}), sorted_cases(source, cases, EXPECTED)
-    )
+    return CaseList(chosen, classes, frozenset(labels | {0}), sorted_cases(source, cases, EXPECTED))
 
 
 def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -66,10 +64,14 @@ def _labels(source: Path, values: Any) -> set[int]:
 
 
 def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
-    if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("images"), dict):
+    if (
+        not isinstance(entry, dict)
+        or "id" not in entry
+        or not isinstance(entry.get("images"), dict)
+    ):
         raise InputError(f"{source}: case number {number + 1} needs `id` and `images`; add them")
     name = str(entry["id"])
-    if not name or name.startswith(".") or any(sign in name for sign in '/\\:\0\n'):
+    if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
         raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
     root = source.parent
     images = {str(n): ImageFile(root / str(p)) for n, p in entry["images"].items()}

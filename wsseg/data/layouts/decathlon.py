@@ -63,7 +63,9 @@ def describing_file(source: Path) -> Path:
     raise InputError(f"{source}: has no {DESCRIPTION}; give the folder of a Decathlon task")
 
 
-def _listed(source: Path, path: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path | None]]:
+def _listed(
+    source: Path, path: Path, content: dict[str, Any]
+) -> Iterator[tuple[Path, Path | None]]:
     root = path.parent
     training = [(root / e["image"], root / e["label"]) for e in content.get("training", [])]
     if source != path and path.parent != source:

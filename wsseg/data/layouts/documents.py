@@ -25,7 +25,9 @@ def read_document(path: Path) -> dict[str, Any]:
         # The parser of JSON is a hundred times as fast, which long lists need.
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}); check the file") from None
+        raise InputError(
+            f"{path}: cannot be read ({type(error).__name__}); check the file"
+        ) from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON at line {error.lineno}; correct the file") from None
     except yaml.YAMLError as error:

@@ -1,0 +1,203 @@
+"""``wsseg prepare``: volumes of any supported layout become a slice store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from wsseg.data.case_preparation import (
+    IMAGES,
+    MASKS,
+    RECORDS,
+    VALID,
+    CaseJob,
+    build_case,
+    hash_case,
+    inspect_case,
+    write_json,
+)
+from wsseg.data.layouts import CaseList, find_cases
+from wsseg.data.preparation_checks import (
+    check_classes,
+    check_labelled,
+    check_options,
+    claim,
+    staging_folder,
+)
+from wsseg.data.spec import DataSpec
+from wsseg.data.splits import Fold, check_tagged, make_folds
+from wsseg.data.summary import print_summary
+from wsseg.data.workers import Mapper, mapper
+from wsseg.errors import InputError
+
+FORMAT = 1
+MULTIPLE = 16  # networks halve a slice up to four times
+Entry = dict[str, Any]
+
+
+def prepare(
+    layout: Literal["brats", "decathlon", "lgg", "datalist"],
+    source: Path,
+    out: Path,
+    *,
+    modalities: list[str] | None = None,
+    classes: dict[str, list[int]] | None = None,
+    axis: Literal["axial", "coronal", "sagittal"] = "axial",
+    spacing: float | None = None,
+    size: list[int] | None = None,
+    slice_step: int = 1,
+    min_anatomy: float = 0.1,
+    folds: int = 5,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Turn volumes into a store of normalised slices with tags, masks apart, and splits by case.
+
+    All cases are verified before anything is written to OUT. An interrupted run goes on where it
+    stopped when the same command is given again, and a store that is already complete is kept.
+
+    Args:
+        layout: How the volumes are named: brats, decathlon, lgg or datalist.
+        source: Folder of the cases, or the datalist file.
+        out: Folder to write the store to.
+        modalities: Names of the images to use, in the order of the channels; by default all.
+        classes: For each class the mask labels that make it, such as '{"core": [1, 4]}'; by
+            default the classes of the layout.
+        axis: Slicing axis.
+        spacing: Size in mm of the pixels of slices; by default that of the source.
+        size: Height and width of slices in pixels, multiples of 16; by default what holds the
+            largest anatomy.
+        slice_step: Keep every n-th slice.
+        min_anatomy: Least share of a slice that must hold anatomy for it to be kept.
+        folds: Number of folds; each case is tested in exactly one.
+        val_fraction: Share of the other cases that only show how training goes.
+        seed: Seed of the splits.
+        workers: Cases worked on at the same time; by default one per processor core.
+        overwrite: Replace a store that was prepared from other files or with other options.
+
+    Returns:
+        The store.
+
+    Raises:
+        InputError: The source, a case or an option cannot be used.
+    """
+    options = {key: value for key, value in locals().items() if key not in NOT_IN_RESULT}
+    source, out = Path(source), Path(out)
+    check_options(options, workers)
+    listed = find_cases(layout, source, modalities)
+    chosen = check_classes(source, listed, classes)
+    check_labelled(source, listed)
+    claim(out)
+    spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
+    with mapper(workers, len(listed.cases)) as run:
+        jobs = _jobs(run, listed, spec, slice_step, min_anatomy)
+        if _is_current(out, options, jobs, overwrite):
+            manifest = json.loads((out / "manifest.json").read_text())
+        else:
+            manifest = _prepare(run, jobs, out, options)
+    print_summary(manifest, out)
+    return out
+
+
+NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
+
+
+def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) -> Entry:
+    """Build the store beside its place and move it there when it is complete."""
+    sizes = run("Verifying", inspect_case, jobs)
+    spec = replace(jobs[0].spec, size=jobs[0].spec.size if options["size"] else _fit(sizes))
+    folds = make_folds(
+        [job.files.id for job in jobs], options["folds"], options["val_fraction"], options["seed"]
+    )
+    staging = staging_folder(out)
+    staging.mkdir(parents=True, exist_ok=True)
+    try:
+        build = partial(build_case, folder=staging)
+        entries = run("Preparing", build, [replace(job, spec=spec) for job in jobs])
+        tags = {entry["id"]: entry["tags"] for entry in entries}
+        check_tagged(str(out), folds, tags, list(spec.classes))
+        manifest = _manifest(spec, options, entries, jobs)
+        _complete(staging, manifest, folds, options["seed"])
+    except InputError:
+        shutil.rmtree(staging)
+        raise
+    _move(staging, out)
+    return manifest
+
+
+def _jobs(
+    run: Mapper, listed: CaseList, spec: DataSpec, slice_step: int, min_anatomy: float
+) -> list[CaseJob]:
+    hashes = run("Hashing", hash_case, listed.cases)
+    return [
+        CaseJob(case, spec, listed.labels, slice_step, min_anatomy, sha256)
+        for case, sha256 in zip(listed.cases, hashes, strict=True)
+    ]
+
+
+def _is_current(out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool) -> bool:
+    """Tell whether the store is there already; refuse to replace another one unasked."""
+    if not (out / "manifest.json").is_file():
+        return False
+    found = json.loads((out / "manifest.json").read_text())
+    hashes = {case["id"]: case["sha256"] for case in found["cases"]}
+    same = hashes == {job.files.id: job.sha256 for job in jobs}
+    if same and found.get("options") == options:
+        return True
+    if not overwrite:
+        what = "with other options" if same else "from other files"
+        raise InputError(
+            f"{out}: was prepared {what}; name another folder or give --overwrite true"
+        )
+    return False
+
+
+def _manifest(
+    spec: DataSpec, options: Entry, entries: list[Entry], jobs: Sequence[CaseJob]
+) -> Entry:
+    return {
+        "format": FORMAT,
+        "spec": spec.to_dict(),
+        "layout": options["layout"],
+        "has_masks": any(job.files.mask is not None for job in jobs),
+        "options": options,
+        "cases": entries,
+    }
+
+
+def _complete(staging: Path, manifest: Entry, folds: list[Fold], seed: int) -> None:
+    """Write what makes a store of a folder of arrays, and clear what belongs to no case."""
+    names = {f"{case['id']}.npy" for case in manifest["cases"]}
+    for folder in (IMAGES, VALID, MASKS):
+        for path in (staging / folder).glob("*"):
+            if path.name not in names:
+                path.unlink()
+    write_json(staging / "splits.json", {"seed": seed, "folds": folds})
+    write_json(staging / "manifest.json", manifest)
+    shutil.rmtree(staging / RECORDS)
+
+
+def _move(staging: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fit(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the least size that holds all, in multiples of 16."""
+    height, width = (-(-max(length) // MULTIPLE) * MULTIPLE for length in zip(*sizes, strict=True))
+    return height, width
+
+
+def _given_size(size: list[int] | None) -> tuple[int, int]:
+    return (size[0], size[1]) if size else (0, 0)

@@ -1,0 +1,101 @@
+"""What can be refused before any volume is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wsseg.data.layouts.cases import CaseList
+from wsseg.errors import InputError
+
+
+def check_options(options: dict[str, Any], workers: int | None) -> None:
+    """Refuse options that are out of range.
+
+    Args:
+        options: Arguments of ``prepare`` by name.
+        workers: Number of processes.
+
+    Raises:
+        InputError: An option is out of range.
+    """
+    spacing, size = options["spacing"], options["size"]
+    good_size = size is None or (len(size) == 2 and all(n > 0 and n % 16 == 0 for n in size))
+    rules = [
+        ("spacing", spacing is None or spacing > 0, "give millimetres above 0"),
+        ("size", good_size, "give height and width, multiples of 16, such as [192, 160]"),
+        ("slice_step", options["slice_step"] >= 1, "give 1 or more"),
+        ("min_anatomy", 0 <= options["min_anatomy"] < 1, "give 0 or more and less than 1"),
+        ("folds", options["folds"] >= 2, "give 2 or more"),
+        ("val_fraction", 0 <= options["val_fraction"] < 1, "give 0 or more and less than 1"),
+        ("seed", options["seed"] >= 0, "give 0 or more"),
+    ]
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: is out of range; give 1 or more")
+    for name, good, advice in rules:
+        if not good:
+            raise InputError(f"--{name} {options[name]}: is out of range; {advice}")
+
+
+def check_classes(
+    source: Path, listed: CaseList, classes: dict[str, list[int]] | None
+) -> dict[str, tuple[int, ...]]:
+    """Return the classes to use: those given, or the layout's.
+
+    Args:
+        source: Where the cases are, for the message.
+        listed: The cases.
+        classes: For each class the mask labels that make it.
+
+    Raises:
+        InputError: There is no class, or one is made of no label or of one that masks cannot hold.
+    """
+    chosen = listed.classes if classes is None else {n: tuple(v) for n, v in classes.items()}
+    example = "'{\"tumour\": [1]}'"
+    if not chosen:
+        raise InputError(f"{source}: names no class; give --classes {example}")
+    for name, labels in chosen.items():
+        wrong = [label for label in labels if label not in listed.labels or label == 0]
+        if wrong or not labels:
+            known = ", ".join(str(label) for label in sorted(listed.labels - {0}))
+            problem = f"label {wrong[0]}, which no mask may hold" if wrong else "no label"
+            raise InputError(f"{source}: class {name} is made of {problem}; choose from {known}")
+    return chosen
+
+
+def check_labelled(source: Path, listed: CaseList) -> None:
+    """Refuse a case without mask and without tags.
+
+    Args:
+        source: Where the cases are, for the message.
+        listed: The cases.
+
+    Raises:
+        InputError: A case has neither.
+    """
+    for case in listed.cases:
+        if case.mask is None and case.tags is None:
+            raise InputError(
+                f"{source}: case {case.id} has neither mask nor tags; add one of them or remove "
+                "the case (`wsseg predict` needs neither)"
+            )
+
+
+def claim(out: Path) -> None:
+    """Refuse to write where something else is.
+
+    Args:
+        out: Folder for the store.
+
+    Raises:
+        InputError: It is a file, or a folder that holds anything but a store.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise InputError(f"{out}: holds something else than a slice store; name another folder")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a folder to write to")
+
+
+def staging_folder(out: Path) -> Path:
+    """Return where a store is built before it takes its place."""
+    return out.with_name(f".{out.name}.part")

@@ -1,0 +1,94 @@
+"""Which cases train, validate and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from wsseg.errors import InputError
+
+Fold = dict[str, list[str]]
+SPLITS = ("train", "val", "test")
+
+
+def make_folds(cases: Sequence[str], folds: int, val_fraction: float, seed: int) -> list[Fold]:
+    """Deal cases into folds; each case is in the test split of exactly one.
+
+    Args:
+        cases: Names of the cases.
+        folds: Number of folds, at least 2.
+        val_fraction: Share of the cases not tested that go to validation, rounded down, so that
+            few cases all train.
+        seed: Seed of the dealing.
+
+    Returns:
+        For each fold, names by split, sorted.
+
+    Raises:
+        InputError: There are fewer cases than folds.
+    """
+    if folds > len(cases):
+        raise InputError(
+            f"--folds {folds}: there are only {len(cases)} cases; "
+            f"give --folds {len(cases)} or less, or more cases"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(cases)).tolist()
+    return [_fold(order, number, folds, val_fraction, seed) for number in range(folds)]
+
+
+def check_disjoint(where: str, number: int, fold: Fold) -> None:
+    """Refuse a case in two splits of a fold.
+
+    Args:
+        where: Where the fold is written, for the message.
+        number: Number of the fold.
+        fold: Names by split.
+
+    Raises:
+        InputError: A case is in two splits, or twice in one.
+    """
+    seen: set[str] = set()
+    for case in (name for split in SPLITS for name in fold[split]):
+        if case in seen:
+            raise InputError(
+                f"{where}: fold {number} names case {case} twice; each case belongs in one split"
+            )
+        seen.add(case)
+
+
+def check_tagged(
+    where: str,
+    folds: Sequence[Fold],
+    tags: Mapping[str, Sequence[Sequence[int]]],
+    classes: Sequence[str],
+) -> None:
+    """Refuse a fold that cannot be trained.
+
+    Args:
+        where: Where the folds belong, for the message.
+        folds: Names by split.
+        tags: For each case a multi-hot row per slice.
+        classes: Names of the classes.
+
+    Raises:
+        InputError: The training slices of a fold are all tagged, or none is.
+    """
+    for number, fold in enumerate(folds):
+        rows = np.array([row for case in fold["train"] for row in tags[case]])
+        for column, name in enumerate(classes):
+            tagged = int(rows[:, column].sum()) if len(rows) else 0
+            if tagged in (0, len(rows)):
+                kind = "tagged" if tagged == 0 else "untagged"
+                raise InputError(
+                    f"{where}: no training slice of fold {number} is {kind} `{name}`; add cases, "
+                    "or choose another --seed, --folds, --slice_step or --min_anatomy"
+                )
+
+
+def _fold(order: Sequence[str], number: int, folds: int, val_fraction: float, seed: int) -> Fold:
+    test = order[number::folds]
+    rest = [case for case in order if case not in set(test)]
+    rest = np.random.default_rng((seed, number)).permutation(rest).tolist()
+    count = int(len(rest) * val_fraction + 1e-9)
+    return {"train": sorted(rest[count:]), "val": sorted(rest[:count]), "test": sorted(test)}

@@ -1,0 +1,74 @@
+"""Reads the manifest and the splits of a slice store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsseg.data.dataset import CaseSlices
+from wsseg.data.spec import DataSpec
+from wsseg.data.splits import SPLITS, check_disjoint
+from wsseg.errors import InputError
+
+FORMAT = 1
+
+
+class SliceStore:
+    """A prepared store: its specification, its cases and its splits."""
+
+    def __init__(self, root: Path) -> None:
+        """Read the manifest.
+
+        Args:
+            root: Folder written by ``wsseg prepare``.
+
+        Raises:
+            InputError: There is no store, or one of another version.
+        """
+        self.root = root
+        manifest = self._read("manifest.json")
+        if manifest.get("format") != FORMAT:
+            raise InputError(
+                f"{root}: is a store of format {manifest.get('format')}, this version reads "
+                f"{FORMAT}; prepare it again"
+            )
+        self.spec = DataSpec.from_dict(manifest["spec"])
+        self.cases: dict[str, CaseSlices] = {}
+        first = 0
+        for position, case in enumerate(manifest["cases"]):
+            tags = torch.tensor(case["tags"], dtype=torch.float32)
+            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags)
+            first += len(tags)
+
+    def split(self, fold: int) -> dict[str, list[CaseSlices]]:
+        """Return the cases of a fold by split.
+
+        Args:
+            fold: Number of the fold.
+
+        Raises:
+            InputError: There is no such fold, a case is in two splits, or is not in the store.
+        """
+        path = self.root / "splits.json"
+        folds = self._read(path.name)["folds"]
+        if not 0 <= fold < len(folds):
+            raise InputError(
+                f"{self.root}: has no fold {fold}; give --data.fold 0 to {len(folds) - 1}"
+            )
+        check_disjoint(str(path), fold, folds[fold])
+        for case in (name for split in SPLITS for name in folds[fold][split]):
+            if case not in self.cases:
+                raise InputError(f"{path}: case {case} is not in the store; prepare it again")
+        return {name: [self.cases[i] for i in folds[fold][name]] for name in SPLITS}
+
+    def _read(self, name: str) -> Any:
+        path = self.root / name
+        if not path.is_file():
+            raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path}: is damaged ({error}); prepare the store again") from None

@@ -1,0 +1,60 @@
+"""Work on many cases at once, with a progress bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Mapper(Protocol):
+    """Applies a function to many things, in order."""
+
+    def __call__(
+        self, title: str, function: Callable[[Job], Result], jobs: Sequence[Job]
+    ) -> list[Result]:
+        """Return the result for each job, showing progress under a title."""
+
+
+@contextmanager
+def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
+    """Provide a function that maps over cases in several processes.
+
+    With one worker, all is done in this process. At an error, what has not begun is dropped.
+
+    Args:
+        workers: Number of processes; None for one per processor core.
+        jobs: Number of cases; more processes than that are not started.
+    """
+    count = min(workers or len(os.sched_getaffinity(0)), jobs)
+    if count <= 1:
+        yield lambda title, function, items: _tracked(title, map(function, items), len(items))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, _begin) as pool:
+        try:
+            yield lambda title, function, items: _tracked(
+                title, pool.map(function, items), len(items)
+            )
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _begin() -> None:
+    # An interrupt is the business of the main process, which lets begun cases end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _tracked(title: str, results: Iterable[Result], total: int) -> list[Result]:
+    from rich.console import Console
+    from rich.progress import track
+
+    return list(track(results, title, total=total, console=Console(stderr=True)))
