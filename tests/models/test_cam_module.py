@@ -72,7 +72,7 @@ def test_the_teacher_follows_and_is_what_predicts() -> None:
     for slow, fast in zip(
         module.teacher.module.parameters(), module.network.parameters(), strict=True
     ):
-        torch.testing.assert_close(slow, fast - 0.5)
+        torch.testing.assert_close(slow, fast - 2 / 11)
     assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
 
 

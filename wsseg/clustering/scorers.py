@@ -17,6 +17,7 @@ from torch import Tensor
 from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 
 UNDECIDED = 0.5
+FLAT = 0.1
 
 
 class Scorer(ABC):
@@ -156,6 +157,25 @@ def mean_activation(statistics: ClusterStatistics) -> Tensor:
     return (statistics.activation[..., TAGGED] / pixels.clamp_min(1)).float()
 
 
+def contrast(statistics: ClusterStatistics) -> Tensor:
+    """Place each cluster between the activation of untagged slices (0) and the most active one (1).
+
+    While a network has learned little its activation is flat, and the most active cluster stands
+    out by chance; it then counts as standing out by at least ``FLAT``.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C] in [0, 1].
+    """
+    active = mean_activation(statistics)
+    untagged = statistics.activation[..., UNTAGGED].sum(dim=1, keepdim=True)
+    pixels = statistics.pixels[..., UNTAGGED, :].sum(dim=-1).sum(dim=1, keepdim=True)
+    above = active - (untagged / pixels.clamp_min(1)).float()
+    return (above / above.amax(dim=1, keepdim=True).clamp_min(FLAT)).clamp(0, 1)
+
+
 def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
     """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
 
@@ -184,7 +204,7 @@ def evidence(
     Args:
         statistics: Of all training slices.
         confidence: Width of the purity's bound, in standard errors.
-        power: Exponent of the activation relative to the class's most active cluster.
+        power: Exponent of the activation's contrast.
         midpoint: Product of purity and activation that scores 0.5.
         min_groups: Groups with the class that a cluster must occur in to be relevant.
 
@@ -193,9 +213,7 @@ def evidence(
     """
     count = statistics.slices.sum(dim=-1).float()
     pure = lower_bound(purity(statistics), count, confidence)
-    active = mean_activation(statistics)
-    relative = active / active.amax(dim=1, keepdim=True).clamp_min(1e-6)
-    product = pure * relative.clamp(0, 1) ** power
+    product = pure * contrast(statistics) ** power
     score = product / (product + midpoint)
     doubtful = (statistics.support[..., TAGGED] < min_groups) | (pure <= 0.5)
     return torch.where(doubtful, score.clamp_max(UNDECIDED), score) * _occurs(statistics)

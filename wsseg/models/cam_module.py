@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.clustering.embeddings import PixelEmbeddings
@@ -79,7 +79,7 @@ class CamModule(pl.LightningModule):
                 network, and the CAM network's own features are the embeddings.
             lr: Peak learning rate of AdamW, see :func:`one_cycle`.
             weight_decay: Weight decay of AdamW.
-            teacher_decay: How much of the averaged weights every step keeps.
+            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
@@ -94,7 +94,7 @@ class CamModule(pl.LightningModule):
             build_encoder(encoder, modalities, widths), len(self.spec.classes)
         )
         self.teacher = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(teacher_decay), use_buffers=True
+            self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
         ).requires_grad_(False)
         self.reconstruction = (
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
@@ -194,6 +194,26 @@ class CamModule(pl.LightningModule):
         self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
         self.log(f"{stage}/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
         return {"probability": torch.sigmoid(output.cam) * batch["valid"][:, None]}
+
+
+@torch.no_grad()
+def follow(
+    slow: Sequence[Tensor], fast: Sequence[Tensor], updates: Tensor, *, decay: float
+) -> None:
+    """Move averaged weights towards the current ones, fast at first: nobody needs the first ones.
+
+    Args:
+        slow: The averaged weights, changed in place.
+        fast: The current weights.
+        updates: How often they were averaged.
+        decay: Share that is kept in the long run.
+    """
+    moved = torch.clamp(9 / (10 + updates), min=1 - decay)  # a tensor: no wait for the device
+    for old, new in zip(slow, fast, strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, moved.to(old.dtype))
+        else:
+            old.copy_(new)
 
 
 def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
