@@ -22,8 +22,9 @@ def to_planes(volume: NDArray[Scalar], orientation: Orientation, axis: int) -> N
     """
     order = [0, *(1 + [target for target, _ in orientation].index(n) for n in range(3))]
     ras = volume.transpose(order)
-    flipped = [1 + target for target, direction in orientation if direction < 0]
-    return np.flip(ras, flipped).transpose(_order(axis))[:, :, ::-1, ::-1]
+    flipped = tuple(1 + target for target, direction in orientation if direction < 0)
+    planes: NDArray[Scalar] = np.flip(ras, flipped).transpose(_order(axis))
+    return planes[:, :, ::-1, ::-1]
 
 
 def from_planes(planes: NDArray[Scalar], orientation: Orientation, axis: int) -> NDArray[Scalar]:
@@ -38,7 +39,7 @@ def from_planes(planes: NDArray[Scalar], orientation: Orientation, axis: int) ->
         [N, X, Y, Z], contiguous.
     """
     ras = planes[:, :, ::-1, ::-1].transpose(np.argsort(_order(axis)))
-    flipped = [1 + target for target, direction in orientation if direction < 0]
+    flipped = tuple(1 + target for target, direction in orientation if direction < 0)
     volume = np.flip(ras, flipped).transpose([0, *(1 + target for target, _ in orientation)])
     return np.ascontiguousarray(volume)
 

@@ -55,6 +55,7 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
         if place.path not in files:
             files[place.path] = _read_file(place.path, case.id)
         volume = _channel(files[place.path].array, place, case.id)
+        volume = without_background(volume)
         _check_values(volume, place.path, f"case {case.id}, {name}")
         _check_grid(place.path, files[place.path].image, volume.shape, case.id, files[first], first)
         volumes.append(volume)
@@ -94,6 +95,21 @@ def read_case_mask(
             f"{', '.join(map(str, sorted(labels)))}: correct the mask or declare the label"
         )
     return volume.astype(np.int16)
+
+
+def without_background(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Shift a volume so that its background is 0, as where z-scores were taken beforehand.
+
+    The background is the value that all eight corners share; if they differ, it is 0 already.
+
+    Args:
+        volume: [X, Y, Z].
+    """
+    corners = volume[:: max(volume.shape[0] - 1, 1)]
+    corners = corners[:, :: max(volume.shape[1] - 1, 1), :: max(volume.shape[2] - 1, 1)]
+    background = corners.flat[0] if corners.size else np.float32(0)
+    same = bool((corners == background).all())
+    return volume - background if same and background != 0 else volume
 
 
 def class_masks(
