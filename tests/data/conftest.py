@@ -96,3 +96,42 @@ def _write_case(
 def make_store() -> Callable[..., Path]:
     """The function that writes a tiny slice store."""
     return write_store
+
+
+def write_brats_case(
+    folder: Path, name: str, *, seed: int = 0, shape: tuple[int, int, int] = (40, 44, 24)
+) -> Path:
+    """Write a BraTS case: a bright-centred ellipsoid with a cubic tumour in its upper half.
+
+    Args:
+        folder: Where the folder of the case goes.
+        name: Name of the case.
+        seed: Seed of the noise.
+        shape: Voxels.
+
+    Returns:
+        The folder of the case.
+    """
+    import nibabel as nib
+
+    rng = np.random.default_rng(seed)
+    grid = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    brain = grid[0] ** 2 + grid[1] ** 2 + grid[2] ** 2 < 0.8
+    labels = np.zeros(shape, np.uint8)
+    labels[16:24, 16:24, 12:18] = 2
+    labels[18:22, 18:22, 14:16] = 4
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    affine[:3, 3] = 20.0, 30.0, -10.0
+    (folder / name).mkdir(parents=True)
+    for contrast, modality in enumerate(("t1", "t1ce", "t2", "flair")):
+        image = brain * (100 + 10 * rng.normal(size=shape) + 20 * contrast * (labels > 0))
+        path = folder / name / f"{name}_{modality}.nii.gz"
+        nib.save(nib.Nifti1Image(image.astype(np.int16), affine), path)
+    nib.save(nib.Nifti1Image(labels, affine), folder / name / f"{name}_seg.nii.gz")
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def make_case() -> Callable[..., Path]:
+    """The function that writes a small BraTS case."""
+    return write_brats_case

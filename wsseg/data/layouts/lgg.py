@@ -41,12 +41,12 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
 
 def case_folders(source: Path) -> Iterator[tuple[Path, str]]:
     """Yield each folder that holds slices, at most two levels down, and the name of its case."""
-    for pattern in (".", "*", "*/*"):
-        for folder in sorted(source.glob(pattern)) if source.is_dir() else ():
-            names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
-            match = next((m for m in map(NAME.fullmatch, sorted(names)) if m), None)
-            if match:
-                yield folder, match["case"]
+    folders = [source, *sorted(source.glob("*")), *sorted(source.glob("*/*"))]
+    for folder in folders:
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        match = next((match for match in map(NAME.fullmatch, names) if match), None)
+        if match:
+            yield folder, match["case"]
 
 
 def slice_files(folder: Path) -> list[tuple[int, Path]]:

@@ -1,0 +1,55 @@
+"""Splits are by case, seeded, and fit to train on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsseg.data.splits import SPLITS, check_disjoint, check_tagged, make_folds
+from wsseg.errors import InputError
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cases=st.integers(2, 40),
+    folds=st.integers(2, 40),
+    val_fraction=st.floats(0, 0.99),
+    seed=st.integers(0, 1000),
+)
+def test_each_case_is_tested_once(cases: int, folds: int, val_fraction: float, seed: int) -> None:
+    names = [f"case_{n}" for n in range(cases)]
+    if folds > cases:
+        with pytest.raises(InputError, match="--folds"):
+            make_folds(names, folds, val_fraction, seed)
+        return
+    made = make_folds(names, folds, val_fraction, seed)
+    assert sorted(name for fold in made for name in fold["test"]) == sorted(names)
+    for number, fold in enumerate(made):
+        check_disjoint("splits", number, fold)
+        assert sorted(name for split in SPLITS for name in fold[split]) == sorted(names)
+        assert fold["train"]
+        assert fold["test"]
+    assert made == make_folds(names[::-1], folds, val_fraction, seed)
+
+
+def test_seed_changes_the_splits() -> None:
+    names = [f"case_{n}" for n in range(20)]
+    assert make_folds(names, 5, 0.1, 0) != make_folds(names, 5, 0.1, 1)
+
+
+def test_few_cases_all_train() -> None:
+    assert all(not fold["val"] for fold in make_folds(list("abcdefg"), 7, 0.1, 0))
+
+
+def test_case_in_two_splits_is_refused() -> None:
+    with pytest.raises(InputError, match="fold 3 names case b twice"):
+        check_disjoint("splits.json", 3, {"train": ["a", "b"], "val": [], "test": ["b"]})
+
+
+@pytest.mark.parametrize(("value", "word"), [(0, "is tagged"), (1, "is untagged")])
+def test_fold_without_both_kinds_is_refused(value: int, word: str) -> None:
+    folds = [{"train": ["a"], "val": [], "test": ["b"]}, {"train": ["b"], "val": [], "test": ["a"]}]
+    tags = {"a": [[0], [1]], "b": [[value], [value]]}
+    with pytest.raises(InputError, match=f"fold 1 {word} `tumour`"):
+        check_tagged("store", folds, tags, ["tumour"])
