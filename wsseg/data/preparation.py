@@ -111,11 +111,11 @@ NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) -> Entry:
     """Build the store beside its place and move it there when it is complete."""
-    sizes = run("Verifying", inspect_case, jobs)
-    spec = replace(jobs[0].spec, size=jobs[0].spec.size if options["size"] else _fit(sizes))
     folds = make_folds(
         [job.files.id for job in jobs], options["folds"], options["val_fraction"], options["seed"]
     )
+    sizes = run("Verifying", inspect_case, jobs)
+    spec = replace(jobs[0].spec, size=jobs[0].spec.size if options["size"] else _fit(sizes))
     staging = staging_folder(out)
     staging.mkdir(parents=True, exist_ok=True)
     try:
