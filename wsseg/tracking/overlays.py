@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.tracking.images import add_image, write_figure
@@ -117,11 +119,11 @@ class OverlayLogger(pl.Callback):
             activation = pl_module(image.to(pl_module.device), valid.to(pl_module.device))
         return [
             SliceView(
-                label=f"slice {int(index[row])}",
+                label=f"case {int(each['case'])}\nslice {int(index[row])}",
                 image=image[row].float().numpy(),
                 valid=valid[row].numpy(),
                 activation=activation[row].float().cpu().numpy(),
-                targets=None if targets is None else targets[row].float().cpu().numpy(),
+                targets=targets[row],
                 truth=each["mask"].numpy() if "mask" in each else None,
             )
             for row, each in enumerate(slices)
@@ -151,11 +153,14 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _lookup(trainer: pl.Trainer, index: Tensor) -> Tensor | None:
-    """Ask the trainer's clustering callback, if there is one, for the maps of slices."""
+def _lookup(trainer: pl.Trainer, index: Tensor) -> list[NDArray[np.float32] | None]:
+    """Ask the trainer's clustering callback, if there is one, for the maps of slices.
+
+    A slice of which nothing is known, such as one that is not trained on, has none.
+    """
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         lookup = getattr(callback, "lookup", None)
-        if callable(lookup):
-            maps = lookup(index)
-            return maps if isinstance(maps, Tensor) else None
-    return None
+        maps = lookup(index) if callable(lookup) else None
+        if isinstance(maps, Tensor):
+            return [each.float().cpu().numpy() if (each >= 0).any() else None for each in maps]
+    return [None] * len(index)
