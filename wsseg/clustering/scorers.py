@@ -78,8 +78,10 @@ class EvidenceScorer(Scorer):
     """Purity and activation together, each as far as it is supported.
 
     Purity alone lets in rare tissue that happens to lie in tagged slices; activation alone lets in
-    tissue that surrounds the class. Purity counts with its lower confidence bound, over slices
-    rather than pixels, because the pixels of a slice are not independent.
+    tissue that surrounds the class, and more of it with every refresh. So purity, which does not
+    depend on the network's opinion, leads, and activation moderates. Purity counts with its lower
+    confidence bound, over slices rather than pixels, because the pixels of a slice are not
+    independent, and as the share of the cluster that untagged slices do not explain.
 
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
@@ -87,12 +89,12 @@ class EvidenceScorer(Scorer):
         midpoint: The product that is undecided. It lies below one half because pixels at the
             border of a lesion fall into clusters that healthy tissue shares.
         min_groups: A cluster that occurs in fewer groups (patients) with the class stays at most
-            undecided, as does one that is no more frequent with the class than without.
+            undecided.
     """
 
     confidence: float = 1.0
-    power: float = 0.5
-    midpoint: float = 0.3
+    power: float = 0.25
+    midpoint: float = 0.4
     min_groups: int = 2
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
@@ -157,6 +159,21 @@ def mean_activation(statistics: ClusterStatistics) -> Tensor:
     return (statistics.activation[..., TAGGED] / pixels.clamp_min(1)).float()
 
 
+def excess(pure: Tensor) -> Tensor:
+    """Turn purity into the share of a cluster's tagged pixels that are there because of the tag.
+
+    If healthy tissue is as frequent in tagged slices as in untagged ones, n of a cluster's share p
+    is healthy and (p - n) / p = 2 - 1 / purity belongs to the class.
+
+    Args:
+        pure: Purity p / (p + n), in [0, 1].
+
+    Returns:
+        In [0, 1]; 0 for clusters no more frequent with the class than without.
+    """
+    return (2 - 1 / pure.clamp_min(0.5)).clamp(0, 1)
+
+
 def contrast(statistics: ClusterStatistics) -> Tensor:
     """Place each cluster between the activation of untagged slices (0) and the most active one (1).
 
@@ -213,10 +230,10 @@ def evidence(
     """
     count = statistics.slices.sum(dim=-1).float()
     pure = lower_bound(purity(statistics), count, confidence)
-    product = pure * contrast(statistics) ** power
+    product = excess(pure) * contrast(statistics) ** power
     score = product / (product + midpoint)
-    doubtful = (statistics.support[..., TAGGED] < min_groups) | (pure <= 0.5)
-    return torch.where(doubtful, score.clamp_max(UNDECIDED), score) * _occurs(statistics)
+    few = statistics.support[..., TAGGED] < min_groups
+    return torch.where(few, score.clamp_max(UNDECIDED), score) * _occurs(statistics)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:

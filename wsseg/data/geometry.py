@@ -92,7 +92,11 @@ class Slices(NamedTuple):
 
 
 def volume_to_slices(
-    images: NDArray[np.float32], affine: NDArray[np.float64], spec: DataSpec
+    images: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    spec: DataSpec,
+    *,
+    grow: bool = False,
 ) -> Slices:
     """Cut a volume into normalised slices.
 
@@ -100,6 +104,8 @@ def volume_to_slices(
         images: [M, X, Y, Z] raw intensities, 0 where nothing was imaged.
         affine: Voxel to RAS+ millimetres.
         spec: Slicing axis, pixel size, size of slices and normalisation.
+        grow: Enlarge slices, in multiples of 16, where the anatomy is larger than their size:
+            prediction must not cut off a larger head than those it learnt from.
 
     Returns:
         All slices, cropped or padded around the middle of the anatomy.
@@ -110,7 +116,8 @@ def volume_to_slices(
     planes = np.ascontiguousarray(to_planes(images, whole.orientation, whole.axis))
     valid = find_valid(planes)
     image, valid = _resample(zscore(planes, valid), valid, whole)
-    geometry = _centred(whole, valid, spec.size)
+    size = _enough(spec.size, valid) if grow else spec.size
+    geometry = _centred(whole, valid, size)
     return Slices(_crop(image, geometry), _crop(valid, geometry), geometry)
 
 
@@ -234,6 +241,14 @@ def _centred(whole: Geometry, valid: NDArray[np.bool_], size: tuple[int, int]) -
     box = _bounds(valid)
     start = [(low + high) // 2 - n // 2 for (low, high), n in zip(box, size, strict=True)]
     return replace(whole, start=(start[0], start[1]), size=size)
+
+
+def _enough(size: tuple[int, int], valid: NDArray[np.bool_]) -> tuple[int, int]:
+    height, width = (
+        max(n, -(-(high - low) // 16) * 16)
+        for n, (low, high) in zip(size, _bounds(valid), strict=True)
+    )
+    return height, width
 
 
 def _bounds(valid: NDArray[np.bool_]) -> list[tuple[int, int]]:

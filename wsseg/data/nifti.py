@@ -62,6 +62,8 @@ def scaled_array(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[np.fl
         InputError: The voxels are of a kind that is no number.
     """
     try:
+        if image.get_data_dtype().kind not in "iuf":
+            raise TypeError(f"of type {image.get_data_dtype()}")
         array = image.get_fdata(dtype=np.float32, caching="unchanged")
     except (TypeError, ValueError, OSError) as error:
         raise InputError(

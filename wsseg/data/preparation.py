@@ -146,17 +146,33 @@ def _is_current(out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: b
     """Tell whether the store is there already; refuse to replace another one unasked."""
     if not (out / "manifest.json").is_file():
         return False
-    found = json.loads((out / "manifest.json").read_text())
-    hashes = {case["id"]: case["sha256"] for case in found["cases"]}
+    try:
+        found = json.loads((out / "manifest.json").read_text())
+        hashes = {case["id"]: case["sha256"] for case in found["cases"]}
+        # A datalist names its classes itself, so equal options do not mean equal classes.
+        spec = {**found["spec"], "size": list(jobs[0].spec.size)}
+    except (ValueError, KeyError, TypeError):
+        if overwrite:
+            return False
+        raise InputError(
+            f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
+        ) from None
     same = hashes == {job.files.id: job.sha256 for job in jobs}
-    if same and found.get("options") == options:
-        return True
+    if same and found.get("options") == options and spec == jobs[0].spec.to_dict():
+        lost = [name for name in hashes if not _has_arrays(out, name)]
+        if lost and not overwrite:
+            raise InputError(f"{out}: lacks arrays of case {lost[0]}; give --overwrite true")
+        return not lost
     if not overwrite:
         what = "with other options" if same else "from other files"
         raise InputError(
             f"{out}: was prepared {what}; name another folder or give --overwrite true"
         )
     return False
+
+
+def _has_arrays(out: Path, name: str) -> bool:
+    return all((out / folder / f"{name}.npy").is_file() for folder in (IMAGES, VALID))
 
 
 def _manifest(

@@ -47,12 +47,14 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
+            # Asked for while the file is open: of an empty file the names are read again.
+            columns = list(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: tags of case {case} cannot be read ({type(error).__name__}); check the file"
         ) from None
     for name in (SLICE, *classes):
-        if name not in (reader.fieldnames or ()):
+        if name not in columns:
             raise InputError(f"{path}: tags of case {case} have no column `{name}`; add it")
     return rows

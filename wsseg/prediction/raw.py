@@ -70,7 +70,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         InputError: An image cannot be used.
     """
     images = read_case_images(files, spec.modalities)
-    image, valid, geometry = volume_to_slices(images.array, images.affine, spec)
+    image, valid, geometry = volume_to_slices(images.array, images.affine, spec, grow=True)
     return RawCase(
         files.id, torch.from_numpy(image), torch.from_numpy(valid), geometry, images.source
     )

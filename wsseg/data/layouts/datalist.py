@@ -40,6 +40,8 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     content = read_document(source)
     known = content.get("modalities")
     entries = content.get("cases")
+    if unknown := set(content) - {"modalities", "classes", "labels", "cases"}:
+        raise InputError(f"{source}: unknown entry `{min(map(str, unknown))}`; correct its name")
     if not isinstance(known, list) or not known or not isinstance(entries, list):
         raise InputError(f"{source}: not a datalist; it needs the lists `modalities` and `cases`")
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
@@ -73,6 +75,11 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
     name = str(entry["id"])
     if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
         raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
+    if unknown := set(entry) - {"id", "images", "mask", "tags"}:
+        raise InputError(
+            f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
+            "correct its name"
+        )
     root = source.parent
     images = {str(n): ImageFile(root / str(p)) for n, p in entry["images"].items()}
     mask, tags = (root / str(entry[k]) if entry.get(k) else None for k in ("mask", "tags"))

@@ -1,0 +1,158 @@
+"""What `wsseg prepare` does with odd sources: it either works or says one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from wsseg.data.geometry import slices_to_volume, volume_to_slices
+from wsseg.data.layouts import detect, find_cases
+from wsseg.data.preparation import prepare
+from wsseg.data.spec import DataSpec
+from wsseg.data.tags import read_tags
+from wsseg.errors import InputError
+
+AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def patient(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """A box of noise and the labels of a tumour in its middle slices."""
+    anatomy = np.zeros((24, 26, 12), bool)
+    anatomy[4:20, 3:23, 2:10] = True
+    labels = np.zeros(anatomy.shape, np.uint8)
+    labels[8:12, 8:12, 4:7] = 1
+    noise = np.random.default_rng(number).normal(100, 10, anatomy.shape)
+    return np.where(anatomy, noise, 0).astype(np.float32), labels
+
+
+def save(path: Path, volume: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume, AFFINE), path)
+
+
+def write_datalist(root: Path, **content: object) -> Path:
+    cases = []
+    for number in range(4):
+        image, labels = patient(number)
+        save(root / f"c{number}.nii.gz", image)
+        save(root / f"c{number}_mask.nii.gz", labels)
+        paths = {"id": f"c{number}", "images": {"A": f"c{number}.nii.gz"}}
+        cases.append({**paths, "mask": f"c{number}_mask.nii.gz"})
+    listed = {"modalities": ["A"], "classes": {"tumour": [1]}, "cases": cases, **content}
+    (root / "list.yaml").write_text(yaml.safe_dump(listed))
+    return root / "list.yaml"
+
+
+def spec_of(store: Path) -> DataSpec:
+    return DataSpec.from_dict(json.loads((store / "manifest.json").read_text())["spec"])
+
+
+def test_tcga_lgg_folder(tmp_path: Path) -> None:
+    image, labels = patient(0)
+    for number in range(12):
+        stem = tmp_path / "source" / "TCGA_1" / f"TCGA_1_{number + 1}"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        rgb = np.repeat(image[:, :, number].T[..., None], 3, axis=2).astype(np.uint8)
+        tifffile.imwrite(f"{stem}.tif", rgb)
+        tifffile.imwrite(f"{stem}_mask.tif", (labels[:, :, number].T * 255).astype(np.uint8))
+    assert detect(tmp_path / "source") == detect(tmp_path / "source" / "TCGA_1") == "lgg"
+    (case,) = find_cases("lgg", tmp_path / "source").cases
+    assert case.id == "TCGA_1"
+    assert case.mask == tmp_path / "source" / "TCGA_1"
+
+
+def test_a_folder_of_no_layout_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "FLAIR.nii.gz", patient(0)[0])
+    with pytest.raises(InputError, match="follows no known layout"):
+        detect(tmp_path)
+
+
+def test_an_empty_table_of_tags(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("")
+    with pytest.raises(InputError, match="no column `slice`"):
+        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+
+
+def test_labels_that_a_scale_factor_has_rounded(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path / "source")
+    save(tmp_path / "source" / "c1_mask.nii.gz", patient(1)[1] * np.float32(0.99999994))
+    store = prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+    assert np.load(store / "masks" / "c1.npy").sum() == patient(1)[1].sum()
+
+
+def test_new_classes_in_the_datalist_are_not_overlooked(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    store = prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+    write_datalist(tmp_path, classes={"core": [1]})
+    with pytest.raises(InputError, match="--overwrite"):
+        prepare("datalist", source, store, folds=2, workers=1, min_anatomy=0.0)
+    prepare("datalist", source, store, folds=2, workers=1, min_anatomy=0.0, overwrite=True)
+    assert spec_of(store).classes == {"core": (1,)}
+
+
+@pytest.mark.parametrize("damage", ["manifest", "array"])
+def test_a_damaged_store_is_not_taken_for_complete(tmp_path: Path, damage: str) -> None:
+    source = write_datalist(tmp_path)
+    store = prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+    if damage == "manifest":
+        (store / "manifest.json").write_text("{")
+    else:
+        (store / "images" / "c2.npy").unlink()
+    with pytest.raises(InputError, match="--overwrite"):
+        prepare("datalist", source, store, folds=2, workers=1, min_anatomy=0.0)
+    prepare("datalist", source, store, folds=2, workers=1, min_anatomy=0.0, overwrite=True)
+    assert (store / "images" / "c2.npy").is_file()
+
+
+def test_a_misspelt_entry_of_a_datalist(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown entry `lables`"):
+        find_cases("datalist", write_datalist(tmp_path, lables=[2]))
+
+
+def test_complex_voxels(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    save(tmp_path / "c1.nii.gz", patient(1)[0].astype(np.complex64))
+    with pytest.raises(InputError, match=r"c1\.nii\.gz"):
+        prepare("datalist", source, tmp_path / "store", folds=2, workers=1)
+
+
+def test_prediction_reaches_all_of_a_larger_head() -> None:
+    image = np.zeros((1, 80, 90, 3), np.float32)
+    image[:, 5:75, 5:85] = np.random.default_rng(0).normal(9, 1, (1, 70, 80, 3))
+    spec = DataSpec(("A",), {"tumour": (1,)}, "axial", None, (64, 64))
+    slices = volume_to_slices(image, np.eye(4), spec, grow=True)
+    everywhere = np.ones((3, 1, *slices.geometry.size), np.float32)
+    assert (slices_to_volume(everywhere, slices.geometry)[0][image[0] != 0] == 1).all()
+
+
+def test_real_images_whose_background_is_not_zero(shared_data: Path, tmp_path: Path) -> None:
+    folders = sorted((shared_data / "brats2015-demo").glob("*_1"))[:2]
+    cases = [
+        {
+            "id": folder.name,
+            "images": {"FLAIR": str(folder / "Flair_subtrMeanDivStd.nii.gz")},
+            "mask": str(folder / "OTMultiClass.nii.gz"),
+        }
+        for folder in folders
+    ]
+    content = {"modalities": ["FLAIR"], "classes": {"tumour": [1, 2, 3, 4]}, "cases": cases}
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    store = prepare(
+        "datalist",
+        tmp_path / "list.json",
+        tmp_path / "store",
+        folds=2,
+        workers=1,
+        spacing=3.0,
+        min_anatomy=0.0,
+    )
+    assert max(spec_of(store).size) < 80  # a whole plane would be 80
+    brain = np.asanyarray(nib.load(folders[0] / "brainmask.nii.gz").dataobj) > 0.5
+    found = np.load(store / "valid" / f"{folders[0].name}.npy").sum() * 9
+    assert found == pytest.approx(brain.sum(), rel=0.03)
