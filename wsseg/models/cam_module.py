@@ -99,6 +99,7 @@ class CamModule(pl.LightningModule):
         self.reconstruction = (
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
         )
+        self.to(memory_format=torch.channels_last)
         self.augmentation = augmentation or SliceAugmentation()
         self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
 

