@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsseg.benchmark.runs import run_command
-from wsseg.benchmark.table import Result, case_means, table_rows
+from wsseg.benchmark.table import INCOMPLETE, Result, case_means, describe, incomplete, table_rows
 from wsseg.evaluation.metrics import METRICS
 
 
@@ -23,6 +23,14 @@ def test_seeds_are_averaged_within_cases() -> None:
 def test_row_of_text() -> None:
     (row,) = table_rows(ROWS, "tumour")
     assert row == ("crs", "0.600 [0.300, 0.900]", "1.0", "1.0", "1.000", "1.000", "15")
+
+
+def test_a_method_with_missing_runs_is_marked() -> None:
+    other = [row._replace(method="cam") for row in ROWS if row.seed == 0]
+    assert incomplete(ROWS) == set()
+    assert incomplete([*ROWS, *other]) == {"cam"}
+    assert [row[0] for row in table_rows([*ROWS, *other], "tumour")] == ["crs", "cam *"]
+    assert INCOMPLETE in describe([*ROWS, *other])
 
 
 def test_a_failing_command_returns_its_last_lines() -> None:

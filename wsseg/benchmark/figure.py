@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from wsseg.benchmark.table import Result, case_means, class_names
+from wsseg.evaluation.summary import summarise
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colour
 
 
 def draw_dice(results: Sequence[Result], path: Path) -> Path:
-    """Draw the Dice of every case (averaged over seeds) as points, with box and mean by method.
+    """Draw the Dice of every case (averaged over seeds) as points, by method with a box and the
+    mean with its bootstrap interval.
 
     Args:
         results: All rows.
@@ -33,7 +35,8 @@ def draw_dice(results: Sequence[Result], path: Path) -> Path:
     for panel, name in zip(panels, names, strict=True):
         values = {method: dice[key, method] for key, method in dice if key == name}
         _draw_class(panel, values)
-        panel.set_title(f"{name}: Dice of {len(next(iter(values.values())))} held-out cases")
+        cases = len({row.case for row in results})
+        panel.set_title(f"{name}: Dice of {cases} held-out cases")
         _style(panel)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
@@ -55,7 +58,8 @@ def _draw_class(panel: Any, values: dict[str, list[float]]) -> None:
         panel.plot([middle, middle], [row - 0.23, row + 0.23], color=colour, linewidth=2)
         jitter = rng.uniform(-0.16, 0.16, len(points))
         panel.scatter(points, row + jitter, s=20, color=colour, alpha=0.85, linewidths=0)
-        mean = float(np.mean(points))
+        mean, _, interval = summarise(points)
+        panel.plot(interval, [row, row], color=_unit(TEXT), linewidth=1.6)
         panel.scatter(
             mean, row, marker="D", s=44, color=_unit(TEXT), edgecolors=_unit(GROUND), zorder=3
         )
@@ -64,7 +68,9 @@ def _draw_class(panel: Any, values: dict[str, list[float]]) -> None:
     panel.set_ylim(len(values) - 0.5, -0.5)
     panel.set_xlim(0, 1.1)
     panel.set_xticks(np.linspace(0, 1, 6))
-    panel.set_xlabel("Dice of each case; box: quartiles, bar: median, diamond: mean")
+    panel.set_xlabel(
+        "Dice of each case; box: quartiles, bar: median, diamond: mean with its 95 % interval"
+    )
 
 
 def _style(panel: Any) -> None:

@@ -22,6 +22,8 @@ NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 
 HEADINGS = ("method", "Dice [95 % CI]", "HD95 mm", "ASSD mm", "sensitivity", "precision", "seconds")
 
+INCOMPLETE = "* has unfinished runs: not comparable."
+
 
 class Result(NamedTuple):
     """One row of ``results.csv``; ``seconds`` are those of the whole run."""
@@ -89,8 +91,10 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
         class_name: The class.
 
     Returns:
-        One row per method: means over cases, for Dice with the bootstrap interval over cases.
+        One row per method: means over cases, for Dice with the bootstrap interval over cases. A
+        method of which a run is missing is marked, since its means are of other cases or seeds.
     """
+    partial = incomplete(results)
     means = {metric: case_means(results, metric) for metric in METRICS}
     rows = []
     for name, method in means["dice"]:
@@ -100,7 +104,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
         others = {m: float(np.mean(means[m][name, method])) for m in METRICS[1:]}
         rows.append(
             (
-                method,
+                f"{method} *" if method in partial else method,
                 f"{dice.mean:.3f} [{dice.ci95[0]:.3f}, {dice.ci95[1]:.3f}]",
                 *(
                     f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
@@ -112,6 +116,15 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
     return rows
 
 
+def incomplete(results: Sequence[Result]) -> set[str]:
+    """Return the methods that lack a run (a seed on a fold) that another method has."""
+    runs: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for row in results:
+        runs[row.method].add((row.seed, row.fold))
+    every = set().union(*runs.values())
+    return {method for method, done in runs.items() if done != every}
+
+
 def class_names(results: Sequence[Result]) -> list[str]:
     """Return the classes in order of appearance."""
     return list(dict.fromkeys(row.class_name for row in results))
@@ -121,7 +134,8 @@ def describe(results: Sequence[Result]) -> str:
     """Say what the table is made of, in one line."""
     cases, seeds = ({getattr(row, name) for row in results} for name in ("case", "seed"))
     text = f"{len(cases)} held-out cases, {len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
-    return f"{text}; each case averaged over seeds, interval over cases"
+    note = f" {INCOMPLETE}" if incomplete(results) else ""
+    return f"{text}; each case averaged over seeds, interval over cases.{note}"
 
 
 def write_markdown(results: Sequence[Result], path: Path) -> Path:

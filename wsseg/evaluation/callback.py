@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
 from wsseg.evaluation.grids import read_grids
@@ -22,13 +23,17 @@ class CaseEvaluation(pl.Callback):
     a curve to look at. It reads masks, so select nothing by it.
 
     The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``, the
-    data module ``store``.
+    data module ``store`` and ``splits``.
     """
 
     def __init__(self) -> None:
         """Start without scores."""
         super().__init__()
         self._metric: CaseSegmentationMetric | None = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget what an interrupted pass may have left."""
+        self._metric = None
 
     def on_validation_batch_end(
         self,
@@ -47,6 +52,20 @@ class CaseEvaluation(pl.Callback):
         """Log the mean Dice over cases."""
         self._finish(pl_module, "val")
 
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to begin what nothing can be scored of.
+
+        Raises:
+            InputError: No test case has a mask.
+        """
+        self._metric = None
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not any(has_mask(data.store.root, case) for case in data.splits["test"]):
+            raise InputError(
+                f"{data.store.root / 'masks'}: no test case has a mask, so nothing can be scored; "
+                "use `wsseg predict`, or prepare the store from data with masks"
+            )
+
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
@@ -56,17 +75,7 @@ class CaseEvaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add a batch.
-
-        Raises:
-            InputError: The store has no masks to score with.
-        """
-        if "mask" not in batch:
-            root = _store_root(trainer)
-            raise InputError(
-                f"{root / 'masks'}: no test case has a mask, so nothing can be scored; use "
-                "`wsseg predict`, or prepare the store from data with masks"
-            )
+        """Add a batch."""
         self._update(trainer, pl_module, outputs, batch, distances=True)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -103,7 +112,3 @@ class CaseEvaluation(pl.Callback):
             # The same on every rank already, so there is nothing to reduce.
             pl_module.log(f"{stage}/dice_{name}", summarise(values).mean, rank_zero_only=True)
         return rows
-
-
-def _store_root(trainer: pl.Trainer) -> Path:
-    return Path(trainer.datamodule.store.root)  # type: ignore[attr-defined]
