@@ -14,8 +14,9 @@ from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colou
 
 
 def draw_dice(results: Sequence[Result], path: Path) -> Path:
-    """Draw the Dice of every case (averaged over seeds) as points, by method with a box and the
-    mean with its bootstrap interval.
+    """Draw the Dice of every case as points, by method, with box, mean and interval of the mean.
+
+    Each case is averaged over seeds; the interval is the table's bootstrap interval.
 
     Args:
         results: All rows.
