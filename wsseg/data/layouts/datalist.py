@@ -60,7 +60,7 @@ def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]
 
 
 def _labels(source: Path, values: Any) -> set[int]:
-    if not isinstance(values, list) or not all(isinstance(v, int) for v in values):
+    if not isinstance(values, list) or not all(type(v) is int for v in values):
         raise InputError(f"{source}: labels are {values!r}; give a list of whole numbers")
     return set(values)
 
@@ -68,7 +68,7 @@ def _labels(source: Path, values: Any) -> set[int]:
 def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
     if (
         not isinstance(entry, dict)
-        or "id" not in entry
+        or type(entry.get("id")) not in (str, int)
         or not isinstance(entry.get("images"), dict)
     ):
         raise InputError(f"{source}: case number {number + 1} needs `id` and `images`; add them")
@@ -80,7 +80,17 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
             f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
             "correct its name"
         )
-    root = source.parent
-    images = {str(n): ImageFile(root / str(p)) for n, p in entry["images"].items()}
-    mask, tags = (root / str(entry[k]) if entry.get(k) else None for k in ("mask", "tags"))
+    images = {
+        str(n): ImageFile(_path(source, name, f"image {n}", p)) for n, p in entry["images"].items()
+    }
+    mask, tags = (
+        None if entry.get(k) in (None, "") else _path(source, name, k, entry[k])
+        for k in ("mask", "tags")
+    )
     return CaseFiles(name, pick_images(name, source, images, modalities), mask, tags)
+
+
+def _path(source: Path, case: str, what: str, value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{source}: {what} of case {case} is {value!r}; give the path of a file")
+    return source.parent / value

@@ -1,0 +1,55 @@
+"""A datalist's values are what they must be; none is turned into a path or a name by force."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wsseg.data.layouts import find_cases
+from wsseg.errors import InputError
+
+IMAGES = {"T1": "a.nii"}
+
+
+def write(folder: Path, case: dict[str, object], **changes: object) -> Path:
+    content = {"modalities": ["T1"], "classes": {"tumour": [1]}, "cases": [case]}
+    path = folder / "list.json"
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("case", "word"),
+    [
+        ({"id": "a", "images": {"T1": None}}, "image T1 of case a is None"),
+        ({"id": "a", "images": {"T1": ""}}, "image T1 of case a is ''"),
+        ({"id": "a", "images": IMAGES, "mask": 3}, "mask of case a is 3"),
+        ({"id": "a", "images": IMAGES, "mask": False}, "mask of case a is False"),
+        ({"id": "a", "images": IMAGES, "tags": ["t.csv"]}, "tags of case a is"),
+        ({"id": None, "images": IMAGES}, "case number 1 needs `id`"),
+        ({"id": True, "images": IMAGES}, "case number 1 needs `id`"),
+    ],
+)
+def test_values_that_are_no_path_or_name(
+    tmp_path: Path, case: dict[str, object], word: str
+) -> None:
+    with pytest.raises(InputError, match=word) as caught:
+        find_cases("datalist", write(tmp_path, case))
+    assert "list.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_truth_is_no_label(tmp_path: Path) -> None:
+    path = write(tmp_path, {"id": "a", "images": IMAGES}, classes={"tumour": [True]})
+    with pytest.raises(InputError, match="list of whole numbers"):
+        find_cases("datalist", path)
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+def test_numbers_name_cases_and_masks_may_be_absent(tmp_path: Path, absent: object) -> None:
+    path = write(tmp_path, {"id": 7, "images": IMAGES, "mask": absent, "tags": absent})
+    (case,) = find_cases("datalist", path).cases
+    assert (case.id, case.mask, case.tags) == ("7", None, None)
+    assert case.images["T1"].path == tmp_path / "a.nii"
