@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,29 @@ def test_help_needs_neither_torch_nor_lightning() -> None:
     ).stdout
     assert "prepare" in shown
     assert shown.endswith("False\n")
+
+
+def test_two_processes_train_and_score_as_one(store: Path, tmp_path: Path) -> None:
+    """Two real processes, started as a user would; the second starts itself from the first."""
+    run = tmp_path / "run"
+    scores = []
+    ddp = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    more = [*ddp, "--trainer.max_epochs=3", "--data.batch_size=4", *CLUSTERING]
+    where = [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+    wsseg("fit", *where, *SMALL, *more)
+    for devices in (ddp, ["--trainer.devices=1", "--trainer.strategy=auto"]):
+        wsseg("test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt", *devices)
+        scores.append((run / "per_case.csv").read_text())
+    assert scores[0] == scores[1]
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    assert any("centroids" in part for part in state["callbacks"].values())
+
+
+def wsseg(*arguments: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(
+        [sys.executable, "-m", "wsseg", *arguments], check=True, env=environment, timeout=300
+    )
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,8 @@ IGNORED_WARNINGS = (
     ".*infer the `batch_size`.*",
     ".*Lazy modules.*",
     ".*no `val_dataloader`.*",  # a split without validation cases is legitimate
+    ".*Using `DistributedSampler` with the dataloaders.*",  # repeated slices are scored once
+    ".*recommended to use `self.log..(val|test)/dice.*",  # scores are equal on all ranks
     ".*Total length of `list` across ranks is zero.*",
     ".*LightningCLI's args parameter.*",
 )

@@ -113,8 +113,7 @@ class CamModule(pl.LightningModule):
         Returns:
             [B, C, H, W] in [0, 1]; 0 outside anatomy.
         """
-        cam = self.teacher(image, valid).cam
-        return torch.sigmoid(cam) * valid[:, None]
+        return probability(self.teacher(image, valid).cam, valid)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
@@ -134,6 +133,7 @@ class CamModule(pl.LightningModule):
             {f"train/{name}": loss for name, loss in losses.items()},
             on_step=False,
             on_epoch=True,
+            sync_dist=True,
             batch_size=len(batch["index"]),
         )
         return total
@@ -144,11 +144,14 @@ class CamModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        return self._evaluate(batch, "val")
+        output = self.teacher(batch["image"], batch["valid"])
+        self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
+        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
+        return {"probability": probability(output.cam, batch["valid"])}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        return self._evaluate(batch, "test")
+        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
+        return {"probability": self(batch["image"], batch["valid"])}
 
     def embed_pixels(self, batch: Batch) -> PixelEmbeddings:
         """Embed every pixel of a batch for the clustering callback."""
@@ -190,12 +193,6 @@ class CamModule(pl.LightningModule):
         image = self.reconstruction(masked).image
         return reconstruction_loss(image, view["image"], view["valid"])
 
-    def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        output = self.teacher(batch["image"], batch["valid"])
-        self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
-        self.log(f"{stage}/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        return {"probability": torch.sigmoid(output.cam) * batch["valid"][:, None]}
-
 
 @torch.no_grad()
 def follow(
@@ -230,6 +227,11 @@ def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
     if done < warmup:
         return 0.04 + 0.96 * done / warmup
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def probability(cam: Tensor, valid: Tensor) -> Tensor:
+    """Turn logits [B, C, H, W] into probabilities, 0 where there is no anatomy [B, H, W]."""
+    return torch.sigmoid(cam) * valid[:, None]
 
 
 def _channel(modality: str | None, modalities: Sequence[str]) -> int | None:
