@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from argparse import ArgumentError
 
 from wsseg import __version__
 from wsseg.errors import InputError
+from wsseg.messages import one_line
 
 LIGHTNING = {
     "fit": "Train on the tags of a prepared store",
@@ -68,7 +70,10 @@ def _run(name: str, arguments: list[str]) -> int:
 
     module, _, function = FUNCTIONS[name][0].partition(":")
     command = getattr(importlib.import_module(module), function)
-    jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}")
+    try:
+        jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}", exit_on_error=False)
+    except ArgumentError as error:
+        raise InputError(f"{one_line(str(error))}; see `wsseg {name} --help`") from error
     return 0
 
 

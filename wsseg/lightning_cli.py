@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, Logger
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_only
 
 # Imported so that a configuration can name their classes without the module path.
 import wsseg.models  # noqa: F401
 from wsseg.clustering import ClusteringError
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
-from wsseg.evaluation import CaseEvaluation
-from wsseg.seeding import StepSeeding
-from wsseg.tracking.overlays import OverlayLogger
+from wsseg.messages import one_line, plain_messages
+from wsseg.resuming import check_data, check_model, read_checkpoint
+from wsseg.run_folder import RunConfig, RunLogger, run_callbacks, run_plugins
 
 DEFAULT_ROOT = "runs/latest"
-IGNORED_WARNINGS = (
-    ".*does not have many workers.*",  # slices are read faster in the main process
-    ".*smaller than the logging interval.*",
-    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
-    ".*exists and is not empty.*",  # resuming and repeating a run is legitimate
-    ".*experiment logs directory.*exists.*",
-    ".*infer the `batch_size`.*",
-    ".*Lazy modules.*",
-    ".*no `val_dataloader`.*",  # a split without validation cases is legitimate
-    ".*Using `DistributedSampler` with the dataloaders.*",  # repeated slices are scored once
-    ".*recommended to use `self.log..(val|test)/dice.*",  # scores are equal on all ranks
-    ".*Total length of `list` across ranks is zero.*",
-    ".*LightningCLI's args parameter.*",
-)
-
-CHATTER = ("GPU available", "TPU available", "💡 Tip", "Loading `train_dataloader`", "Seed set to")
-
-
-class RunConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` of a training into the run's own folder."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write what the parser understood; testing leaves the file as training wrote it."""
-        if stage != "fit":
-            return
-        path = Path(trainer.default_root_dir) / self.config_filename
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, path, skip_none=False, overwrite=True)
+COMMANDS = ("fit", "validate", "test")
+DEFAULTS: dict[str, Any] = {
+    "default_root_dir": DEFAULT_ROOT,
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,
+}
 
 
 class WssegCLI(LightningCLI):
@@ -62,7 +38,7 @@ class WssegCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """Leave prediction to ``wsseg predict``, which takes raw volumes."""
         every = LightningCLI.subcommands()
-        return {name: every[name] for name in ("fit", "validate", "test")}
+        return {name: every[name] for name in COMMANDS}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the model follow the data: modalities and classes come from the store."""
@@ -76,57 +52,76 @@ class WssegCLI(LightningCLI):
         parser.link_arguments("trainer.default_root_dir", "trainer.logger.init_args.save_dir")
 
     def before_instantiate_classes(self) -> None:
-        """Keep wandb off the network unless the user asks (WANDB_MODE=online)."""
+        """Read the checkpoint; keep wandb off the network unless the user says otherwise.
+
+        Raises:
+            InputError: There is no checkpoint to score, or the file is none.
+        """
         os.environ.setdefault("WANDB_MODE", "offline")
+        os.environ.setdefault("WANDB_PROJECT", "wsseg")
+        self.ckpt_path: str | None = self._get(self.config, "ckpt_path")
+        self.checkpoint: dict[str, Any] = {}
+        if self.ckpt_path:
+            self.checkpoint = read_checkpoint(self.ckpt_path)
+        elif self.subcommand != "fit":
+            raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer.
+
+        Raises:
+            InputError: A class refuses its arguments, or the checkpoint belongs to other ones.
+        """
+        try:
+            super().instantiate_classes()
+        except InputError:
+            raise
+        except ValueError as error:  # how a class refuses a value, within the parser's account
+            raise InputError(one_line(str(error))) from error
+        if self.checkpoint:
+            assert self.ckpt_path is not None
+            saved = self.checkpoint.get("hyper_parameters", {}).get("spec", {})
+            if saved:
+                check_data(self.ckpt_path, saved, self.datamodule.spec.to_dict())
+            training = self.subcommand == "fit"
+            check_model(self.ckpt_path, self.checkpoint, self.model, training=training)
+            self.checkpoint = {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer what every run has: checkpoint, scores, pictures, progress, a log."""
         config = self._get(self.config_init, "trainer")
         root = config["default_root_dir"]
-        config["callbacks"] = [*_as_list(config["callbacks"]), *run_callbacks(root)]
-        if config["enable_progress_bar"] is not False:
-            config["callbacks"].append(RichProgressBar())
+        for name in ("callbacks", "plugins"):
+            config[name] = _as_list(config[name])
+        if config["barebones"]:
+            return super().instantiate_trainer(**kwargs)
+        quiet = config["enable_progress_bar"] is False
+        own = run_callbacks(root, config["callbacks"], quiet=quiet)
+        if config["enable_checkpointing"] is False:
+            own.pop()
+        config["callbacks"] += own
+        config["plugins"] += run_plugins(config["plugins"])
         if config["logger"] in (None, True):
-            config["logger"] = run_logger(root)
+            version = "" if self.subcommand == "fit" else str(self.subcommand)
+            config["logger"] = RunLogger(root, version, self.checkpoint.get("global_step", 0))
         return super().instantiate_trainer(**kwargs)
 
+    def after_fit(self) -> None:
+        """Say where the weights are."""
+        self._announce("trained", "last.ckpt")
+
+    def after_test(self) -> None:
+        """Say where the scores are."""
+        self._announce("scored", "metrics.json")
+
+    @rank_zero_only
+    def _announce(self, done: str, name: str) -> None:
+        path = Path(self.trainer.default_root_dir) / name
+        if path.is_file():
+            print(f"{done}: {path}")
+
     def _parse_ckpt_path(self) -> None:
-        """Warn where a checkpoint's hyper-parameters differ from those asked for.
-
-        Lightning would quietly prefer the checkpoint's (PR 21455) or, for the optimiser's state,
-        restore them later.
-        """
-        config = self.config[self.config.subcommand]
-        path = config.get("ckpt_path")
-        if not path or not Path(path).is_file():
-            return
-        saved = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        asked = config.model.get("init_args", {})
-        for name, value in saved.get("hyper_parameters", {}).items():
-            if name in asked and name != "spec" and _plain(asked[name]) != _plain(value):
-                rank_zero_warn(
-                    f"model.{name} is {asked[name]} here and {value} in {path}; optimiser and "
-                    "schedule continue with the checkpoint's"
-                )
-
-
-def run_callbacks(root: str) -> list[Callback]:
-    """Return the callbacks that every run has.
-
-    Args:
-        root: The run's folder.
-    """
-    checkpoint = ModelCheckpoint(dirpath=root, filename="last", enable_version_counter=False)
-    return [checkpoint, StepSeeding(), CaseEvaluation(), OverlayLogger()]
-
-
-def run_logger(root: str) -> Logger:
-    """Return the logger of runs that name none: ``metrics.csv`` under ``logs``.
-
-    Args:
-        root: The run's folder.
-    """
-    return CSVLogger(root, name="logs", version="")
+        """Leave the settings as they were asked for; :func:`check_model` compares them."""
 
 
 def run(arguments: list[str]) -> WssegCLI:
@@ -138,42 +133,30 @@ def run(arguments: list[str]) -> WssegCLI:
     Raises:
         InputError: The data or the settings cannot be used.
     """
-    for message in IGNORED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
-        logging.getLogger(name).addFilter(_is_news)
+    parsing = {"prog": "wsseg", "exit_on_error": False}
     try:
-        return WssegCLI(
-            LightningModule,
-            MRISliceDataModule,
-            save_config_callback=RunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={
-                "default_root_dir": DEFAULT_ROOT,
-                "enable_model_summary": False,
-                "log_every_n_steps": 10,
-                "num_sanity_val_steps": 0,
-            },
-            seed_everything_default=0,
-            subclass_mode_model=True,
-            auto_configure_optimizers=False,
-            parser_kwargs={"prog": "wsseg"},
-            load_from_checkpoint_support=False,  # hyper-parameters are plain values
-            args=arguments,
-        )
-    except ClusteringError as error:
-        raise InputError(str(error)) from error
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(CHATTER)
+        with plain_messages():
+            return WssegCLI(
+                LightningModule,
+                MRISliceDataModule,
+                save_config_callback=RunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                trainer_defaults=DEFAULTS,
+                seed_everything_default=0,
+                subclass_mode_model=True,
+                auto_configure_optimizers=False,
+                parser_kwargs={**parsing, **{name: {"exit_on_error": False} for name in COMMANDS}},
+                load_from_checkpoint_support=False,  # hyper-parameters are plain values
+                args=arguments,
+            )
+    except ArgumentError as error:
+        reason = one_line(str(error), arguments[0])
+        raise InputError(f"{reason}; see `wsseg {arguments[0]} --help`") from error
+    except (ClusteringError, MisconfigurationException) as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,96 @@
+"""What a user reads on the terminal: one line for an error, one for a warning, no chatter."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+IGNORED_WARNINGS = (
+    ".*does not have many workers.*",  # slices are read faster in the main process
+    ".*smaller than the logging interval.*",
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
+    ".*exists and is not empty.*",  # resuming and repeating a run is legitimate
+    ".*experiment logs directory.*exists.*",
+    ".*infer the `batch_size`.*",
+    ".*Lazy modules.*",
+    ".*dirpath has changed from.*",  # continuing in another folder is legitimate
+    ".*no `val_dataloader`.*",  # a split without validation cases is legitimate
+    ".*Using `DistributedSampler` with the dataloaders.*",  # repeated slices are scored once
+    ".*recommended to use `self.log..(val|test)/dice.*",  # scores are equal on all ranks
+    ".*Total length of `list` across ranks is zero.*",
+    ".*LightningCLI's args parameter.*",
+)
+CHATTER = (
+    "GPU available",
+    "TPU available",
+    "💡 Tip",
+    "Loading `train_dataloader`",
+    "Seed set to",
+    "Restoring states from",
+    "Restored all states from",
+    "Loaded model weights from",
+)
+CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed")
+
+# What jsonargparse says around the reason for a refusal.
+FRAME = re.compile(
+    r"(- )?(Does not validate against any|Subtypes:|Errors:|Expected a <class 'NoneType'>"
+    r"|Not a valid subclass|Subclass types expect one of|a class path \(str\)|a dict with"
+    r"|Expected a path but .* either not accessible)"
+)
+PROBLEM = re.compile(r"(?:Problem with given class_path '.*'|Parser key \"(?P<key>.*)\"):")
+
+
+def one_line(message: str, command: str = "") -> str:
+    """Reduce what an argument parser says to the line that helps.
+
+    Args:
+        message: The parser's message, often a tree of all that it has tried.
+        command: Sub-command, whose name is then left out of the names of options.
+
+    Returns:
+        The option, where the parser names it, and the reasons.
+    """
+    keys, reasons = [], []
+    for line in map(str.strip, message.splitlines()):
+        if line.startswith("Given value"):
+            break
+        problem = PROBLEM.match(line.removeprefix("- "))
+        if problem and (key := problem["key"]):
+            keys.append(key)
+        rest = line.removeprefix("- ")[problem.end() :] if problem else line.removeprefix("- ")
+        if rest.strip() and not FRAME.match(line):
+            reasons.append(rest.strip().rstrip(".;"))
+    option = f"--{'.'.join(keys)}: " if keys else ""
+    text = option + "; ".join(dict.fromkeys(reasons))
+    return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")
+
+
+@contextmanager
+def plain_messages() -> Iterator[None]:
+    """Show warnings as one line without the place in the code; hide those that are harmless."""
+    original = warnings.formatwarning
+    loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
+    with warnings.catch_warnings():
+        for pattern in IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", pattern)
+        for logger in loggers:
+            logger.addFilter(_is_news)
+        warnings.formatwarning = _formatted  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            warnings.formatwarning = original
+            for logger in loggers:
+                logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(CHATTER)
+
+
+def _formatted(message: Warning | str, *_: object) -> str:
+    return f"warning: {' '.join(str(message).split())}\n"

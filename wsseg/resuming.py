@@ -1,0 +1,115 @@
+"""Whether a checkpoint fits the data and the settings that it is to be used with."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities import rank_zero_warn
+
+from wsseg.errors import InputError
+
+PLACEHOLDERS = ("best", "last", "hpc")  # which Lightning finds by itself
+MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """Read a checkpoint without moving its tensors into memory.
+
+    Args:
+        path: ``--ckpt_path``.
+
+    Returns:
+        Its content; nothing for an address or a name that only Lightning can resolve.
+
+    Raises:
+        InputError: There is no such file, or it is no checkpoint.
+    """
+    if path in PLACEHOLDERS or ":/" in path or path.startswith("registry"):
+        return {}
+    if Path(path).is_dir():  # a sharded checkpoint
+        return {}
+    if not Path(path).is_file():
+        raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
+        content = None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
+    return content
+
+
+def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Compare the data of a checkpoint with the data at hand.
+
+    Args:
+        path: Where the checkpoint is.
+        saved: Its data specification.
+        spec: That of the store.
+
+    Raises:
+        InputError: Modalities or classes are others.
+    """
+    for name in ("modalities", "classes"):
+        there, here = (", ".join(each.get(name, ())) for each in (saved, spec))
+        if there != here:
+            raise InputError(
+                f"{path}: was trained on the {name} {there}, but the store has {here}; give "
+                "another checkpoint, or prepare the store with the same"
+            )
+    for name in MEANING:
+        if saved.get(name) != spec.get(name):
+            rank_zero_warn(
+                f"the store has {name} {spec.get(name)}, but {path} was trained with "
+                f"{saved.get(name)}"
+            )
+
+
+def check_model(
+    path: str, content: dict[str, Any], module: LightningModule, *, training: bool
+) -> None:
+    """Compare a checkpoint with the module that is to take its place in a run.
+
+    Settings that differ are announced: Lightning alone would quietly keep the checkpoint's.
+
+    Args:
+        path: Where the checkpoint is.
+        content: The checkpoint.
+        module: The module as the settings at hand make it.
+        training: Whether the optimiser continues too.
+
+    Raises:
+        InputError: The module's weights have other names or shapes.
+    """
+    saved = content.get("hyper_parameters", {})
+    differing = [
+        f"model.{name} is {_plain(value)} here but {_plain(saved[name])} in {path}"
+        for name, value in module.hparams.items()
+        if name in saved and name != "spec" and _plain(value) != _plain(saved[name])
+    ]
+    if _shapes(content["state_dict"]) != _shapes(module.state_dict()) and not _adapts(module):
+        reason = ", ".join(differing) or f"{type(module).__name__} is another network"
+        raise InputError(f"{path}: does not fit these settings ({reason}); use its own")
+    for each in differing:
+        rank_zero_warn(
+            f"{each}; optimiser and schedule continue with the checkpoint's" if training else each
+        )
+
+
+def _adapts(module: LightningModule) -> bool:
+    """Tell whether a module loads other weights than its own in a way that it defines."""
+    own = type(module)
+    changes = own.on_load_checkpoint is not LightningModule.on_load_checkpoint
+    return changes or own.load_state_dict is not LightningModule.load_state_dict
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value

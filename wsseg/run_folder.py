@@ -1,0 +1,132 @@
+"""A run's folder, which holds all that belongs to the run, and what fills it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric.plugins import CheckpointIO, TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+
+from wsseg.evaluation import CaseEvaluation
+from wsseg.seeding import StepSeeding
+from wsseg.tracking.overlays import OverlayLogger
+
+
+class RunConfig(SaveConfigCallback):
+    """Saves ``config.yaml`` of a training into the run's own folder."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write what the parser understood; testing leaves the file as training wrote it."""
+        if stage != "fit" or getattr(trainer, "fast_dev_run", False):
+            return
+        path = Path(trainer.default_root_dir) / self.config_filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config = self.config.clone()
+        config["ckpt_path"] = None  # where it was continued from describes no run
+        part = path.with_name(f".part-{path.name}")
+        self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
+        part.replace(path)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and then renames.
+
+    Lightning stages in the folder for temporary files, often another file system, from where the
+    last step is a copy: a crash during it would destroy the previous ``last.ckpt``.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".part-{target.name}")
+        try:
+            torch.save(checkpoint, part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class RunLogger(CSVLogger):
+    """``logs/metrics.csv``, which a run that is continued carries on.
+
+    Lightning's logger deletes what an earlier part of the run has logged.
+    """
+
+    def __init__(self, save_dir: str, version: str = "", keep_until: int = 0) -> None:
+        """Choose the folder.
+
+        Args:
+            save_dir: The run's folder.
+            version: Folder within ``logs``.
+            keep_until: Step before which rows of an existing file are kept.
+        """
+        super().__init__(save_dir, name="logs", version=version)
+        self._keep_until = keep_until
+
+    @property
+    def experiment(self) -> ExperimentWriter:
+        """Return the writer of the file."""
+        if getattr(self, "_experiment", None) is None:
+            earlier = read_rows(Path(self.log_dir) / "metrics.csv", self._keep_until)
+            writer = super().experiment
+            if isinstance(writer, ExperimentWriter):  # not so in other processes than the first
+                writer.metrics.extend(earlier)
+        return cast("ExperimentWriter", super().experiment)
+
+
+def read_rows(path: Path, until: int) -> list[dict[str, Any]]:
+    """Read the rows of a ``metrics.csv`` that belong to earlier steps.
+
+    Args:
+        path: The file; it need not exist.
+        until: Step before which rows are wanted.
+    """
+    if until <= 0 or not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if int(row.get("step", until)) < until]
+
+
+def run_callbacks(root: str, given: Sequence[Any], *, quiet: bool = False) -> list[Callback]:
+    """Return the callbacks that every run has, but for those that were given.
+
+    Args:
+        root: The run's folder.
+        given: Callbacks of the user's.
+        quiet: Leave out the progress bar.
+    """
+    own: list[Callback] = []
+    if not any(isinstance(each, ProgressBar) for each in given) and not quiet:
+        own.append(RichProgressBar())
+    for kind in (StepSeeding, CaseEvaluation, OverlayLogger):
+        if not any(isinstance(each, kind) for each in given):
+            own.append(kind())
+    last = ModelCheckpoint(dirpath=root, filename="last", enable_version_counter=False)
+    if all(getattr(each, "state_key", None) != last.state_key for each in given):
+        own.append(last)
+    return own
+
+
+def run_plugins(given: Sequence[Any]) -> list[Any]:
+    """Return the plugins of every run, but for those that were given.
+
+    Args:
+        given: Plugins of the user's.
+    """
+    chosen = any(isinstance(each, CheckpointIO) for each in given)
+    return [] if chosen else [AtomicCheckpointIO()]
