@@ -1,0 +1,61 @@
+"""What a user gets to read."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+
+from wsseg.messages import CHATTY_LOGGERS, one_line, plain_messages
+
+UNION = """Parser key "model":
+  Does not validate against any of the Union subtypes
+  Subtypes: [<class 'LightningModule'>, <class 'NoneType'>]
+  Errors:
+    - Problem with given class_path 'wsseg.models.CamModule':
+        Parser key "lr":
+          Expected a <class 'float'>. Got value: abc
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'str'>
+  Given value: NestedArg(key='lr', val='abc')
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (UNION, "--model.lr: Expected a <class 'float'>. Got value: abc"),
+        ("unrecognized arguments: --data.rot=3", "unrecognized arguments: --data.rot=3"),
+        (
+            "the following arguments are required: fit.data.root",
+            "the following arguments are required: --data.root",
+        ),
+        ("first.\n- second\n  - second", "first; second"),
+    ],
+)
+def test_a_parsers_account_becomes_one_line(message: str, expected: str) -> None:
+    assert one_line(message, "fit") == expected
+
+
+def test_warnings_are_one_line_and_only_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    before = warnings.formatwarning
+    with plain_messages():
+        assert warnings.formatwarning("two\n lines", UserWarning, "a.py", 1) == (
+            "warning: two lines\n"
+        )
+    assert warnings.formatwarning is before
+
+
+def test_harmless_messages_are_hidden_and_others_are_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger = logging.getLogger(CHATTY_LOGGERS[0])
+    with plain_messages(), warnings.catch_warnings(record=True) as caught, caplog.at_level("INFO"):
+        warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)
+        warnings.warn("the loss is NaN", stacklevel=1)
+        logger.info("GPU available: False, used: False")
+        logger.info("`Trainer.fit` stopped")
+    assert [str(each.message) for each in caught] == ["the loss is NaN"]
+    assert [each.getMessage() for each in caplog.records] == ["`Trainer.fit` stopped"]
+    assert not logger.filters

@@ -1,0 +1,88 @@
+"""Checkpoints meet data and settings that they do not belong to."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from wsseg.errors import InputError
+from wsseg.resuming import check_data, check_model, read_checkpoint
+
+SPEC: dict[str, Any] = {
+    "modalities": ["FLAIR", "T1"],
+    "classes": {"tumour": [1]},
+    "axis": "axial",
+    "spacing": 2.0,
+    "size": [96, 96],
+    "normalisation": "zscore",
+}
+
+
+class Linear(pl.LightningModule):
+    def __init__(self, width: int = 2, lr: float = 0.1) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.layer = torch.nn.Linear(width, 1)
+
+
+class Adapting(Linear):
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Drop what does not fit."""
+
+
+def content(module: pl.LightningModule) -> dict[str, Any]:
+    return {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+
+
+@pytest.mark.parametrize("what", ["absent", "garbage", "empty", "foreign"])
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.ckpt"
+    if what == "foreign":
+        torch.save([1, 2], path)
+    elif what != "absent":
+        path.write_bytes(b"" if what == "empty" else b"garbage")
+    with pytest.raises(InputError, match=r"x\.ckpt: is "):
+        read_checkpoint(str(path))
+
+
+@pytest.mark.parametrize("name", ["last", "best", "s3://bucket/last.ckpt", "registry:model"])
+def test_what_only_lightning_can_find_is_left_to_it(name: str) -> None:
+    assert read_checkpoint(name) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("modalities", ["T1", "FLAIR"]), ("classes", {"core": [1], "tumour": [2]})]
+)
+def test_other_channels_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"was trained on the {key}"):
+        check_data("x.ckpt", SPEC, {**SPEC, key: value})
+
+
+def test_other_slices_are_announced_and_other_sizes_are_fine() -> None:
+    with pytest.warns(UserWarning, match=r"spacing 1\.0, but x\.ckpt was trained with 2\.0"):
+        check_data("x.ckpt", SPEC, {**SPEC, "spacing": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_data("x.ckpt", SPEC, {**SPEC, "size": [128, 96]})
+
+
+def test_other_weights_are_refused_with_the_setting_that_differs() -> None:
+    with pytest.raises(InputError, match=r"model\.width is 3 here but 2 in x\.ckpt"):
+        check_model("x.ckpt", content(Linear()), Linear(width=3), training=True)
+
+
+def test_a_module_that_adapts_checkpoints_may_do_so() -> None:
+    with pytest.warns(UserWarning, match="width"):
+        check_model("x.ckpt", content(Adapting()), Adapting(width=3), training=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_other_settings_are_announced(training: bool) -> None:
+    with pytest.warns(UserWarning, match=r"model\.lr is 0\.5 here but 0\.1 in x\.ckpt") as caught:
+        check_model("x.ckpt", content(Linear()), Linear(lr=0.5), training=training)
+    assert ("optimiser" in str(caught[0].message)) == training

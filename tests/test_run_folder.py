@@ -1,0 +1,74 @@
+"""What a run leaves in its folder, and what it must not destroy there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from pytorch_lightning.plugins import AsyncCheckpointIO
+
+from wsseg.run_folder import (
+    AtomicCheckpointIO,
+    RunLogger,
+    read_rows,
+    run_callbacks,
+    run_plugins,
+)
+from wsseg.tracking import OverlayLogger
+
+
+def test_a_checkpoint_replaces_the_last_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "last.ckpt"
+    for value in (1, 2):
+        AtomicCheckpointIO().save_checkpoint({"value": value}, path)
+    assert torch.load(path, weights_only=True) == {"value": 2}
+    assert [each.name for each in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_failed_checkpoint_leaves_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"value": 1}, path)
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"value": lambda: None}, path)
+    assert torch.load(path, weights_only=True) == {"value": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def log(folder: Path, steps: range, **more: Any) -> list[dict[str, Any]]:
+    logger = RunLogger(str(folder), **more)
+    for step in steps:
+        logger.log_metrics({"loss": step / 2}, step)
+    logger.save()
+    return read_rows(folder / "logs" / "metrics.csv", 1000)
+
+
+def test_logs_are_carried_on_from_the_checkpoints_step(tmp_path: Path) -> None:
+    log(tmp_path, range(6))
+    rows = log(tmp_path, range(4, 8), keep_until=4)
+    assert [int(row["step"]) for row in rows] == list(range(8))
+
+
+def test_a_run_from_the_start_begins_a_new_log(tmp_path: Path) -> None:
+    log(tmp_path, range(6))
+    assert len(log(tmp_path, range(2))) == 2
+
+
+def test_scoring_logs_beside_the_training(tmp_path: Path) -> None:
+    log(tmp_path, range(6))
+    assert len(log(tmp_path, range(1), version="test")) == 6
+    assert (tmp_path / "logs" / "test" / "metrics.csv").is_file()
+
+
+def test_given_callbacks_take_the_place_of_the_own_ones() -> None:
+    given = [TQDMProgressBar(), OverlayLogger(n_slices=1), ModelCheckpoint(monitor="train/loss")]
+    own = run_callbacks("run", given)
+    assert not any(isinstance(each, ProgressBar | OverlayLogger) for each in own)
+    assert [each.dirpath for each in own if isinstance(each, ModelCheckpoint)]
+
+
+def test_a_given_way_of_writing_checkpoints_stays() -> None:
+    assert run_plugins([AsyncCheckpointIO()]) == []
+    assert isinstance(run_plugins([])[0], AtomicCheckpointIO)
