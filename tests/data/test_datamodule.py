@@ -85,6 +85,7 @@ def test_batches_keep_the_contract(make_store: MakeStore, tmp_path: Path) -> Non
         "valid": ((4, 32, 32), torch.bool),
         "index": ((4,), torch.int64),
         "case": ((4,), torch.int64),
+        "level": ((4,), torch.int64),
     }
     assert not batch["image"][~batch["valid"][:, None].expand_as(batch["image"])].any()
 

@@ -26,6 +26,7 @@ def batch(slices: int = 4) -> Batch:
         "valid": valid,
         "index": torch.arange(slices),
         "case": torch.zeros(slices, dtype=torch.int64),
+        "level": torch.zeros(slices, dtype=torch.int64),
     }
 
 

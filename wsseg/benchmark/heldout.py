@@ -105,7 +105,7 @@ def _relevance(
     count = len(image)
     tags = torch.ones(count, clusters["scores"].shape[2])
     number = torch.arange(count)
-    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number)
+    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
     features, _, known, *_ = module.embed_pixels(batch)
     labels = torch.zeros(*known.shape, len(clusters["centroids"]), dtype=torch.int64)
     pixels = (features.float().permute(0, 2, 3, 1)[known] - clusters["mean"]) / clusters["std"]

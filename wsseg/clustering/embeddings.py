@@ -21,7 +21,9 @@ class PixelEmbeddings(NamedTuple):
     valid: Tensor  # [B, h, w] bool, pixels to be clustered
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
-    group: Tensor  # [B] int64, what slices have in common (the patient); `index` if nothing
+    stratum: (
+        Tensor  # [B] int64, tagged and untagged slices are compared within it; 0 if all are alike
+    )
 
 
 class ValidPixels(NamedTuple):
@@ -75,7 +77,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         "valid": (batch, height, width),
         "tags": (batch, classes),
         "index": (batch,),
-        "group": (batch,),
+        "stratum": (batch,),
     }
     for name, shape in expected.items():
         got = tuple(getattr(embeddings, name).shape)

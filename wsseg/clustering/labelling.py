@@ -115,7 +115,7 @@ class LabelledSlices:
             pixels.activation.to(device),
             pixels.row.to(device),
             batch.tags,
-            batch.group,
+            batch.stratum,
             self._clusters,
         )
         self.statistics = added if self.statistics is None else self.statistics + added

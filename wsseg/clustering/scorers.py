@@ -86,20 +86,16 @@ class EvidenceScorer(Scorer):
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
         power: Weight of the activation beside the purity.
-        midpoint: The product that is undecided. It lies below one half because pixels at the
-            border of a lesion fall into clusters that healthy tissue shares.
-        min_groups: A cluster that occurs in fewer groups (patients) with the class stays at most
-            undecided.
+        midpoint: The product that is undecided.
     """
 
     confidence: float = 1.0
     power: float = 0.25
-    midpoint: float = 0.4
-    min_groups: int = 2
+    midpoint: float = 0.45
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
-        return evidence(statistics, self.confidence, self.power, self.midpoint, self.min_groups)
+        return evidence(statistics, self.confidence, self.power, self.midpoint)
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:
@@ -117,9 +113,27 @@ def vote(statistics: ClusterStatistics) -> Tensor:
 
 
 def pixel_shares(statistics: ClusterStatistics) -> Tensor:
-    """Return each cluster's share of the pixels of untagged and of tagged slices, [R, K, C, 2]."""
-    pixels = statistics.pixels.sum(dim=-1)
-    return pixels / pixels.sum(dim=1, keepdim=True).clamp_min(1)
+    """Return each cluster's share of the pixels of untagged and of tagged slices.
+
+    The share in untagged slices is what it would be if they were spread over the strata as the
+    tagged ones are: lesions keep to some levels of the body, and so does healthy tissue. In a
+    stratum without untagged slices the share over all strata stands in.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C, 2].
+    """
+    untagged, tagged = statistics.pixels[..., UNTAGGED, :], statistics.pixels[..., TAGGED, :]
+    stratum_untagged = untagged.sum(dim=1, keepdim=True)  # [R, 1, C, G]
+    stratum_tagged = tagged.sum(dim=1, keepdim=True)
+    overall = untagged.sum(dim=-1, keepdim=True) / stratum_untagged.sum(-1, True).clamp_min(1)
+    within = untagged / stratum_untagged.clamp_min(1)
+    within = torch.where(stratum_untagged > 0, within, overall)
+    total = stratum_tagged.sum(dim=-1).clamp_min(1)
+    matched = (within * stratum_tagged).sum(dim=-1) / total
+    return torch.stack((matched, tagged.sum(dim=-1) / total), dim=-1)
 
 
 def purity(statistics: ClusterStatistics, smoothing: float = 1e-5) -> Tensor:
@@ -214,7 +228,6 @@ def evidence(
     confidence: float,
     power: float,
     midpoint: float,
-    min_groups: int,
 ) -> Tensor:
     """Weigh purity, activation and support; see :class:`EvidenceScorer`.
 
@@ -223,7 +236,6 @@ def evidence(
         confidence: Width of the purity's bound, in standard errors.
         power: Exponent of the activation's contrast.
         midpoint: Product of purity and activation that scores 0.5.
-        min_groups: Groups with the class that a cluster must occur in to be relevant.
 
     Returns:
         [R, K, C] in [0, 1].
@@ -232,8 +244,7 @@ def evidence(
     pure = lower_bound(purity(statistics), count, confidence)
     product = excess(pure) * contrast(statistics) ** power
     score = product / (product + midpoint)
-    few = statistics.support[..., TAGGED] < min_groups
-    return torch.where(few, score.clamp_max(UNDECIDED), score) * _occurs(statistics)
+    return score * _occurs(statistics)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 UNTAGGED, TAGGED = 0, 1
-GROUPS = 64  # buckets that groups (patients) fall into; bounds the size of the statistics
+STRATA = 64  # more strata share buckets; bounds the size of the statistics
 UNIT = 2.0**-20
 
 
@@ -26,7 +26,7 @@ class ClusterStatistics:
     without the class, ``[..., TAGGED]`` over those with it.
 
     Attributes:
-        pixels: Valid pixels, by bucket of groups, [R, K, C, 2, G].
+        pixels: Valid pixels, by stratum, [R, K, C, 2, G].
         activation: Activation summed over these pixels, [R, K, C, 2].
         slices: Slices in which the cluster occurs, [R, K, C, 2].
         votes: Those in which the cluster alone votes for the class: the mean activation over its
@@ -57,7 +57,7 @@ class ClusterStatistics:
 
     @property
     def support(self) -> Tensor:
-        """Number of distinct groups (at most ``GROUPS``) with the cluster, [R, K, C, 2]."""
+        """Number of strata (at most ``STRATA``) with the cluster, [R, K, C, 2]."""
         return (self.pixels > 0).sum(dim=-1).double()
 
 
@@ -75,7 +75,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
         return torch.zeros(size, dtype=torch.float64)
 
     return ClusterStatistics(
-        pixels=zeros(*shape, GROUPS),
+        pixels=zeros(*shape, STRATA),
         activation=zeros(*shape),
         slices=zeros(*shape),
         votes=zeros(*shape),
@@ -86,7 +86,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
 
 
 def slice_statistics(
-    labels: Tensor, activation: Tensor, row: Tensor, tags: Tensor, group: Tensor, clusters: int
+    labels: Tensor, activation: Tensor, row: Tensor, tags: Tensor, stratum: Tensor, clusters: int
 ) -> ClusterStatistics:
     """Return the statistics of a batch of slices.
 
@@ -95,16 +95,16 @@ def slice_statistics(
         activation: Class activation of each valid pixel, [n, C] in [0, 1].
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
         tags: [B, C], 0 or 1.
-        group: Group of each slice, [B] int64.
+        stratum: Stratum of each slice, [B] int64.
         clusters: K.
 
     Returns:
         The statistics, on the CPU.
     """
     counts, sums = _tables(labels, activation, row, len(tags), clusters)
-    tags, group = tags.cpu(), group.cpu()
+    tags, stratum = tags.cpu(), stratum.cpu()
     side = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
-    bucket = F.one_hot(group.remainder(GROUPS), GROUPS).double()  # [B, G]
+    bucket = F.one_hot(stratum.remainder(STRATA), STRATA).double()  # [B, G]
     occurs = (counts > 0).double()
     valid = counts[:, :1].sum(dim=-1, keepdim=True).clamp_min(1)
     active = sums[:, :, :1].sum(dim=-1, keepdim=True)

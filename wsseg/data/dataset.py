@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 
+LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
 OPEN_ARRAYS = 256  # each memory map holds a file descriptor, and 1024 is a common limit
 
 
@@ -117,6 +118,7 @@ class SliceDataset(Dataset[Batch]):
             valid=gather(self.valid, places),
             index=torch.tensor(index, dtype=torch.int64),
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
+            level=torch.tensor([LEVELS * row // len(case.tags) for case, row in places]),
         )
 
 

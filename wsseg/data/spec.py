@@ -21,6 +21,7 @@ class Batch(TypedDict):
     valid: Tensor  # [B, H, W] bool, pixels that hold anatomy
     index: Tensor  # [B] int64, stable id of the slice in its store
     case: Tensor  # [B] int64, position of the slice's case in the manifest
+    level: Tensor  # [B] int64, which eighth of its case's anatomy the slice lies in
     cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
     mask: NotRequired[Tensor]  # [B, C, H, W] bool
 
