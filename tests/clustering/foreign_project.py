@@ -65,6 +65,7 @@ class Finder(pl.LightningModule):
             valid=torch.ones_like(features[:, 0], dtype=torch.bool),
             tags=batch["tags"],
             index=batch["index"],
+            group=batch["index"],
             stratum=torch.zeros_like(batch["index"]),
         )
 

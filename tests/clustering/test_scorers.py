@@ -39,7 +39,7 @@ def draw_statistics(seed: int, classes: int = C) -> ClusterStatistics:
     labels = torch.where((tags[row, 0] > 0)[:, None], labels % (K - 1), labels)
     activation = torch.rand(slices * pixels, classes, generator=draw)
     stratum = torch.randint(4, (slices,), generator=draw)
-    return slice_statistics(labels, activation, row, tags, stratum, K)
+    return slice_statistics(labels, activation, row, tags, stratum, stratum, K)
 
 
 def permute(statistics: ClusterStatistics, order: Tensor) -> ClusterStatistics:
@@ -85,9 +85,8 @@ def one_cluster(tagged: list[float], untagged: list[float], area: int = 20) -> C
     inside = (torch.arange(100) < area).repeat(slices) & (values[row] >= 0)
     activation = torch.where(inside, values[row], 0.1)[:, None]
     tags = (torch.arange(slices) < len(tagged)).float()[:, None]
-    return slice_statistics(
-        inside.long()[:, None], activation, row, tags, torch.zeros(slices, dtype=torch.int64), 2
-    )
+    each, level = torch.arange(slices), torch.zeros(slices, dtype=torch.int64)
+    return slice_statistics(inside.long()[:, None], activation, row, tags, each, level, 2)
 
 
 def test_vote_follows_the_authors_rule() -> None:
@@ -112,10 +111,10 @@ def test_shares_are_compared_level_by_level() -> None:
     tags = (torch.arange(20) < 10).float()[:, None]
     row = torch.arange(20).repeat_interleave(10)
     white = (level[row] == 1) & (torch.arange(10) < 5).repeat(20)
-    activation = torch.full((200, 1), 0.5)
-    found = slice_statistics(white.long()[:, None], activation, row, tags, level, 2)
+    activation, each = torch.full((200, 1), 0.5), torch.arange(20)
+    found = slice_statistics(white.long()[:, None], activation, row, tags, each, level, 2)
     assert float(PurityScorer()(found)[0, 1, 0]) == pytest.approx(0.5, abs=1e-3)
-    blind = slice_statistics(white.long()[:, None], activation, row, tags, level * 0, 2)
+    blind = slice_statistics(white.long()[:, None], activation, row, tags, each, level * 0, 2)
     assert float(PurityScorer()(blind)[0, 1, 0]) == pytest.approx(0.8, abs=1e-3)
 
 

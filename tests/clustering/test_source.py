@@ -27,6 +27,7 @@ def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
         valid=torch.rand(batch, 5, 6) > 0.3,
         tags=torch.ones(batch, classes),
         index=torch.arange(batch),
+        group=torch.arange(batch),
         stratum=torch.arange(batch),
     )
 
@@ -101,6 +102,7 @@ def test_streams_cannot_be_used() -> None:
         ({"activation": torch.zeros(3, 2, 9, 9)}, "`activation` is .*make it .3, 2, 5, 6"),
         ({"valid": torch.zeros(3, 5, 6)}, "make it torch.bool"),
         ({"index": torch.tensor([0, -1, 2])}, "integers from 0"),
+        ({"group": torch.zeros(2)}, "`group`"),
         ({"stratum": torch.zeros(2)}, "`stratum`"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsseg.clustering.statistics import (
-    STRATA,
+    BUCKETS,
     TAGGED,
     UNTAGGED,
     ClusterStatistics,
@@ -26,6 +27,7 @@ def draw_slices(seed: int, slices: int = 6, pixels: int = 40) -> dict[str, torch
         "activation": torch.rand(slices * pixels, C, generator=draw),
         "row": torch.arange(slices).repeat_interleave(pixels),
         "tags": torch.randint(2, (slices, C), generator=draw).float(),
+        "group": torch.randint(200, (slices,), generator=draw),
         "stratum": torch.randint(200, (slices,), generator=draw),
     }
 
@@ -39,7 +41,7 @@ def test_counts_as_by_hand() -> None:
     found = slice_statistics(**data, clusters=K)
     for r, k, c, tag in [(0, 0, 0, TAGGED), (1, 4, 1, UNTAGGED), (0, 3, 1, TAGGED)]:
         pixels = activation = slices = votes = area = drop = 0.0
-        strata = set()
+        groups: dict[int, int] = {}
         for number, tags in enumerate(data["tags"]):
             if int(tags[c]) != tag:
                 continue
@@ -50,7 +52,8 @@ def test_counts_as_by_hand() -> None:
             if inside.any():
                 slices += 1
                 votes += float(data["activation"][inside, c].mean() > 0.5)
-                strata.add(int(data["stratum"][number]) % STRATA)
+                bucket = int(data["group"][number]) % BUCKETS
+                groups[bucket] = groups.get(bucket, 0) + int(inside.sum())
             area += float(inside.sum() / here.sum())
             whole = data["activation"][here, c].sum()
             drop += float(data["activation"][inside, c].sum() / whole)
@@ -58,7 +61,8 @@ def test_counts_as_by_hand() -> None:
         assert found.pixels[at].sum() == pixels
         assert found.slices[at] == slices
         assert found.votes[at] == votes
-        assert found.support[at] == len(strata)
+        squares = sum(pixels**2 for pixels in groups.values())
+        assert found.support[at] == pytest.approx(sum(groups.values()) ** 2 / max(1, squares))
         assert abs(found.activation[at] - activation) < 1e-4
         assert abs(found.area[at] - area) < 1e-4
         assert abs(found.drop[at] - drop) < 1e-4
@@ -78,6 +82,7 @@ def test_parts_add_up_to_the_whole_to_the_bit(seed: int, cut: int) -> None:
             data["activation"][inside],
             data["row"][inside] - (int(chosen.min()) if len(chosen) else 0),
             data["tags"][chosen],
+            data["group"][chosen],
             data["stratum"][chosen],
             K,
         )
@@ -92,6 +97,7 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
         data["activation"][none],
         data["row"][none],
         data["tags"],
+        data["group"],
         data["stratum"],
         K,
     )

@@ -28,6 +28,7 @@ class ToySource:
         self.valid[:, :, 0] = False
         noise = 0.2 * torch.rand(self.objects.shape, generator=draw)
         self.activation: Tensor = noise + 0.7 * self.objects
+        self.group = order // 4
         self.stratum = order // 4
         self.batch_size = 5
 
@@ -43,5 +44,6 @@ class ToySource:
                     self.valid[part],
                     self.tags[part],
                     part,
+                    self.group[part],
                     self.stratum[part],
                 )

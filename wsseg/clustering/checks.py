@@ -48,7 +48,7 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
 
 
 def describe_scores(scores: Tensor, statistics: ClusterStatistics, high: float) -> dict[str, float]:
-    """Return the mean number of relevant clusters per class, and the strata that hold them.
+    """Return the mean number of relevant clusters per class, and how many groups hold them.
 
     Args:
         scores: [R, K, C].

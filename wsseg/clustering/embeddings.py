@@ -21,9 +21,8 @@ class PixelEmbeddings(NamedTuple):
     valid: Tensor  # [B, h, w] bool, pixels to be clustered
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
-    stratum: (
-        Tensor  # [B] int64, tagged and untagged slices are compared within it; 0 if all are alike
-    )
+    group: Tensor  # [B] int64, the patient: many that agree are evidence, one alone is not
+    stratum: Tensor  # [B] int64, e.g. the level in the body; slices are compared within it
 
 
 class ValidPixels(NamedTuple):
@@ -77,6 +76,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         "valid": (batch, height, width),
         "tags": (batch, classes),
         "index": (batch,),
+        "group": (batch,),
         "stratum": (batch,),
     }
     for name, shape in expected.items():

@@ -115,6 +115,7 @@ class LabelledSlices:
             pixels.activation.to(device),
             pixels.row.to(device),
             batch.tags,
+            batch.group,
             batch.stratum,
             self._clusters,
         )

@@ -80,8 +80,8 @@ class EvidenceScorer(Scorer):
     Purity alone lets in rare tissue that happens to lie in tagged slices; activation alone lets in
     tissue that surrounds the class, and more of it with every refresh. So purity, which does not
     depend on the network's opinion, leads, and activation moderates. Purity counts with its lower
-    confidence bound, over slices rather than pixels, because the pixels of a slice are not
-    independent, and as the share of the cluster that untagged slices do not explain.
+    confidence bound over patients, since neither pixels nor slices of one patient are independent,
+    and as the share of the cluster that untagged slices do not explain.
 
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
@@ -89,9 +89,9 @@ class EvidenceScorer(Scorer):
         midpoint: The product that is undecided.
     """
 
-    confidence: float = 1.0
+    confidence: float = 0.5
     power: float = 0.25
-    midpoint: float = 0.45
+    midpoint: float = 0.3
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
@@ -240,8 +240,8 @@ def evidence(
     Returns:
         [R, K, C] in [0, 1].
     """
-    count = statistics.slices.sum(dim=-1).float()
-    pure = lower_bound(purity(statistics), count, confidence)
+    patients = statistics.support[..., TAGGED].float()
+    pure = lower_bound(purity(statistics), patients, confidence)
     product = excess(pure) * contrast(statistics) ** power
     score = product / (product + midpoint)
     return score * _occurs(statistics)

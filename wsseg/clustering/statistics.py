@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 UNTAGGED, TAGGED = 0, 1
-STRATA = 64  # more strata share buckets; bounds the size of the statistics
+BUCKETS = 64  # more groups or strata share buckets; bounds the size of the statistics
 UNIT = 2.0**-20
 
 
@@ -27,6 +27,7 @@ class ClusterStatistics:
 
     Attributes:
         pixels: Valid pixels, by stratum, [R, K, C, 2, G].
+        by_group: Valid pixels, by group (patient), [R, K, C, 2, G].
         activation: Activation summed over these pixels, [R, K, C, 2].
         slices: Slices in which the cluster occurs, [R, K, C, 2].
         votes: Those in which the cluster alone votes for the class: the mean activation over its
@@ -38,6 +39,7 @@ class ClusterStatistics:
     """
 
     pixels: Tensor
+    by_group: Tensor
     activation: Tensor
     slices: Tensor
     votes: Tensor
@@ -57,8 +59,13 @@ class ClusterStatistics:
 
     @property
     def support(self) -> Tensor:
-        """Number of strata (at most ``STRATA``) with the cluster, [R, K, C, 2]."""
-        return (self.pixels > 0).sum(dim=-1).double()
+        """Effective number of groups that a cluster's pixels come from, [R, K, C, 2].
+
+        The square of their sum over the sum of their squares (Kish, Survey Sampling, 1965): n if
+        they spread evenly over n groups, near 1 if most are from one, 0 without pixels.
+        """
+        squares = self.by_group.square().sum(dim=-1)
+        return self.by_group.sum(dim=-1).square() / squares.clamp_min(1)
 
 
 def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterStatistics:
@@ -75,7 +82,8 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
         return torch.zeros(size, dtype=torch.float64)
 
     return ClusterStatistics(
-        pixels=zeros(*shape, STRATA),
+        pixels=zeros(*shape, BUCKETS),
+        by_group=zeros(*shape, BUCKETS),
         activation=zeros(*shape),
         slices=zeros(*shape),
         votes=zeros(*shape),
@@ -86,7 +94,13 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
 
 
 def slice_statistics(
-    labels: Tensor, activation: Tensor, row: Tensor, tags: Tensor, stratum: Tensor, clusters: int
+    labels: Tensor,
+    activation: Tensor,
+    row: Tensor,
+    tags: Tensor,
+    group: Tensor,
+    stratum: Tensor,
+    clusters: int,
 ) -> ClusterStatistics:
     """Return the statistics of a batch of slices.
 
@@ -95,6 +109,7 @@ def slice_statistics(
         activation: Class activation of each valid pixel, [n, C] in [0, 1].
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
         tags: [B, C], 0 or 1.
+        group: Group of each slice, [B] int64.
         stratum: Stratum of each slice, [B] int64.
         clusters: K.
 
@@ -102,14 +117,17 @@ def slice_statistics(
         The statistics, on the CPU.
     """
     counts, sums = _tables(labels, activation, row, len(tags), clusters)
-    tags, stratum = tags.cpu(), stratum.cpu()
+    tags = tags.cpu()
     side = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
-    bucket = F.one_hot(stratum.remainder(STRATA), STRATA).double()  # [B, G]
     occurs = (counts > 0).double()
     valid = counts[:, :1].sum(dim=-1, keepdim=True).clamp_min(1)
     active = sums[:, :, :1].sum(dim=-1, keepdim=True)
     votes = (sums > 0.5 * counts[:, None]).double()
     lost = torch.where(active > 0, sums / active.clamp_min(UNIT), 0.0)
+
+    def by_bucket(number: Tensor) -> Tensor:
+        bucket = F.one_hot(number.cpu().remainder(BUCKETS), BUCKETS).double()  # [B, G]
+        return torch.einsum("brk,bcs,bg->rkcsg", counts, side, bucket)
 
     def by_tag(table: Tensor) -> Tensor:
         return torch.einsum("brk,bcs->rkcs", table, side)
@@ -118,7 +136,8 @@ def slice_statistics(
         return torch.einsum("bcrk,bcs->rkcs", table, side)
 
     return ClusterStatistics(
-        pixels=torch.einsum("brk,bcs,bg->rkcsg", counts, side, bucket),
+        pixels=by_bucket(stratum),
+        by_group=by_bucket(group),
         activation=by_tag_and_class(sums),
         slices=by_tag(occurs),
         votes=by_tag_and_class(votes),

@@ -166,6 +166,7 @@ class CamModule(pl.LightningModule):
             valid=valid,
             tags=batch["tags"],
             index=batch["index"],
+            group=batch["case"],
             stratum=batch["level"],
         )
 
