@@ -86,12 +86,13 @@ class EvidenceScorer(Scorer):
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
         power: Weight of the activation beside the purity.
-        midpoint: The product that is undecided.
+        midpoint: The product that is undecided. It is small because the bound is cautious: of few
+            patients, even a cluster that no untagged slice holds has a bound far below 1.
     """
 
-    confidence: float = 0.5
+    confidence: float = 1.0
     power: float = 0.25
-    midpoint: float = 0.3
+    midpoint: float = 0.12
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
