@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint benchmark clean
+.PHONY: help setup demo test lint minima benchmark clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+minima: ## Run all tests on the lowest versions that pyproject.toml allows (large downloads)
+	$(PYTHON) -m venv build/minima
+	grep -oE '"[A-Za-z-]+(\[[a-z]+\])?>=[^",]+' pyproject.toml \
+	    | sed -E 's/"([A-Za-z-]+)[^>]*>=/\1==/' > build/minima/constraints.txt
+	build/minima/bin/pip install --quiet --constraint build/minima/constraints.txt \
+	    --editable ".[cpu,dev]"
+	build/minima/bin/python -m pytest -n 2
 
 benchmark: $(STAMP) ## Rebuild the phantom table of the README (three seeds; hours)
 	$(BIN)/wsseg benchmark experiments/phantom/benchmark.yaml
