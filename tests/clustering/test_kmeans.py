@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import faiss
 import pytest
 import torch
@@ -80,3 +84,17 @@ def test_values_that_are_not_finite(value: float) -> None:
 def test_silent_about_small_samples(capfd: pytest.CaptureFixture[str]) -> None:
     fit_kmeans(blobs(60), 4, seed=0)
     assert capfd.readouterr() == ("", "")
+
+
+def test_works_beside_simpleitk() -> None:
+    """Both wrap std::vector<float>; whichever is imported first gives Python its class."""
+    code = (
+        "import SimpleITK, torch; from wsseg.clustering.kmeans import fit_kmeans; "
+        "points = torch.randn(200, 3); start = fit_kmeans(points, 4, 0, 3); "
+        "print(fit_kmeans(points, 4, 0, 3, start).shape)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert "[4, 3]" in shown.stdout

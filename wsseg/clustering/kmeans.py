@@ -54,11 +54,15 @@ def fit_kmeans(
     clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
     if init is not None:
         start = init.detach().float().cpu().contiguous().numpy().ravel()
-        faiss.copy_array_to_vector(start, clustering.centroids)
+        # Vectors are made by faiss and read from the index: where SimpleITK was imported first,
+        # `clustering.centroids` comes as SimpleITK's vector, which faiss refuses.
+        vector = faiss.Float32Vector()
+        faiss.copy_array_to_vector(start, vector)
+        clustering.centroids = vector
     with _threads(faiss):
         index, _resources = _flat_index(faiss, points.shape[1], points.device)
         clustering.train(_array(points), index)
-    centroids = faiss.vector_to_array(clustering.centroids).reshape(k, points.shape[1])
+        centroids = index.reconstruct_n(0, k)
     return torch.from_numpy(centroids).to(points.device)
 
 
