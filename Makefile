@@ -37,7 +37,7 @@ minima: ## Run all tests on the lowest versions that pyproject.toml allows (larg
 	    --editable ".[cpu,dev]"
 	build/minima/bin/python -m pytest -n 2
 
-benchmark: $(STAMP) ## Rebuild the phantom table of the README (three seeds; hours)
+benchmark: $(STAMP) ## Rebuild the phantom table of the README
 	$(BIN)/wsseg benchmark experiments/phantom/benchmark.yaml
 
 clean: ## Remove the environment and everything that runs have written
