@@ -1,0 +1,191 @@
+"""Refusals and defaults of ``wsseg fit | validate | test``, in-process."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from tests.data.conftest import write_store
+from wsseg.cli import main
+from wsseg.models import CamModule
+
+SMALL = [
+    "--model.widths=[4,8]",
+    "--model.embedding_widths=[4,8]",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+]
+
+
+class Foreign(pl.LightningModule):
+    """A module that knows nothing of wsseg's data specification."""
+
+    threshold = 0.5
+
+    def __init__(self, width: int = 1) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(2, width, 1)
+
+    def forward(self, image: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        return self.layer(image).sigmoid() * valid[:, None]
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        probability = self(batch["image"], batch["valid"])
+        return (probability.amax((2, 3)) - batch["tags"]).square().mean()
+
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
+        return {"probability": self(batch["image"], batch["valid"])}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("data") / "store", size=16)
+
+
+@pytest.fixture(scope="module")
+def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    assert fit(store, run, "--trainer.max_epochs=2") == 0
+    return run
+
+
+def fit(store: Path, run: Path, *more: str) -> int:
+    arguments = ["fit", f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+    return main([*arguments, *SMALL, *more])
+
+
+def epochs(run: Path) -> list[int]:
+    with (run / "logs" / "metrics.csv").open() as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file) if row["train/classification"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--model.lrr=1", "'lrr' is not accepted"),
+        ("--model.lr=high", "--model.lr: Expected a <class 'float'>. Got value: high"),
+        ("--data.rot=x", "--data.rot=x"),
+        ("--model.target_modality=PET", "'PET' is not in the data; choose one of FLAIR, T1"),
+        ("--config=absent.yaml", "absent.yaml"),
+        ("--ckpt_path=absent.ckpt", "absent.ckpt: is no file"),
+        ("--trainer.accelerator=abacus", "abacus"),
+        ("--trainer.callbacks=NoSuchCallback", "NoSuchCallback"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+) -> None:
+    assert fit(store, tmp_path / "run", change) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_store_is_named_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 2
+    assert "required: --data.root;" in capsys.readouterr().err
+
+
+def test_scoring_needs_a_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", f"--config={trained}/config.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("error: --ckpt_path: is missing")
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_checkpoint_of_other_modalities_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    other = write_store(tmp_path / "store", size=16, modalities=("FLAIR", "T1", "T2"))
+    where = [f"--data.root={other}", f"--trainer.default_root_dir={tmp_path}/run"]
+    assert main([command, *where, *SMALL, f"--ckpt_path={trained}/last.ckpt"]) == 2
+    expected = "was trained on the modalities FLAIR, T1, but the store has FLAIR, T1, T2"
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    store: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = ["--model.widths=[4,16]", f"--ckpt_path={trained}/last.ckpt"]
+    assert fit(store, tmp_path / "run", *change) == 2
+    assert "model.widths is [4, 16] here but [4, 8]" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_logs_survive_scoring_and_are_carried_on(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=2")
+    last = f"--ckpt_path={run}/last.ckpt"
+    assert main(["test", f"--config={run}/config.yaml", last]) == 0
+    assert epochs(run) == [0, 1]
+    assert fit(store, run, "--trainer.max_epochs=3", last) == 0
+    assert epochs(run) == [0, 1, 2]
+    assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
+    assert not list(run.rglob(".part-*"))
+
+
+def test_a_checkpoint_alone_rebuilds_the_module(trained: Path) -> None:
+    module = CamModule.load_from_checkpoint(trained / "last.ckpt", weights_only=True)
+    assert module.spec.modalities == ("FLAIR", "T1")
+
+
+def test_everything_has_a_short_name(store: Path, tmp_path: Path) -> None:
+    clusters = {"n_clusters": 4, "n_clusterings": 1, "warmup_epochs": 0}
+    config = {
+        "model": {"class_path": "CamModule", "init_args": {"augmentation": "SliceAugmentation"}},
+        "trainer": {
+            "callbacks": [
+                {
+                    "class_path": "ClusterReSupervision",
+                    "init_args": {**clusters, "scorer": "PurityScorer"},
+                },
+                {"class_path": "OverlayLogger", "init_args": {"n_slices": 1}},
+            ],
+            "logger": [{"class_path": "CSVLogger"}, {"class_path": "TensorBoardLogger"}],
+        },
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(config))
+    run = tmp_path / "run"
+    assert fit(store, run, f"--config={path}", "--trainer.max_epochs=1") == 0
+    saved = (run / "config.yaml").read_text()
+    assert "wsseg.clustering.PurityScorer" in saved
+    for pattern in ("metrics.csv", "events.out.tfevents.*", "overlays-train-*.png"):
+        assert list(run.rglob(pattern)), pattern
+
+
+def test_a_foreign_module_trains_and_is_scored(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = {
+        "model": {"class_path": "tests.test_lightning_cli.Foreign"},
+        "trainer": {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 1},
+    }
+    (tmp_path / "foreign.yaml").write_text(yaml.safe_dump(config))
+    where = [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+    assert main(["fit", f"--config={tmp_path}/foreign.yaml", *where]) == 0
+    assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
+    assert json.loads((run / "metrics.json").read_text())["tumour"]["cases"] == 2
+
+
+def test_a_dry_run_leaves_nothing_in_the_way(store: Path, tmp_path: Path) -> None:
+    assert fit(store, tmp_path / "run", "--trainer.fast_dev_run=true") == 0
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_nothing_is_written_where_a_run_wants_no_checkpoint(store: Path, tmp_path: Path) -> None:
+    more = ["--trainer.enable_checkpointing=false", "--trainer.logger=false"]
+    assert fit(store, tmp_path / "run", "--trainer.max_epochs=1", *more) == 0
+    assert not (tmp_path / "run" / "last.ckpt").exists()
