@@ -1,0 +1,44 @@
+"""How the learning rate runs and how a mean teacher follows, for every module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def follow(
+    slow: Sequence[Tensor], fast: Sequence[Tensor], updates: Tensor, *, decay: float
+) -> None:
+    """Move averaged weights towards the current ones, fast at first: nobody needs the first ones.
+
+    Args:
+        slow: The averaged weights, changed in place.
+        fast: The current weights.
+        updates: How often they were averaged.
+        decay: Share that is kept in the long run.
+    """
+    moved = torch.clamp(9 / (10 + updates), min=1 - decay)  # a tensor: no wait for the device
+    for old, new in zip(slow, fast, strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, moved.to(old.dtype))
+        else:
+            old.copy_(new)
+
+
+def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
+    """Return the share of the peak learning rate: a linear rise, then half a cosine to zero.
+
+    Args:
+        step: Optimiser steps done.
+        steps: Optimiser steps of the whole run; later ones, of a run that is continued for more
+            epochs than it was planned for, stay at the end of the new plan.
+        warmup: Share of the steps over which the rate rises.
+    """
+    done = min(1.0, step / max(1.0, steps))
+    if done < warmup:
+        return 0.04 + 0.96 * done / warmup
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
