@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from wsseg.data.spec import Batch
 
 IGNORE = -1.0
+LABELS = ("cluster_map", "target")
 
 
 class SliceAugmentation(nn.Module):
-    """Moves each slice of a batch, with its anatomy and its cluster map, and jitters intensities.
+    """Moves each slice of a batch, with its anatomy and its targets, and jitters intensities.
 
     Every slice draws its own transformation from torch's generator of the batch's device. All
     strengths at 0 leave the batch exactly as it is.
@@ -60,8 +61,9 @@ class SliceAugmentation(nn.Module):
             batch: A training batch, on any device.
 
         Returns:
-            The batch with ``image``, ``valid`` and, if there is one, ``cluster_map`` moved
-            together. What comes from outside the slice is not valid, and -1 (ignore) in the map.
+            The batch with ``image``, ``valid`` and what there is of ``cluster_map`` and ``target``
+            moved together. What comes from outside the slice is not valid, and -1 (ignore) in
+            these two.
         """
         view = cast(Batch, dict(batch))
         if self.flip or self.rotation or self.scaling:
@@ -73,12 +75,16 @@ class SliceAugmentation(nn.Module):
         image = view["image"]
         matrix = self._draw_matrices(len(image), image.device)
         grid = sampling_grid(matrix, image.shape[-2], image.shape[-1])
-        valid, labels, inside = warp_labels(view["valid"], view.get("cluster_map"), grid)
+        given = {name: view[name] for name in LABELS if name in view}  # type: ignore[literal-required]
+        stacked = torch.cat(list(given.values()), dim=1) if given else None
+        valid, labels, inside = warp_labels(view["valid"], stacked, grid)
         view["valid"] = valid
         moved = F.grid_sample(image, grid, "bilinear", "zeros", align_corners=False)
         view["image"] = moved * valid[:, None]
         if labels is not None:
-            view["cluster_map"] = labels.masked_fill(~inside[:, None], IGNORE)
+            labels = labels.masked_fill(~inside[:, None], IGNORE)
+            parts = labels.split([each.shape[1] for each in given.values()], dim=1)
+            view.update(zip(given, parts, strict=True))  # type: ignore[typeddict-item]
 
     def _draw_matrices(self, count: int, device: torch.device) -> Tensor:
         """Draw one matrix [2, 2] per slice from pixels of the view to pixels of the source."""

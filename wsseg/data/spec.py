@@ -13,7 +13,8 @@ class Batch(TypedDict):
     """A batch of slices as the data module serves it.
 
     ``mask`` exists in validation and test batches only; ``cluster_map`` only in training batches
-    for which a clustering callback has made one (values in [0, 1], -1 to ignore a pixel).
+    for which a clustering callback has made one, ``target`` where a segmentation network learns
+    (both with values in [0, 1], -1 to ignore a pixel).
     """
 
     image: Tensor  # [B, M, H, W] float32, 0 outside `valid`
@@ -23,6 +24,7 @@ class Batch(TypedDict):
     case: Tensor  # [B] int64, position of the slice's case in the manifest
     level: Tensor  # [B] int64, which eighth of its case's anatomy the slice lies in
     cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
+    target: NotRequired[Tensor]  # [B, C, H, W] float32
     mask: NotRequired[Tensor]  # [B, C, H, W] bool
 
 

@@ -1,0 +1,96 @@
+"""Losses for targets that are partly wrong, and their correction, as pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PIXELS = (0, 2, 3)  # sums over these leave one number per class
+
+
+def noisy_mask_loss(logits: Tensor, target: Tensor, counted: Tensor, robustness: float) -> Tensor:
+    """Add generalised cross-entropy and soft Dice, which balance each other's weaknesses.
+
+    The first judges pixels one by one and hardly sees a small lesion; the second judges regions.
+
+    Args:
+        logits: [B, C, H, W].
+        target: [B, C, H, W] in [0, 1]; anything where not counted.
+        counted: [B, C, H, W] bool, pixels that have a target.
+        robustness: See :func:`generalised_cross_entropy`.
+
+    Returns:
+        A scalar, the mean over classes.
+    """
+    weight, target = counted.to(logits.dtype), target.clamp(0, 1)
+    entropy = generalised_cross_entropy(logits, target, robustness) * weight
+    mean = entropy.sum(PIXELS) / weight.sum(PIXELS).clamp_min(1)
+    return (mean + soft_dice_loss(torch.sigmoid(logits) * weight, target * weight)).mean()
+
+
+def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float) -> Tensor:
+    """Return the generalised cross-entropy of every pixel (Zhang and Sabuncu, NeurIPS 2018).
+
+    ``(1 - p^q) / q``, where p is the probability of the truth, runs from cross-entropy at q = 0
+    to the absolute error at q = 1: the larger q, the less a pixel insists that nothing else in the
+    data explains. Here for independent classes, averaged over both sides of a soft target.
+
+    Args:
+        logits: [B, C, H, W].
+        target: [B, C, H, W] in [0, 1].
+        robustness: q in [0, 1].
+
+    Returns:
+        [B, C, H, W].
+    """
+
+    def cost(log_probability: Tensor) -> Tensor:
+        if robustness == 0:
+            return -log_probability
+        return -torch.expm1(robustness * log_probability) / robustness
+
+    return target * cost(F.logsigmoid(logits)) + (1 - target) * cost(F.logsigmoid(-logits))
+
+
+def soft_dice_loss(probability: Tensor, target: Tensor) -> Tensor:
+    """Return one minus the Dice of every class over the batch, in a form made for soft targets.
+
+    ``|p - t| / (|p| + |t|)`` in L1 norms (Wang et al., MICCAI 2023) equals soft Dice for targets of
+    0 and 1; for those between it is least at p = t, where the usual form rewards p of 0 or 1.
+
+    Args:
+        probability: [B, C, H, W], 0 at pixels that do not count.
+        target: The same.
+
+    Returns:
+        [C] in [0, 1]; 0 for a class with no target in the batch, of which it could only say
+        "nothing", as loudly for one wrong pixel as for many.
+    """
+    size = probability.sum(PIXELS) + target.sum(PIXELS)
+    loss = (probability - target).abs().sum(PIXELS) / size.clamp_min(1e-6)
+    return loss * (target.sum(PIXELS) > 0)
+
+
+def corrected(
+    target: Tensor, opinion: Tensor, tags: Tensor, share: float, confidence: float
+) -> Tensor:
+    """Blend targets with what the teacher is sure of.
+
+    A network learns what is common in its targets before it memorises their faults; until then its
+    average over time knows better than single targets (bootstrapping, Reed et al., ICLR workshop
+    2015; for segmentation ADELE, Liu et al., CVPR 2022).
+
+    Args:
+        target: [B, C, H, W] in [0, 1], or negative where there is none, which stays so.
+        opinion: The teacher's probability, [B, C, H, W].
+        tags: [B, C], 0 or 1. Where a tag excludes a class its target is certain, and stays.
+        share: Weight of the opinion, in [0, 1].
+        confidence: The opinion counts where it exceeds this, or its opposite does.
+
+    Returns:
+        [B, C, H, W].
+    """
+    sure = torch.maximum(opinion, 1 - opinion) > confidence
+    open_ = sure & (target >= 0) & (tags > 0.5)[:, :, None, None]
+    return torch.where(open_, torch.lerp(target, opinion.to(target.dtype), share), target)

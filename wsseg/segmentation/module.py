@@ -1,0 +1,180 @@
+"""The LightningModule of the second stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torchmetrics.classification import BinaryAccuracy
+
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.errors import InputError
+from wsseg.models.schedules import follow, one_cycle
+from wsseg.segmentation.losses import corrected, noisy_mask_loss
+from wsseg.segmentation.network import build_network
+from wsseg.segmentation.source import TargetSource
+
+
+class SegmentationModule(pl.LightningModule):
+    """A segmentation network for targets that are partly wrong.
+
+    It learns from ``batch["target"]`` [B, C, H, W] in [0, 1], -1 to ignore; a ``TargetSource``
+    gives batches their targets. A slow average of its weights (a mean teacher; Tarvainen and
+    Valpola, NeurIPS 2017) is what predicts and ships, and in the later part of training corrects
+    the targets where it is sure.
+    """
+
+    threshold: float = 0.5
+    """A pixel is predicted where its probability exceeds this. Fixed in advance."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        targets: TargetSource | None = None,
+        widths: Sequence[int] = (16, 32, 64, 96, 128),
+        robustness: float = 0.7,
+        correction: float = 0.5,
+        correct_from: float = 0.4,
+        confidence: float = 0.8,
+        lr: float = 2e-3,
+        weight_decay: float = 1e-4,
+        teacher_decay: float = 0.98,
+        augmentation: SliceAugmentation | None = None,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
+                number of modalities and classes and travels in the checkpoint.
+            targets: Gives training batches their targets; needed for training only.
+            widths: Channels of each level, finest first, 3 to 5 levels.
+            robustness: From 0, cross-entropy, to 1, absolute error: how little a pixel insists
+                whose target nothing else explains.
+            correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
+            correct_from: Share of the training after which targets are corrected.
+            confidence: Probability above which the teacher is sure.
+            lr: Peak learning rate of AdamW, see :func:`one_cycle`.
+            weight_decay: Weight decay of AdamW.
+            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
+        super().__init__()
+        shares = {"robustness": robustness, "correction": correction, "confidence": confidence}
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {value:g}")
+        self.save_hyperparameters(ignore=["targets", "augmentation"])
+        # Tells `load_module` which class to make.
+        self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        self.spec = DataSpec.from_dict(spec)
+        self.targets = targets
+        self.network = build_network(len(self.spec.modalities), len(self.spec.classes), widths)
+        self.teacher = AveragedModel(
+            self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
+        ).requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+        self.augmentation = augmentation or SliceAugmentation()
+        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Attach the source of targets to a trainer that trains.
+
+        Raises:
+            InputError: The source cannot be used.
+        """
+        if self.targets is None or self.trainer.state.fn != "fit":
+            return []
+        self.targets.check(self.spec)
+        return [self.targets]
+
+    def train(self, mode: bool = True) -> SegmentationModule:
+        """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the probability of every class at every pixel.
+
+        Args:
+            image: Normalised slices, [B, M, H, W].
+            valid: Pixels that hold anatomy, [B, H, W] bool.
+
+        Returns:
+            [B, C, H, W] in [0, 1]; 0 outside anatomy.
+        """
+        logits = self.teacher(image.contiguous(memory_format=torch.channels_last))
+        return torch.sigmoid(logits.float()) * valid[:, None]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one augmented batch.
+
+        Raises:
+            InputError: Nothing gave the batch its targets.
+        """
+        if "target" not in batch:
+            raise InputError(
+                "--model.targets: is missing; masks to learn from come from a first stage, give "
+                "--model.targets.checkpoint RUN/last.ckpt"
+            )
+        view = self.augmentation(batch)
+        target = self._correct(view)
+        counted = (view["target"] >= 0) & view["valid"][:, None]
+        logits = self.network(view["image"].contiguous(memory_format=torch.channels_last))
+        loss = noisy_mask_loss(logits.float(), target, counted, self.hparams["robustness"])
+        change = ((target - view["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
+        size = len(batch["index"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        self.log(
+            "train/corrected", change, on_step=False, on_epoch=True, sync_dist=True, batch_size=size
+        )
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the teacher follow."""
+        self.teacher.update_parameters(self.network)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probability`` [B, C, H, W]; log how often a slice has a mask where tagged."""
+        probability = self(batch["image"], batch["valid"])
+        self.tag_accuracy(probability.amax(dim=(2, 3)), batch["tags"])
+        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
+        return {"probability": probability}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
+        return {"probability": self(batch["image"], batch["valid"])}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, its learning rate warmed up and then annealed over the whole run."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.hparams["lr"],
+            weight_decay=self.hparams["weight_decay"],
+        )
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    @torch.no_grad()
+    def _correct(self, view: Batch) -> Tensor:
+        """Return the targets of a view, corrected if it is time."""
+        share: float = self.hparams["correction"]
+        done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
+        if share == 0 or done < self.hparams["correct_from"]:
+            return view["target"]
+        opinion = self(view["image"], view["valid"])
+        return corrected(view["target"], opinion, view["tags"], share, self.hparams["confidence"])

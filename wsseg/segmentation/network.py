@@ -1,0 +1,43 @@
+"""The segmentation network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Module:
+    """Make MONAI's version of nnU-Net's network (Isensee et al., Nature Methods 2021).
+
+    Strided convolutions go down, so the costly finest level has few of them. Batch normalisation,
+    unlike nnU-Net's instance normalisation, keeps how bright a slice is within its volume, and is
+    the faster one on a CPU.
+
+    Args:
+        modalities: Channels of the image.
+        classes: Channels of the logits.
+        widths: Channels of each level, finest first.
+
+    Returns:
+        A network [B, modalities, H, W] -> logits [B, classes, H, W]; H and W must be multiples of
+        two to the power of the number of levels less one.
+
+    Raises:
+        ValueError: There are fewer than 3 levels, or more than slices can be halved for.
+    """
+    levels = len(widths)
+    if not 3 <= levels <= 5 or min(widths) < 1:  # slices have multiples of 16 pixels
+        raise ValueError(f"widths must be 3 to 5 numbers of channels, got {list(widths)}")
+    from monai.networks.nets.dynunet import DynUNet
+
+    return DynUNet(
+        spatial_dims=2,
+        in_channels=modalities,
+        out_channels=classes,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=list(widths),
+        norm_name="batch",
+    )

@@ -1,0 +1,223 @@
+"""The callback that lets a trained first stage make the targets of the second."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from wsseg.clustering.collective import Collective, current_collective
+from wsseg.clustering.isolation import untouched_generators
+from wsseg.clustering.place import Place, close_place, open_place
+from wsseg.clustering.store import ClusterMaps
+from wsseg.clustering.targets import IGNORE, to_targets
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.dataset import CaseSlices, SliceDataset
+from wsseg.data.spec import DataSpec
+from wsseg.segmentation.case_maps import case_maps
+from wsseg.segmentation.source import TargetSource, data_of
+
+COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
+
+
+class PseudoMasks(TargetSource):
+    """Targets from any checkpoint of wsseg, made once, when training starts.
+
+    Each process predicts its share of the training cases; the result lies on disk, a byte per
+    pixel and class. A resumed run makes the same masks again, so checkpoints stay small.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        pixel_smoothing: float = 0.5,
+        slice_smoothing: float = 0.5,
+        low: float = 0.3,
+        high: float = 0.5,
+        soft_targets: bool = False,
+        mirror: bool = True,
+        batch_size: int = 32,
+    ) -> None:
+        """Set how masks are made.
+
+        Args:
+            checkpoint: The trained first stage (``RUN/last.ckpt``); needed for training only.
+            pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
+            slice_smoothing: Width in slices of the Gaussian that smooths across slices.
+            low: Pixels whose probability is at most this are targets of 0.
+            high: Pixels whose probability exceeds this are targets of 1; what lies between is
+                ignored, as is a tagged slice in which no pixel exceeds it.
+            soft_targets: Make the probability itself the target there, instead of 0 and 1.
+            mirror: Average the predictions of each slice and of its mirror image.
+            batch_size: Slices per forward pass.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
+        super().__init__()
+        if not 0 <= low <= high < 1 or min(pixel_smoothing, slice_smoothing) < 0:
+            raise ValueError(
+                "PseudoMasks: low and high must be 0 <= low <= high < 1, and smoothing at least 0"
+            )
+        self.checkpoint = checkpoint
+        self.pixel_smoothing = pixel_smoothing
+        self.slice_smoothing = slice_smoothing
+        self.low = low
+        self.high = high
+        self.soft_targets = soft_targets
+        self.mirror = mirror
+        self.batch_size = batch_size
+        self.maps: ClusterMaps | None = None
+        self._place: Place | None = None
+        self._digest = ""
+
+    def check(self, spec: DataSpec) -> None:
+        """Load the first stage and compare its data with that at hand.
+
+        Raises:
+            InputError: The checkpoint is missing, is none, or belongs to other data.
+        """
+        self._load(spec)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the masks of all training slices."""
+        data = data_of(trainer)
+        cases = data.splits["train"]
+        collective = current_collective(trainer.strategy.root_device)
+        self._place = open_place(trainer, None, collective)
+        count = max(case.first_index + len(case.tags) for case in cases)
+        shape = (count, len(data.spec.classes), *data.spec.size)
+        maps = ClusterMaps(self._place.folder, shape, version=0)
+        with collective.together("making the file of pseudo-masks"):
+            self._compare_digest()
+            if self._place.rank == 0:
+                maps.create()
+        own = cases[self._place.rank :: self._place.size]
+        with collective.together("making pseudo-masks"), untouched_generators():
+            first = self._load(data.spec).to(pl_module.device)
+            with trainer.precision_plugin.forward_context():
+                counts = self._write(first, data, own, maps)
+        self.maps = maps
+        self._report(pl_module, collective, counts)
+
+    def lookup(self, index: Tensor) -> Tensor | None:
+        """Return the targets of slices; see :meth:`TargetSource.lookup`."""
+        if self.maps is None:
+            return None
+        known = (index >= 0) & (index < self.maps.shape[0])
+        maps = torch.full((len(index), *self.maps.shape[1:]), IGNORE)
+        maps[known] = self.maps.lookup(index[known])
+        return self._targets(maps)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Clear the folder."""
+        self._close()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Clear the folder."""
+        self._close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which first stage the masks come from."""
+        return {"sha256": self._digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember which first stage the masks came from."""
+        self._digest = state_dict["sha256"]
+
+    def _write(
+        self,
+        first: pl.LightningModule,
+        data: MRISliceDataModule,
+        cases: Sequence[CaseSlices],
+        maps: ClusterMaps,
+    ) -> Tensor:
+        """Write the maps of cases; return [5] the ``COUNTS`` of what they hold."""
+        counts = torch.zeros(len(COUNTS), dtype=torch.float64)
+        for case in cases:
+            batch = SliceDataset(data.store.root, [case]).__getitems__(range(len(case.tags)))
+            found = case_maps(
+                self._predict(first, batch["image"], batch["valid"]),
+                batch["valid"],
+                case.tags,
+                pixels=self.pixel_smoothing,
+                slices=self.slice_smoothing,
+                high=self.high,
+            )
+            maps.write(batch["index"], found)
+            counts += count_targets(self._targets(found), batch["valid"], case.tags)
+        return counts
+
+    def _predict(self, first: pl.LightningModule, image: Tensor, valid: Tensor) -> Tensor:
+        from wsseg.prediction.inference import predict_slices
+
+        probability = predict_slices(first, image, valid, self.batch_size)
+        if not self.mirror:
+            return probability
+        mirrored = predict_slices(first, image.flip(-1), valid.flip(-1), self.batch_size)
+        return (probability + mirrored.flip(-1)) / 2
+
+    def _load(self, spec: DataSpec) -> pl.LightningModule:
+        from wsseg.prediction.checkpoint import load_module
+        from wsseg.resuming import check_data
+
+        with untouched_generators():
+            first = load_module(Path(self.checkpoint))
+        saved: DataSpec = first.spec  # type: ignore[assignment]
+        check_data(self.checkpoint, saved.to_dict(), spec.to_dict())
+        return first
+
+    def _compare_digest(self) -> None:
+        """Say so if a resumed run finds another first stage than it began with."""
+        with Path(self.checkpoint).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if self._digest not in ("", digest):
+            rank_zero_warn(f"{self.checkpoint}: is not the checkpoint that this run began with")
+        self._digest = digest
+
+    def _report(
+        self, pl_module: pl.LightningModule, collective: Collective, counts: Tensor
+    ) -> None:
+        """Log what the tagged slices got: shares of their pixels, and of the slices."""
+        pixels, relevant, ignored, slices, empty = collective.sum(counts).clamp_min(1e-6).tolist()
+        report = {
+            "pseudo_masks/relevant": relevant / pixels,
+            "pseudo_masks/ignored": ignored / pixels,
+            "pseudo_masks/empty_slices": empty / slices,
+        }
+        pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
+
+    def _targets(self, maps: Tensor) -> Tensor:
+        return to_targets(maps, self.low, self.high, self.soft_targets)
+
+    def _close(self) -> None:
+        if self._place is not None and self._place.rank == 0:
+            close_place(self._place)
+        self.maps = self._place = None
+
+
+def count_targets(target: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
+    """Count what the tagged slices of a case got; a slice counts once per class it is tagged with.
+
+    Args:
+        target: [S, C, H, W] in [0, 1], -1 to ignore.
+        valid: [S, H, W] bool.
+        tags: [S, C], 0 or 1.
+
+    Returns:
+        [5] float64, the ``COUNTS``: pixels of tagged slices, those of them that are relevant, those
+        that are ignored, the tagged slices, those of them that are ignored altogether.
+    """
+    tagged = tags > 0.5
+    inside = valid[:, None] & tagged[:, :, None, None]
+    empty = tagged & (target < 0).all(dim=3).all(dim=2)
+    parts = (inside, inside & (target > 0.5), inside & (target < 0), tagged, empty)
+    return torch.stack([part.sum() for part in parts]).double()

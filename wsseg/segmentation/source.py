@@ -1,0 +1,63 @@
+"""What gives training batches the targets of a segmentation network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+
+
+class TargetSource(pl.Callback):
+    """Gives every training batch ``target`` [B, C, H, W], looked up by the index of its slices.
+
+    Targets are attached when the batch is on its device, so augmentation that moves pixels belongs
+    into ``training_step``. A subclass makes or finds them in ``on_train_start``.
+    """
+
+    def check(self, spec: DataSpec) -> None:
+        """Refuse, before a run writes anything, what cannot be used.
+
+        Args:
+            spec: The specification of the data that is trained on.
+        """
+
+    def lookup(self, index: Tensor) -> Tensor | None:
+        """Return the targets of slices.
+
+        Args:
+            index: [B] int64, ids of slices, on the CPU.
+
+        Returns:
+            [B, C, H, W] in [0, 1], -1 at pixels without a target, such as all of a slice that is
+            not trained on; None while there are no targets.
+        """
+        raise NotImplementedError
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Give the batch its targets."""
+        index = batch["index"]
+        target = self.lookup(index.cpu())
+        if target is not None:
+            batch["target"] = target.to(index.device)
+
+
+def data_of(trainer: pl.Trainer) -> MRISliceDataModule:
+    """Return the data module of a training.
+
+    Raises:
+        InputError: The trainer was given loaders, or a data module of another kind.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, MRISliceDataModule):
+        raise InputError(
+            f"targets are looked up in a slice store, got {type(data).__name__}; train with an "
+            "MRISliceDataModule"
+        )
+    return data
