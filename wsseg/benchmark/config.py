@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from wsseg.errors import InputError
 
+METHOD_KEYS = ("config", "overrides", "after", "baseline")
 KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds")
 
 
@@ -22,12 +24,15 @@ class Method:
         config: Configuration for ``wsseg fit``, or None.
         overrides: Further arguments for ``wsseg fit``.
         baseline: A key of ``wsseg.evaluation.baselines.BASELINES``, or None.
+        after: Name of the method whose checkpoint, of the same fold and seed, its training starts
+            from as its first stage, or None.
     """
 
     name: str
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     baseline: str | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ def load_config(path: Path) -> BenchmarkConfig:
         raise InputError(f"{path}: `{missing[0]}` is missing; add it")
     if not isinstance(plain["methods"], dict):
         raise InputError(f"{path}: `methods` is no mapping; give each method a name")
-    methods = (_method(path, str(name), block) for name, block in plain["methods"].items())
+    methods = [_method(path, str(name), block) for name, block in plain["methods"].items()]
+    _check_order(path, methods)
     return BenchmarkConfig(
         store=Path(plain["store"]),
         output=Path(plain["output"]),
@@ -97,7 +103,13 @@ def _method(path: Path, name: str, block: Any) -> Method:
         raise InputError(f"{where} is neither trained nor a baseline; give `config` or `baseline`")
     if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise InputError(f"{where} cannot name a folder; use letters, digits, `_`, `-` and `.`")
+    if unknown := [str(key) for key in block if key not in METHOD_KEYS]:
+        raise InputError(
+            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(METHOD_KEYS)}"
+        )
     if "baseline" in block:
+        if len(block) > 1:
+            raise InputError(f"{where} is a baseline, which takes nothing else; remove the rest")
         if block["baseline"] not in BASELINES:
             choices = ", ".join(BASELINES)
             raise InputError(f"{where} is no known baseline; choose one of {choices}")
@@ -108,7 +120,29 @@ def _method(path: Path, name: str, block: Any) -> Method:
     overrides = block.get("overrides") or []
     if not isinstance(overrides, list):
         raise InputError(f"{where}: `overrides` is no list; give arguments as on a command line")
-    return Method(name, config, tuple(str(each) for each in overrides))
+    after = block.get("after")
+    return Method(
+        name,
+        config,
+        tuple(str(each) for each in overrides),
+        after=None if after is None else str(after),
+    )
+
+
+def _check_order(path: Path, methods: Sequence[Method]) -> None:
+    """Let a method come after one that is trained, and is named above it."""
+    above: dict[str, Method] = {}
+    names = [method.name for method in methods]
+    for method in methods:
+        if method.after is not None:
+            where = f"{path}: method `{method.name}`: `after: {method.after}`"
+            if method.after not in names:
+                raise InputError(f"{where} names no method; choose one of {', '.join(names)}")
+            if method.after not in above:
+                raise InputError(f"{where} names no method above it; change their order")
+            if above[method.after].baseline is not None:
+                raise InputError(f"{where} names a baseline, which leaves no checkpoint")
+        above[method.name] = method
 
 
 def _integers(path: Path, plain: dict[str, Any], key: str) -> tuple[int, ...]:

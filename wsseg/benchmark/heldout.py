@@ -40,11 +40,13 @@ class MethodView:
         probability: [S, H, W].
         threshold: Above it a pixel is predicted.
         relevance: Cluster map [S, h, w] in [0, 1], -1 where unknown; None without clusters.
+        heading: What the probability is.
     """
 
     probability: NDArray[np.float32]
     threshold: float
     relevance: NDArray[np.float32] | None
+    heading: str = "CAM"
 
 
 def telling_slices(store: Path, fold: int, count: int) -> tuple[DataSpec, HeldOutSlices | None]:
@@ -86,9 +88,11 @@ def view_method(checkpoint: Path, slices: HeldOutSlices) -> MethodView:
     module = load_module(checkpoint)
     image, valid = torch.from_numpy(slices.image), torch.from_numpy(slices.valid)
     probability = module(image, valid)[:, 0].float().numpy()
-    clusters = _clusters(checkpoint)
+    embeds = callable(getattr(module, "embed_pixels", None))
+    clusters = _clusters(checkpoint) if embeds else None
     relevance = None if clusters is None else _relevance(module, clusters, image, valid)
-    return MethodView(probability, float(getattr(module, "threshold", 0.5)), relevance)
+    threshold = float(getattr(module, "threshold", 0.5))
+    return MethodView(probability, threshold, relevance, "CAM" if embeds else "probability")
 
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:

@@ -37,9 +37,10 @@ class _Crop:
 def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | None:
     """Draw the most tumour-rich slice of some held-out cases.
 
-    Columns are the modalities, for every trained method its CAM, its cluster map (if its
-    checkpoint has clusters) and its prediction, and the truth. With several classes it is the
-    first one that is drawn. All panels come from one fold and one seed.
+    Columns are the modalities, for every trained method its CAM (the probability, for one that is
+    no CAM network), its cluster map (if its checkpoint has clusters) and its prediction, and the
+    truth. With several classes it is the first one that is drawn. All panels come from one fold and
+    one seed.
 
     Args:
         runs: Finished runs; those of methods that are not trained are left out.
@@ -69,7 +70,7 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
 def _columns(spec: DataSpec, views: dict[str, MethodView]) -> list[str]:
     columns = list(spec.modalities)
     for name, view in views.items():
-        columns += [f"{name}: CAM"]
+        columns += [f"{name}: {view.heading}"]
         columns += [f"{name}: clusters"] if view.relevance is not None else []
         columns += [f"{name}: mask"]
     return [*columns, "truth"]

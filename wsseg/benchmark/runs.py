@@ -22,13 +22,23 @@ LAST_LINES = 8
 
 @dataclass(frozen=True)
 class Run:
-    """A method with one seed on one fold."""
+    """A method with one seed on one fold.
+
+    Attributes:
+        method: The method.
+        fold: The fold.
+        seed: The seed.
+        store: The slice store.
+        folder: Where all of it goes.
+        first: The run of the method that this one comes after, or None.
+    """
 
     method: Method
     fold: int
     seed: int
     store: Path
     folder: Path
+    first: Run | None = None
 
     @property
     def label(self) -> str:
@@ -42,8 +52,9 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds that it took; NaN if nobody wrote them down."""
-        return float(self._record().get("seconds", float("nan")))
+        """Wall seconds from the tags on, a first stage included; NaN if nobody noted them."""
+        own = float(self._record().get("seconds", float("nan")))
+        return own if self.first is None else own + self.first.seconds
 
     @property
     def checkpoint(self) -> Path:
@@ -57,6 +68,7 @@ class Run:
         parts.append(method.config.read_text() if method.config else "")
         parts.append((self.store / "manifest.json").read_text())
         parts.append((self.store / "splits.json").read_text())
+        parts += [self.first.fingerprint()] if self.first else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def check(self) -> None:
@@ -74,9 +86,13 @@ class Run:
     def execute(self) -> str | None:
         """Do it.
 
+        A run that comes after another starts from what that one has left.
+
         Returns:
             None, or the last lines of what went wrong.
         """
+        if self.first is not None and not (self.first.finished and self.first.checkpoint.is_file()):
+            return f"{self.first.checkpoint}: is not there, since {self.first.label} did not finish"
         start = time.monotonic()
         write_text(self.folder / RECORD, json.dumps({"fingerprint": self.fingerprint()}))
         problem = self._score_baseline() if self.method.baseline else self._fit_and_test()
@@ -98,6 +114,7 @@ class Run:
             f"--data.fold={self.fold}",
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={self.folder}",
+            *([f"--model.targets.checkpoint={self.first.checkpoint}"] if self.first else []),
             *self.method.overrides,
         ]
 
@@ -123,18 +140,15 @@ class Run:
 
 def plan(config: BenchmarkConfig) -> list[Run]:
     """List the runs: fold by fold and seed by seed, so that methods can be compared early."""
-    return [
-        Run(
-            method,
-            fold,
-            seed,
-            config.store,
-            config.output / method.name / f"fold{fold}-seed{seed}",
-        )
-        for seed in config.seeds
-        for fold in config.folds
-        for method in config.methods
-    ]
+    runs: dict[tuple[str, int, int], Run] = {}
+    for seed in config.seeds:
+        for fold in config.folds:
+            for method in config.methods:
+                folder = config.output / method.name / f"fold{fold}-seed{seed}"
+                first = runs[method.after, fold, seed] if method.after else None
+                run = Run(method, fold, seed, config.store, folder, first)
+                runs[method.name, fold, seed] = run
+    return list(runs.values())
 
 
 def run_command(arguments: Sequence[str]) -> str | None:

@@ -16,7 +16,8 @@ from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.results import read_cases, write_text
 from wsseg.evaluation.summary import summarise
 
-COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds")
+SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
+COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds", *SUMMARY)
 NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 """Headings that fit a terminal of 80 columns."""
 
@@ -56,14 +57,25 @@ def collect(runs: Sequence[Run]) -> list[Result]:
 
 
 def write_csv(results: Sequence[Result], path: Path) -> Path:
-    """Write every score of every case."""
+    """Write every score of every case.
+
+    Each line also says what the table makes of it: the Dice of its case over all seeds, and for its
+    method and class the mean of that over cases, with the bootstrap interval.
+    """
+    dice = {
+        key: (each, summarise(list(each.values())))
+        for key, each in _over_seeds(results, "dice").items()
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in results:
         scores = [f"{row.scores[metric]:.6g}" for metric in METRICS]
         names = (row.method, row.seed, row.fold, row.case, row.class_name)
-        writer.writerow((*names, *scores, f"{row.seconds:.1f}"))
+        cases, method = dice[row.class_name, row.method]
+        summary = (cases[row.case], method.mean, *method.ci95)
+        seconds = f"{row.seconds:.1f}"
+        writer.writerow((*names, *scores, seconds, *(f"{value:.6g}" for value in summary)))
     return write_text(path, text.getvalue())
 
 
@@ -77,10 +89,7 @@ def case_means(results: Sequence[Result], metric: str) -> dict[tuple[str, str], 
     Returns:
         For each class and method, in order of appearance, one number per case.
     """
-    cases: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in results:
-        cases[row.class_name, row.method][row.case].append(row.scores[metric])
-    return {key: [float(np.mean(v)) for v in each.values()] for key, each in cases.items()}
+    return {key: list(each.values()) for key, each in _over_seeds(results, metric).items()}
 
 
 def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ...]]:
@@ -167,6 +176,17 @@ def print_table(results: Sequence[Result]) -> None:
         for row in table_rows(results, name):
             table.add_row(*(cell.replace("[", r"\[") for cell in row))
         console.print(table)
+
+
+def _over_seeds(results: Sequence[Result], metric: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Return for each class and method the mean of a measure over seeds, by case."""
+    cases: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in results:
+        cases[row.class_name, row.method][row.case].append(row.scores[metric])
+    return {
+        key: {case: float(np.mean(values)) for case, values in each.items()}
+        for key, each in cases.items()
+    }
 
 
 def _seconds(results: Sequence[Result], method: str) -> float:

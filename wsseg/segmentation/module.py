@@ -87,14 +87,15 @@ class SegmentationModule(pl.LightningModule):
         self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Attach the source of targets to a trainer that trains.
+        """Attach the source of targets to the trainer.
 
         Raises:
-            InputError: The source cannot be used.
+            InputError: It is to train, and the source cannot be used.
         """
-        if self.targets is None or self.trainer.state.fn != "fit":
+        if self.targets is None:
             return []
-        self.targets.check(self.spec)
+        if self.trainer.state.fn == "fit":
+            self.targets.check(self.spec)
         return [self.targets]
 
     def train(self, mode: bool = True) -> SegmentationModule:

@@ -187,11 +187,16 @@ class PseudoMasks(TargetSource):
         self, pl_module: pl.LightningModule, collective: Collective, counts: Tensor
     ) -> None:
         """Log what the tagged slices got: shares of their pixels, and of the slices."""
-        pixels, relevant, ignored, slices, empty = collective.sum(counts).clamp_min(1e-6).tolist()
+        pixels, relevant, ignored, slices, empty = collective.sum(counts).tolist()
+        if not relevant:
+            rank_zero_warn(
+                f"{self.checkpoint}: finds nothing in any tagged slice, so there is nothing to "
+                "learn; train it longer"
+            )
         report = {
-            "pseudo_masks/relevant": relevant / pixels,
-            "pseudo_masks/ignored": ignored / pixels,
-            "pseudo_masks/empty_slices": empty / slices,
+            "pseudo_masks/relevant": relevant / max(1, pixels),
+            "pseudo_masks/ignored": ignored / max(1, pixels),
+            "pseudo_masks/empty_slices": empty / max(1, slices),
         }
         pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
 
