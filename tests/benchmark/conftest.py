@@ -15,6 +15,7 @@ from wsseg.benchmark import runs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.baselines import run_baseline
 from wsseg.models.cam_module import CamModule
+from wsseg.segmentation import SegmentationModule
 
 
 class Child:
@@ -34,7 +35,8 @@ class Child:
             folder.mkdir(parents=True, exist_ok=True)
             config = {"store": given["data.root"], "fold": int(given["data.fold"])}
             (folder / "config.yaml").write_text(yaml.safe_dump(config))
-            write_checkpoint(Path(given["data.root"]), folder / "last.ckpt")
+            write = write_second if "model.targets.checkpoint" in given else write_checkpoint
+            write(Path(given["data.root"]), folder / "last.ckpt")
         else:
             config = yaml.safe_load(Path(given["config"]).read_text())
             folder = Path(given["config"]).parent
@@ -58,6 +60,19 @@ def write_checkpoint(store: Path, path: Path) -> None:
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),
         "callbacks": {"ClusterReSupervision": state},
+        "pytorch-lightning_version": pl.__version__,
+    }
+    torch.save(content, path)
+
+
+def write_second(store: Path, path: Path) -> None:
+    """Write an untrained second stage, which has neither clusters nor embeddings."""
+    spec = MRISliceDataModule(str(store)).spec
+    module = SegmentationModule(spec.to_dict(), widths=(4, 8, 8))
+    content = {
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
+        "callbacks": {"PseudoMasks": {"sha256": "0"}},
         "pytorch-lightning_version": pl.__version__,
     }
     torch.save(content, path)

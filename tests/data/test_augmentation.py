@@ -71,6 +71,20 @@ def test_image_and_map_move_together(
     assert set(labels.unique().tolist()) <= {-1.0, 0.0, 1.0}
 
 
+def test_targets_move_as_cluster_maps_do() -> None:
+    batch = make_batch()
+    batch["target"] = torch.cat([batch["cluster_map"], 1 - batch["cluster_map"]], dim=1)
+    torch.manual_seed(0)
+    view = SliceAugmentation(rotation=90.0, **PLAIN)(batch)
+    assert not torch.equal(view["target"], batch["target"])
+    assert torch.equal(view["target"][:, :1], view["cluster_map"])
+    del batch["cluster_map"]
+    torch.manual_seed(0)
+    alone = SliceAugmentation(rotation=90.0, **PLAIN)(batch)
+    assert "cluster_map" not in alone
+    assert torch.equal(alone["target"], view["target"])
+
+
 def test_corners_from_outside_are_not_valid() -> None:
     batch = make_batch(1, 32, 32)
     batch["valid"] = torch.ones_like(batch["valid"])

@@ -1,0 +1,124 @@
+"""A method that comes after another one."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.benchmark.conftest import Child
+from wsseg.benchmark import benchmark, overview
+from wsseg.benchmark.config import load_config
+from wsseg.benchmark.runs import plan
+from wsseg.errors import InputError
+
+
+@pytest.fixture
+def chain(config: Path) -> Path:
+    """The tiny benchmark, with a method `masks` after `crs`."""
+    path = config.parent / "second.yaml"
+    path.write_text("trainer: {}\n")
+    change(config, masks={"config": str(path), "after": "crs"})
+    return config
+
+
+def change(config: Path, **methods: dict[str, Any]) -> None:
+    plain = yaml.safe_load(config.read_text())
+    plain["methods"] |= methods
+    config.write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+def test_it_gets_the_checkpoint_of_its_own_fold_and_seed(chain: Path, child: Child) -> None:
+    out = benchmark(chain)
+    fits = [call for call in child.calls if call[0] == "fit"]
+    assert len(fits) == 4
+    for seed, (first, second) in enumerate((fits[:2], fits[2:])):
+        given = f"--model.targets.checkpoint={out}/crs/fold0-seed{seed}/last.ckpt"
+        assert given in second
+        assert not [part for part in first if "targets" in part]
+    with (out / "results.csv").open() as file:
+        assert {"crs", "masks"} <= {row["method"] for row in csv.DictReader(file)}
+    assert (out / "overview.png").is_file()
+
+
+def test_the_overview_shows_a_network_without_embeddings(
+    chain: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    draw = overview.contact_sheet
+    spy = lambda rows, columns, *more, **named: (  # noqa: E731
+        drawn.append(list(columns)) or draw(rows, columns, *more, **named)
+    )
+    monkeypatch.setattr(overview, "contact_sheet", spy)
+    benchmark(chain)
+    shown = [name for name in drawn[0] if ":" in name]
+    first = ["crs: CAM", "crs: clusters", "crs: mask"]
+    assert shown == [*first, "masks: probability", "masks: mask"]
+
+
+def test_its_seconds_are_those_of_both(chain: Path, child: Child) -> None:
+    benchmark(chain)
+    runs = {run.method.name: run for run in plan(load_config(chain)) if run.seed == 0}
+    own = float(runs["masks"]._record()["seconds"])
+    assert runs["masks"].seconds == own + runs["crs"].seconds > own
+
+
+def test_it_goes_on_where_it_stopped(chain: Path, child: Child) -> None:
+    benchmark(chain)
+    count = len(child.calls)
+    (chain.parent / "out" / "masks" / "fold0-seed1" / "metrics.json").unlink()
+    benchmark(chain)
+    assert [call[0] for call in child.calls[count:]] == ["fit", "test"]
+
+
+def test_it_waits_for_a_first_stage_that_failed(
+    chain: Path, child: Child, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child.fail = lambda arguments: (
+        "--seed_everything=0" in arguments and not any("targets" in part for part in arguments)
+    )
+    with pytest.raises(SystemExit):
+        benchmark(chain)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 of 8 runs failed" in printed
+    assert "since crs, fold 0, seed 0 did not finish" in printed
+    child.fail = lambda _: False
+    benchmark(chain)
+    assert (chain.parent / "out" / "masks" / "fold0-seed0" / "metrics.json").is_file()
+
+
+def test_results_after_another_first_stage_are_refused(chain: Path, child: Child) -> None:
+    benchmark(chain)
+    crs = yaml.safe_load(chain.read_text())["methods"]["crs"]
+    change(chain, crs={**crs, "overrides": ["--model.lr=0.2"]})
+    shutil.rmtree(chain.parent / "out" / "crs")
+    with pytest.raises(InputError, match=r"out/masks/fold0-seed0: holds results of other"):
+        benchmark(chain)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"masks": {"after": "csr"}}, "`after: csr` names no method; choose one of crs, cl"),
+        ({"masks": {"after": "masks"}}, "`after: masks` names no method above it"),
+        ({"masks": {"after": "later"}, "later": {}}, "`after: later` names no method above it"),
+        ({"a": {"after": "b"}, "b": {"after": "a"}}, "`after: b` names no method above it"),
+        ({"masks": {"after": "threshold"}}, "`after: threshold` names a baseline"),
+        ({"masks": {"aftr": "crs"}}, "unknown key 'aftr'"),
+    ],
+)
+def test_refuses(config: Path, methods: dict[str, dict[str, str]], message: str) -> None:
+    stage = {"config": str(config.parent / "crs.yaml")}
+    change(config, **{name: stage | block for name, block in methods.items()})
+    with pytest.raises(InputError, match=message):
+        load_config(config)
+
+
+def test_a_baseline_comes_after_nothing(config: Path) -> None:
+    change(config, fixed={"baseline": "zscore_threshold", "after": "crs"})
+    with pytest.raises(InputError, match="takes nothing else"):
+        load_config(config)

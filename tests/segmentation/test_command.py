@@ -1,0 +1,114 @@
+"""The second stage on the command line, as its configuration's header says."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data.conftest import write_store
+from wsseg.cli import main
+from wsseg.prediction.checkpoint import load_module
+from wsseg.segmentation import SegmentationModule
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+QUICK = [
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.max_epochs=1",
+    "--data.batch_size=8",
+]
+SMALL = "--model.widths=[4,8,8]"
+SECOND = [f"--config={REPOSITORY}/experiments/segmentation.yaml", SMALL]
+CEILING = [f"--config={REPOSITORY}/experiments/supervised.yaml", SMALL]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("data") / "store", size=16)
+
+
+@pytest.fixture(scope="module")
+def first(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A first stage that finds the lesions: any checkpoint of wsseg will do."""
+    run = tmp_path_factory.mktemp("runs") / "first"
+    more = ["--trainer.max_epochs=15", "--model.lr=0.02", "--model.teacher_decay=0.5"]
+    assert main(["fit", *CEILING, *QUICK, *where(store, run), *more]) == 0
+    return run / "last.ckpt"
+
+
+def where(store: Path, run: Path) -> list[str]:
+    return [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+
+
+def logged(run: Path, name: str) -> list[float]:
+    with (run / "logs" / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def test_fit_resume_and_test(
+    store: Path, first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "second"
+    fit = ["fit", *SECOND, *QUICK, *where(store, run), f"--model.targets.checkpoint={first}"]
+    assert main(fit) == 0
+    last = f"--ckpt_path={run}/last.ckpt"
+    assert main([*fit, "--trainer.max_epochs=2", last]) == 0
+    moved = first.rename(first.with_name("moved.ckpt"))
+    try:
+        capsys.readouterr()
+        assert main(["test", f"--config={run}/config.yaml", last]) == 0
+        assert "warning" not in capsys.readouterr().err
+    finally:
+        moved.rename(first)
+    assert (run / "metrics.json").is_file()
+    assert isinstance(load_module(run / "last.ckpt"), SegmentationModule)
+    shares = logged(run, "pseudo_masks/relevant")
+    assert len(shares) == 2  # the resumed part makes them again
+    assert shares[0] == shares[1] > 0.02
+    assert len(logged(run, "train/corrected")) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "--model.targets: the following arguments are required: checkpoint"),
+        (["--model.targets.checkpoint=absent.ckpt"], "absent.ckpt: is no file"),
+        (["--model.targets=null"], "--model.targets: is missing"),
+        (["--model.targets.checkpoint=x", "--model.targets.low=0.9"], "low and high must be"),
+    ],
+)
+def test_refusals_are_one_line(
+    store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    assert main(["fit", *SECOND, *QUICK, *where(store, tmp_path / "run"), *more]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path: Path) -> None:
+    shares = []
+    for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):
+        run = tmp_path / name
+        command = ["fit", *SECOND, *QUICK, *where(store, run), *more]
+        subprocess.run(
+            [sys.executable, "-m", "wsseg", *command, f"--model.targets.checkpoint={first}"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            check=True,
+            timeout=300,
+        )
+        names = ("relevant", "ignored", "empty_slices")
+        shares.append([logged(run, f"pseudo_masks/{each}") for each in names])
+        assert not (run / "cluster_maps").exists()
+    assert shares[0][0][0] > 0.02
+    assert shares[0] == [pytest.approx(each) for each in shares[1]]

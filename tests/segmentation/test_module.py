@@ -1,0 +1,141 @@
+"""The segmentation module: the contract outside, the teacher and its corrections inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.segmentation.conftest import SPEC, make_trainer
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.spec import Batch
+from wsseg.errors import InputError
+from wsseg.prediction.checkpoint import load_module
+from wsseg.segmentation import SegmentationModule, TargetSource
+
+Make = Callable[..., SegmentationModule]
+
+
+def batch(slices: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    valid = torch.zeros(slices, 16, 16, dtype=torch.bool)
+    valid[:, 2:14, 2:14] = True
+    return {
+        "image": torch.randn(slices, 2, 16, 16, generator=generator) * valid[:, None],
+        "tags": torch.tensor([[1.0], [0.0]]).repeat(slices // 2, 1),
+        "valid": valid,
+        "index": torch.arange(slices),
+        "case": torch.zeros(slices, dtype=torch.int64),
+        "level": torch.zeros(slices, dtype=torch.int64),
+    }
+
+
+def test_probability_is_zero_outside_anatomy(small: Make) -> None:
+    module, given = small().eval(), batch()
+    probability = module(given["image"], given["valid"])
+    assert probability.shape == (4, 1, 16, 16)
+    inside = given["valid"][:, None]
+    assert (probability[~inside] == 0).all()
+    assert (probability[inside] > 0).all()
+
+
+def test_larger_slices_than_those_of_training_are_fine(small: Make) -> None:
+    valid = torch.ones(1, 32, 48, dtype=torch.bool)
+    assert small().eval()(torch.randn(1, 2, 32, 48), valid).shape == (1, 1, 32, 48)
+
+
+def test_the_teacher_only_follows(small: Make) -> None:
+    """Its normalisation must not learn from the batches whose targets it corrects."""
+    module, given = small(teacher_decay=0.5), batch()
+    module.train()
+    before = {name: value.clone() for name, value in module.teacher.state_dict().items()}
+    module(given["image"], given["valid"])
+    after = module.teacher.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    module.on_train_batch_end(None, given, 0)
+    with torch.no_grad():
+        for parameter in module.network.parameters():
+            parameter.add_(1)
+    module.on_train_batch_end(None, given, 1)
+    for slow, fast in zip(
+        module.teacher.module.parameters(), module.network.parameters(), strict=True
+    ):
+        torch.testing.assert_close(slow, fast - 2 / 11)
+
+
+def test_a_checkpoint_loads_as_what_it_is(
+    small: Make, store: Path, square: TargetSource, tmp_path: Path
+) -> None:
+    module = small(targets=square)
+    trainer = make_trainer(tmp_path)
+    trainer.fit(module, MRISliceDataModule(str(store)))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again: Any = load_module(tmp_path / "last.ckpt")
+    assert type(again) is SegmentationModule
+    assert again.spec == SPEC
+    assert again.targets is None
+    given = batch()
+    expected = module.eval()(given["image"], given["valid"])
+    torch.testing.assert_close(again(given["image"], given["valid"]), expected)
+
+
+def test_it_learns_its_targets(
+    small: Make, store: Path, square: TargetSource, tmp_path: Path
+) -> None:
+    module = small(targets=square, lr=0.01, teacher_decay=0.5, augmentation=None)
+    module.augmentation = torch.nn.Identity()  # type: ignore[assignment]
+    trainer = make_trainer(tmp_path, epochs=25)
+    trainer.fit(module, MRISliceDataModule(str(store), batch_size=8))
+    given = batch()
+    probability = module.eval()(given["image"], given["valid"])[:, 0]
+    target = square.lookup(given["index"])
+    assert target is not None
+    found = (probability > module.threshold) == (target[:, 0] > 0.5)
+    assert found[given["valid"]].float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("correct_from", "correction", "expected"), [(0.5, 1.0, {2, 3}), (0.0, 0.0, set())]
+)
+def test_targets_are_corrected_from_a_share_of_the_training_on(
+    small: Make,
+    store: Path,
+    square: TargetSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    correct_from: float,
+    correction: float,
+    expected: set[int],
+) -> None:
+    epochs: set[int] = set()
+    module = small(targets=square, correct_from=correct_from, correction=correction)
+
+    def spy(target: torch.Tensor, *_: Any) -> torch.Tensor:
+        epochs.add(module.current_epoch)
+        return target
+
+    monkeypatch.setattr("wsseg.segmentation.module.corrected", spy)
+    make_trainer(tmp_path, epochs=4).fit(module, MRISliceDataModule(str(store)))
+    assert epochs == expected
+
+
+def test_training_without_targets_is_refused(small: Make, store: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--model\.targets: is missing"):
+        make_trainer(tmp_path).fit(small(), MRISliceDataModule(str(store)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"robustness": 1.5}, "robustness must be from 0 to 1, got 1.5"),
+        ({"correction": -1.0}, "correction must be from 0 to 1"),
+        ({"widths": (4, 8)}, "3 to 5 numbers of channels"),
+        ({"widths": (4,) * 6}, "3 to 5 numbers of channels"),
+    ],
+)
+def test_refuses(small: Make, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**settings)

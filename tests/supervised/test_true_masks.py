@@ -1,0 +1,106 @@
+"""The ceiling learns from masks; nothing else can."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.data.conftest import write_store
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
+from wsseg.segmentation import SegmentationModule
+from wsseg.supervised import TrueMasks
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
+
+WEAK = """
+import sys, pkgutil, importlib
+for name in ("clustering", "data", "models", "segmentation", "prediction", "benchmark",
+             "evaluation", "tracking", "visualisation"):
+    package = importlib.import_module("wsseg." + name)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+for name in ("cli", "lightning_cli", "resuming", "run_folder", "seeding"):
+    importlib.import_module("wsseg." + name)
+assert not [name for name in sys.modules if name.startswith("wsseg.supervised")]
+"""
+
+
+class Keep(pl.Callback):
+    """Keeps the targets of all batches."""
+
+    def __init__(self) -> None:
+        self.targets: dict[int, torch.Tensor] = {}
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.targets |= dict(zip(batch["index"].tolist(), batch["target"], strict=True))
+
+
+def train(store: Path, folder: Path, source: TrueMasks) -> Keep:
+    keep = Keep()
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=folder,
+        callbacks=[keep],
+    )
+    module = SegmentationModule(SPEC.to_dict(), targets=source, widths=(4, 8, 8))
+    trainer.fit(module, MRISliceDataModule(str(store)))
+    return keep
+
+
+def test_targets_are_the_masks_of_the_store(tmp_path: Path) -> None:
+    split = {"train": ["f", "b", "d"], "val": ["e"], "test": ["a", "g"]}  # in no order
+    store = write_store(tmp_path / "store", size=16, split=split)
+    rng = np.random.default_rng(0)
+    for name in "bdf":
+        shape = np.load(store / "masks" / f"{name}.npy").shape
+        np.save(store / "masks" / f"{name}.npy", rng.random(shape) > 0.5)
+    source = TrueMasks()
+    keep = train(store, tmp_path, source)
+    cases = MRISliceDataModule(str(store)).splits["train"]
+    assert len(keep.targets) == sum(len(case.tags) for case in cases)
+    for case in cases:
+        masks = np.load(store / "masks" / f"{case.id}.npy")
+        for row, mask in enumerate(masks):
+            target = keep.targets[case.first_index + row]
+            assert torch.equal(target, torch.from_numpy(mask).float())
+    others = source.lookup(torch.tensor([0, 1000]))  # of a test case, and of none
+    assert others is not None
+    assert (others == -1).all()
+
+
+def test_a_training_case_without_a_mask_is_named(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", size=16)
+    (store / "masks" / "c.npy").unlink()
+    with pytest.raises(InputError, match="training case c has no mask"):
+        train(store, tmp_path, TrueMasks())
+
+
+def test_no_weakly_supervised_path_imports_this() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", WEAK],
+        env=environment,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
