@@ -17,6 +17,7 @@ from wsseg.clustering.scorers import (
     PurityScorer,
     Scorer,
     VoteScorer,
+    focus,
     lower_bound,
 )
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, slice_statistics
@@ -39,7 +40,8 @@ def draw_statistics(seed: int, classes: int = C) -> ClusterStatistics:
     labels = torch.where((tags[row, 0] > 0)[:, None], labels % (K - 1), labels)
     activation = torch.rand(slices * pixels, classes, generator=draw)
     stratum = torch.randint(4, (slices,), generator=draw)
-    return slice_statistics(labels, activation, row, tags, stratum, stratum, K)
+    place = torch.randint(20, (slices * pixels, 2), generator=draw)
+    return slice_statistics(labels, activation, row, place, tags, stratum, stratum, K)
 
 
 def permute(statistics: ClusterStatistics, order: Tensor) -> ClusterStatistics:
@@ -77,6 +79,12 @@ def test_no_data_is_no_reason(scorer: Scorer) -> None:
     assert bool((scores <= UNDECIDED).all())
 
 
+def in_a_line(slices: int, pixels: int = 100) -> Tensor:
+    """Pixels of each slice side by side: [n, 2]."""
+    column = torch.arange(pixels).repeat(slices)
+    return torch.stack((torch.zeros_like(column), column), dim=1)
+
+
 def one_cluster(tagged: list[float], untagged: list[float], area: int = 20) -> ClusterStatistics:
     """Cluster 1 covers 20 of 100 pixels with these activations, cluster 0 the rest at 0.1."""
     values = torch.tensor(tagged + untagged)
@@ -86,7 +94,9 @@ def one_cluster(tagged: list[float], untagged: list[float], area: int = 20) -> C
     activation = torch.where(inside, values[row], 0.1)[:, None]
     tags = (torch.arange(slices) < len(tagged)).float()[:, None]
     each, level = torch.arange(slices), torch.zeros(slices, dtype=torch.int64)
-    return slice_statistics(inside.long()[:, None], activation, row, tags, each, level, 2)
+    return slice_statistics(
+        inside.long()[:, None], activation, row, in_a_line(slices), tags, each, level, 2
+    )
 
 
 def test_vote_follows_the_authors_rule() -> None:
@@ -112,9 +122,11 @@ def test_shares_are_compared_level_by_level() -> None:
     row = torch.arange(20).repeat_interleave(10)
     white = (level[row] == 1) & (torch.arange(10) < 5).repeat(20)
     activation, each = torch.full((200, 1), 0.5), torch.arange(20)
-    found = slice_statistics(white.long()[:, None], activation, row, tags, each, level, 2)
+    place = in_a_line(20, 10)
+    found = slice_statistics(white.long()[:, None], activation, row, place, tags, each, level, 2)
     assert float(PurityScorer()(found)[0, 1, 0]) == pytest.approx(0.5, abs=1e-3)
-    blind = slice_statistics(white.long()[:, None], activation, row, tags, each, level * 0, 2)
+    level = level * 0
+    blind = slice_statistics(white.long()[:, None], activation, row, place, tags, each, level, 2)
     assert float(PurityScorer()(blind)[0, 1, 0]) == pytest.approx(0.8, abs=1e-3)
 
 
@@ -133,6 +145,24 @@ def test_evidence_needs_purity_activation_and_support() -> None:
     assert impure <= UNDECIDED
     pure_but_dark = scorer(one_cluster([0.01] * 6, [-1.0] * 6))[0, 1, 0]
     assert float(pure_but_dark) < UNDECIDED
+
+
+def test_a_lesion_is_in_one_place() -> None:
+    """Two clusters that only tagged slices hold: a blob, and tissue all over the slice."""
+    slices, labels = 12, torch.zeros(100, dtype=torch.int64)
+    labels[40:50], labels[5::10] = 1, 2
+    tagged = torch.arange(slices) < 6
+    labels = torch.where(tagged[:, None], labels, 0).flatten()[:, None]
+    row, each = torch.arange(slices).repeat_interleave(100), torch.arange(slices)
+    activation, tags = torch.full((len(row), 1), 0.9), tagged.float()[:, None]
+    activation[row >= 6] = 0.1
+    found = slice_statistics(labels, activation, row, in_a_line(slices), tags, each, each * 0, 3)
+    blob, everywhere = focus(found)[0, 1:, 0].tolist()
+    assert blob == pytest.approx(1 - 10**2 / 100**2, abs=1e-3)  # variances of lines
+    assert everywhere == pytest.approx(0, abs=0.02)
+    scores = EvidenceScorer()(found)[0, :, 0]
+    assert scores[1] > 0.9
+    assert scores[2] < 0.1
 
 
 @given(share=st.floats(0, 1), count=st.floats(0.1, 1e4), confidence=st.floats(0, 3))

@@ -26,6 +26,7 @@ def draw_slices(seed: int, slices: int = 6, pixels: int = 40) -> dict[str, torch
         "labels": torch.randint(K, (slices * pixels, R), generator=draw),
         "activation": torch.rand(slices * pixels, C, generator=draw),
         "row": torch.arange(slices).repeat_interleave(pixels),
+        "place": torch.randint(50, (slices * pixels, 2), generator=draw),
         "tags": torch.randint(2, (slices, C), generator=draw).float(),
         "group": torch.randint(200, (slices,), generator=draw),
         "stratum": torch.randint(200, (slices,), generator=draw),
@@ -36,11 +37,15 @@ def equal(left: ClusterStatistics, right: ClusterStatistics) -> bool:
     return all(torch.equal(getattr(left, name), value) for name, value in vars(right).items())
 
 
+def variance(places: torch.Tensor) -> float:
+    return float(places.double().var(dim=0, correction=0).sum()) if len(places) else 0.0
+
+
 def test_counts_as_by_hand() -> None:
     data = draw_slices(0)
     found = slice_statistics(**data, clusters=K)
     for r, k, c, tag in [(0, 0, 0, TAGGED), (1, 4, 1, UNTAGGED), (0, 3, 1, TAGGED)]:
-        pixels = activation = slices = votes = area = drop = 0.0
+        pixels = activation = slices = votes = area = drop = spread = 0.0
         groups: dict[int, int] = {}
         for number, tags in enumerate(data["tags"]):
             if int(tags[c]) != tag:
@@ -55,6 +60,9 @@ def test_counts_as_by_hand() -> None:
                 bucket = int(data["group"][number]) % BUCKETS
                 groups[bucket] = groups.get(bucket, 0) + int(inside.sum())
             area += float(inside.sum() / here.sum())
+            spread += (
+                variance(data["place"][inside]) / variance(data["place"][here]) * int(inside.sum())
+            )
             whole = data["activation"][here, c].sum()
             drop += float(data["activation"][inside, c].sum() / whole)
         at = (r, k, c, tag)
@@ -66,6 +74,7 @@ def test_counts_as_by_hand() -> None:
         assert abs(found.activation[at] - activation) < 1e-4
         assert abs(found.area[at] - area) < 1e-4
         assert abs(found.drop[at] - drop) < 1e-4
+        assert abs(found.spread[at] - spread) < 1e-3
     assert torch.equal(found.total[:, TAGGED], data["tags"].sum(dim=0).double())
 
 
@@ -81,6 +90,7 @@ def test_parts_add_up_to_the_whole_to_the_bit(seed: int, cut: int) -> None:
             data["labels"][inside],
             data["activation"][inside],
             data["row"][inside] - (int(chosen.min()) if len(chosen) else 0),
+            data["place"][inside],
             data["tags"][chosen],
             data["group"][chosen],
             data["stratum"][chosen],
@@ -96,6 +106,7 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
         data["labels"][none],
         data["activation"][none],
         data["row"][none],
+        data["place"][none],
         data["tags"],
         data["group"],
         data["stratum"],

@@ -31,6 +31,7 @@ class ValidPixels(NamedTuple):
     features: Tensor  # [n, D] float32
     activation: Tensor  # [n, C] float32
     row: Tensor  # [n] int64, which slice of the batch a pixel belongs to
+    place: Tensor  # [n, 2] int64, its row and column in the slice
 
 
 def valid_pixels(embeddings: PixelEmbeddings) -> ValidPixels:
@@ -40,14 +41,15 @@ def valid_pixels(embeddings: PixelEmbeddings) -> ValidPixels:
         embeddings: The batch.
 
     Returns:
-        Features and activation of each valid pixel.
+        Features, activation and place of each valid pixel.
     """
     valid = embeddings.valid
-    row = torch.arange(len(valid), device=valid.device)[:, None, None].expand_as(valid)
+    place = valid.nonzero()
     return ValidPixels(
         features=embeddings.features.permute(0, 2, 3, 1)[valid].float(),
         activation=embeddings.activation.permute(0, 2, 3, 1)[valid].float(),
-        row=row[valid],
+        row=place[:, 0],
+        place=place[:, 1:],
     )
 
 

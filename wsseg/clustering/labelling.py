@@ -114,6 +114,7 @@ class LabelledSlices:
             labels,
             pixels.activation.to(device),
             pixels.row.to(device),
+            pixels.place.to(device),
             batch.tags,
             batch.group,
             batch.stratum,

@@ -75,28 +75,41 @@ class ErasureScorer(Scorer):
 
 @dataclass(frozen=True)
 class EvidenceScorer(Scorer):
-    """Purity and activation together, each as far as it is supported.
+    """Purity, focus and activation together, purity as far as it is supported.
 
-    Purity alone lets in rare tissue that happens to lie in tagged slices; activation alone lets in
-    tissue that surrounds the class, and more of it with every refresh. So purity, which does not
-    depend on the network's opinion, leads, and activation moderates. Purity counts with its lower
-    confidence bound over patients, since neither pixels nor slices of one patient are independent,
-    and as the share of the cluster that untagged slices do not explain.
+    Purity alone lets in rare tissue that happens to lie in tagged slices, above all at levels of
+    the body where every patient has a lesion. Such tissue spreads over the slice, where a lesion is
+    in one place. Activation alone lets in tissue that surrounds the class, and more of it with
+    every refresh. So purity and focus, which do not depend on the network's opinion, lead, and
+    activation moderates. Purity counts with its lower confidence bound over patients, since neither
+    pixels nor slices of one patient are independent, and as the share of the cluster that untagged
+    slices do not explain.
 
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
-        power: Weight of the activation beside the purity.
-        midpoint: The product that is undecided. It is small because the bound is cautious: of few
-            patients, even a cluster that no untagged slice holds has a bound far below 1.
+        focus_power: Weight of the focus beside the purity; 0 for lesions that are everywhere.
+        activation_power: Weight of the activation beside the purity.
+        midpoint: The product that scores 0.5; twice as much scores 1. It is small because the bound
+            is cautious: of few patients, even a cluster that no untagged slice holds has a bound
+            far below 1.
     """
 
-    confidence: float = 1.0
-    power: float = 0.25
-    midpoint: float = 0.12
+    confidence: float = 0.5
+    focus_power: float = 2.0
+    activation_power: float = 0.25
+    midpoint: float = 0.1
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
-        return evidence(statistics, self.confidence, self.power, self.midpoint)
+        pure = lower_bound(
+            purity(statistics), statistics.support[..., TAGGED].float(), self.confidence
+        )
+        product = (
+            excess(pure)
+            * focus(statistics) ** self.focus_power
+            * contrast(statistics) ** self.activation_power
+        )
+        return (product / (2 * self.midpoint)).clamp_max(1) * _occurs(statistics)
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:
@@ -208,6 +221,19 @@ def contrast(statistics: ClusterStatistics) -> Tensor:
     return (above / above.amax(dim=1, keepdim=True).clamp_min(FLAT)).clamp(0, 1)
 
 
+def focus(statistics: ClusterStatistics) -> Tensor:
+    """Return how much each cluster keeps to one place of the tagged slices that it occurs in.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C] in [0, 1]: 1 for a point, 0 for a cluster that spreads like the whole anatomy.
+    """
+    pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
+    return (1 - statistics.spread[..., TAGGED] / pixels.clamp_min(1)).clamp(0, 1).float()
+
+
 def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
     """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
 
@@ -222,30 +248,6 @@ def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
     spread = (share * (1 - share) / count + square / (4 * count**2)).clamp_min(0).sqrt()
     centre = share + square / (2 * count)
     return ((centre - confidence * spread) / (1 + square / count)).clamp(0, 1)
-
-
-def evidence(
-    statistics: ClusterStatistics,
-    confidence: float,
-    power: float,
-    midpoint: float,
-) -> Tensor:
-    """Weigh purity, activation and support; see :class:`EvidenceScorer`.
-
-    Args:
-        statistics: Of all training slices.
-        confidence: Width of the purity's bound, in standard errors.
-        power: Exponent of the activation's contrast.
-        midpoint: Product of purity and activation that scores 0.5.
-
-    Returns:
-        [R, K, C] in [0, 1].
-    """
-    patients = statistics.support[..., TAGGED].float()
-    pure = lower_bound(purity(statistics), patients, confidence)
-    product = excess(pure) * contrast(statistics) ** power
-    score = product / (product + midpoint)
-    return score * _occurs(statistics)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:

@@ -35,6 +35,8 @@ class ClusterStatistics:
         area: Sum over slices of the share of valid pixels in the cluster, [R, K, C, 2].
         drop: Sum over slices of the share of the class's activation that is lost when the
             cluster's pixels are erased, [R, K, C, 2].
+        spread: Sum over pixels of how far the cluster spreads over their slice, [R, K, C, 2]: the
+            variance of its pixels' places, as a share of that of all valid pixels.
         total: All slices, [C, 2].
     """
 
@@ -45,6 +47,7 @@ class ClusterStatistics:
     votes: Tensor
     area: Tensor
     drop: Tensor
+    spread: Tensor
     total: Tensor
 
     def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
@@ -89,6 +92,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
         votes=zeros(*shape),
         area=zeros(*shape),
         drop=zeros(*shape),
+        spread=zeros(*shape),
         total=zeros(classes, 2),
     )
 
@@ -97,6 +101,7 @@ def slice_statistics(
     labels: Tensor,
     activation: Tensor,
     row: Tensor,
+    place: Tensor,
     tags: Tensor,
     group: Tensor,
     stratum: Tensor,
@@ -108,6 +113,7 @@ def slice_statistics(
         labels: Cluster of each valid pixel in each clustering, [n, R] int64.
         activation: Class activation of each valid pixel, [n, C] in [0, 1].
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
+        place: Row and column of each valid pixel in its slice, [n, 2].
         tags: [B, C], 0 or 1.
         group: Group of each slice, [B] int64.
         stratum: Stratum of each slice, [B] int64.
@@ -116,7 +122,12 @@ def slice_statistics(
     Returns:
         The statistics, on the CPU.
     """
-    counts, sums = _tables(labels, activation, row, len(tags), clusters)
+    place = place.double()
+    moments = torch.cat((place, place.square().sum(dim=1, keepdim=True)), dim=1)
+    # Rounded first, sums are exact in any order: also on a GPU, where the order is not fixed.
+    weights = torch.cat((_exact(activation.double()), moments), dim=1)
+    counts, sums = _tables(labels, weights, row, len(tags), clusters)
+    sums, moments = sums.split((activation.shape[1], 3), dim=1)
     tags = tags.cpu()
     side = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
     occurs = (counts > 0).double()
@@ -143,6 +154,7 @@ def slice_statistics(
         votes=by_tag_and_class(votes),
         area=by_tag(_exact(counts / valid)),
         drop=by_tag_and_class(_exact(lost)),
+        spread=by_tag(_exact(counts * relative_variance(counts, moments))),
         total=side.sum(dim=0),
     )
 
@@ -159,22 +171,41 @@ def merge(
     return statistics.apply(all_reduce)
 
 
+def relative_variance(counts: Tensor, moments: Tensor) -> Tensor:
+    """Return how far each cluster spreads over each slice, against all clusters together.
+
+    Args:
+        counts: Pixels, [B, R, K].
+        moments: Sums over these of row, column and the squares of both, [B, 3, R, K].
+
+    Returns:
+        [B, R, K]; 0 for clusters without pixels.
+    """
+
+    def variance(number: Tensor, sums: Tensor) -> Tensor:
+        mean = sums / number.clamp_min(1)[:, None]
+        return (mean[:, 2] - mean[:, :2].square().sum(dim=1)).clamp_min(0)
+
+    own = variance(counts, moments)
+    whole = variance(counts.sum(-1, keepdim=True), moments.sum(-1, keepdim=True))
+    return own / whole.clamp_min(UNIT)
+
+
 def _tables(
-    labels: Tensor, activation: Tensor, row: Tensor, slices: int, clusters: int
+    labels: Tensor, weights: Tensor, row: Tensor, slices: int, clusters: int
 ) -> tuple[Tensor, Tensor]:
-    """Count pixels [B, R, K] and sum activation [B, C, R, K] by slice and cluster."""
-    clusterings, classes = labels.shape[1], activation.shape[1]
+    """Count pixels [B, R, K] and sum weights [n, Q] to [B, Q, R, K] by slice and cluster."""
+    clusterings, quantities = labels.shape[1], weights.shape[1]
     offset = torch.arange(clusterings, device=labels.device) * clusters
     bins = (labels + offset + (row * (clusterings * clusters))[:, None]).flatten()
     size = slices * clusterings * clusters
     shape = (slices, clusterings, clusters)
     counts = torch.bincount(bins, minlength=size).view(shape).cpu().double()
-    # Rounded first, sums are exact in any order: also on a GPU, where the order is not fixed.
-    weights = _exact(activation.double()).repeat_interleave(clusterings, dim=0)
-    sums = weights.new_zeros(classes, size).scatter_add_(
-        1, bins.expand(classes, -1), weights.T.contiguous()
+    repeated = weights.T.repeat_interleave(clusterings, dim=1)
+    sums = weights.new_zeros(quantities, size).scatter_add_(
+        1, bins.expand(quantities, -1), repeated
     )
-    return counts, sums.view(classes, *shape).transpose(0, 1).cpu()
+    return counts, sums.view(quantities, *shape).transpose(0, 1).cpu()
 
 
 def _exact(values: Tensor) -> Tensor:
