@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentError
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -22,6 +24,7 @@ from wsseg.messages import one_line, plain_messages
 from wsseg.resuming import check_data, check_model, read_checkpoint
 from wsseg.run_folder import RunConfig, RunLogger, run_callbacks, run_plugins
 
+DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
 COMMANDS = ("fit", "validate", "test")
 DEFAULTS: dict[str, Any] = {
@@ -35,6 +38,11 @@ DEFAULTS: dict[str, Any] = {
 class WssegCLI(LightningCLI):
     """LightningCLI in which a run's folder, ``trainer.default_root_dir``, holds all of the run."""
 
+    def __init__(self, *classes: Any, args: list[str], **settings: Any) -> None:
+        """Do what arguments say; the others are those of ``LightningCLI``."""
+        self._chosen_model = model_class(args)
+        super().__init__(*classes, **settings, args=args)  # type: ignore[misc]
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Leave prediction to ``wsseg predict``, which takes raw volumes."""
@@ -43,7 +51,11 @@ class WssegCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the model follow the data: modalities and classes come from the store."""
-        parser.set_defaults({"model": {"class_path": "wsseg.models.CamModule"}})
+        # The class that is chosen, since another would bequeath it values, such as `widths`.
+        try:
+            parser.set_defaults({"model": {"class_path": self._chosen_model}})
+        except (AttributeError, ImportError, ValueError):  # no such class; parsing will say so
+            parser.set_defaults({"model": {"class_path": DEFAULT_MODEL}})
         parser.link_arguments(
             "data",
             "model.init_args.spec",
@@ -155,6 +167,32 @@ def run(arguments: list[str]) -> WssegCLI:
         raise InputError(f"{reason}; see `wsseg {arguments[0]} --help`") from error
     except (ClusteringError, MisconfigurationException) as error:
         raise InputError(" ".join(str(error).split())) from error
+
+
+def model_class(arguments: Sequence[str]) -> str:
+    """Return the class of the model that arguments, or a file of theirs, choose.
+
+    Args:
+        arguments: Those of ``wsseg``.
+    """
+    chosen = DEFAULT_MODEL
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, given, value = argument.partition("=")
+        value = value if given else following
+        if option in ("--config", "-c"):
+            chosen = _class_in(Path(value)) or chosen
+        elif option in ("--model", "--model.class_path"):
+            chosen = value
+    return chosen
+
+
+def _class_in(path: Path) -> str | None:
+    try:
+        model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+        name = model if isinstance(model, str) else model["class_path"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+        return None  # the parser will say what is wrong
+    return str(name)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.data.conftest import write_store
 from wsseg.cli import main
+from wsseg.lightning_cli import run
+from wsseg.models import CamModule
 from wsseg.prediction.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule
 
+TRUE = "wsseg.supervised.TrueMasks"
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK = [
     "--trainer.accelerator=cpu",
@@ -36,10 +40,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def first(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A first stage that finds the lesions: any checkpoint of wsseg will do."""
-    run = tmp_path_factory.mktemp("runs") / "first"
+    folder = tmp_path_factory.mktemp("runs") / "first"
     more = ["--trainer.max_epochs=15", "--model.lr=0.02", "--model.teacher_decay=0.5"]
-    assert main(["fit", *CEILING, *QUICK, *where(store, run), *more]) == 0
-    return run / "last.ckpt"
+    assert main(["fit", *CEILING, *QUICK, *where(store, folder), *more]) == 0
+    return folder / "last.ckpt"
 
 
 def where(store: Path, run: Path) -> list[str]:
@@ -49,6 +53,33 @@ def where(store: Path, run: Path) -> list[str]:
 def logged(run: Path, name: str) -> list[float]:
     with (run / "logs" / "metrics.csv").open() as file:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def test_another_class_inherits_no_values_of_the_default_one(store: Path, tmp_path: Path) -> None:
+    dry = "--trainer.fast_dev_run=true"
+    config = {"model": {"class_path": "SegmentationModule", "init_args": {"targets": TRUE}}}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "one.yaml").write_text("trainer: {max_epochs: 1}")
+    for more in (
+        ["--config", str(tmp_path / "two.yaml")],
+        [f"--config={tmp_path}/one.yaml", "--model=SegmentationModule", f"--model.targets={TRUE}"],
+    ):
+        cli = run(["fit", *more, *QUICK, *where(store, tmp_path / "run"), dry])
+        assert cli.model.hparams["widths"] == [16, 32, 64, 96, 128]
+    cli = run(["fit", f"--config={tmp_path}/one.yaml", *QUICK, *where(store, tmp_path), dry])
+    assert type(cli.model) is CamModule
+
+
+@pytest.mark.parametrize("name", ["NoSuchModule", "no.such.Module", "json.dumps", "5"])
+def test_an_unknown_class_is_refused_in_one_line(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for chosen in (f"--model={name}", f"--config={tmp_path}/x.yaml"):
+        (tmp_path / "x.yaml").write_text(f"model: {{class_path: '{name}'}}")
+        assert main(["fit", chosen, *QUICK, *where(store, tmp_path / "run")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert name.split(".")[0] in line
 
 
 def test_fit_resume_and_test(

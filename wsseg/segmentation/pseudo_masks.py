@@ -99,7 +99,7 @@ class PseudoMasks(TargetSource):
             if self._place.rank == 0:
                 maps.create()
         own = cases[self._place.rank :: self._place.size]
-        with collective.together("making pseudo-masks"), untouched_generators():
+        with collective.together("making pseudo-masks"):
             first = self._load(data.spec).to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 counts = self._write(first, data, own, maps)
