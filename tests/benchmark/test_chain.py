@@ -32,11 +32,15 @@ def change(config: Path, **methods: dict[str, Any]) -> None:
     config.write_text(yaml.safe_dump(plain, sort_keys=False))
 
 
-def test_it_gets_the_checkpoint_of_its_own_fold_and_seed(chain: Path, child: Child) -> None:
+def test_it_gets_the_checkpoint_of_its_own_fold_and_seed(
+    chain: Path, child: Child, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(chain, ceiling={"config": str(chain.parent / "second.yaml")})
     out = benchmark(chain)
+    assert f"--ckpt_path {out}/masks/fold0-seed1/last.ckpt" in capsys.readouterr().out
     fits = [call for call in child.calls if call[0] == "fit"]
-    assert len(fits) == 4
-    for seed, (first, second) in enumerate((fits[:2], fits[2:])):
+    assert len(fits) == 6
+    for seed, (first, second) in enumerate((fits[:2], fits[3:5])):
         given = f"--model.targets.checkpoint={out}/crs/fold0-seed{seed}/last.ckpt"
         assert given in second
         assert not [part for part in first if "targets" in part]

@@ -112,7 +112,8 @@ def _report(done: Sequence[Any], output: Path) -> None:
         print(f"{name + ':':<15}{path}")
     trained = [run for run in done if run.checkpoint.is_file()]
     if trained:
-        last = trained[-1]
+        # A second stage is what ships; what stands below it is often the upper bound.
+        last = next((run for run in reversed(trained) if run.first), trained[-1])
         print(f"{'runs:':<15}{output}/<method>/fold<F>-seed<S>")
         print("\nNext, masks for volumes of your own (any supported layout, no preparation):")
         print(f"  wsseg predict --ckpt_path {last.checkpoint} --input CASE_OR_FOLDER --output DIR")

@@ -100,4 +100,4 @@ def _legend(views: dict[str, MethodView]) -> Legend:
     colours = [("predicted", PREDICTION), ("true", TRUTH)]
     if any(view.relevance is not None for view in views.values()):
         colours += [("relevant cluster", RELEVANT), ("irrelevant cluster", IRRELEVANT)]
-    return Legend(colours, "class activation")
+    return Legend(colours, "class activation, probability")

@@ -166,7 +166,7 @@ def print_table(results: Sequence[Result]) -> None:
     console = Console()
     for name in class_names(results):
         console.print(f"[bold]{name}[/]: {describe(results)}", highlight=False)
-        caption = "HD95, ASSD: mm; s: wall seconds of a run"
+        caption = "HD95, ASSD: mm; s: wall seconds of a run, its first stage included"
         table = Table(
             box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=(0, 1, 0, 0)
         )
