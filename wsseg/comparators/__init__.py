@@ -1,0 +1,25 @@
+"""Methods from the literature to compare with, each in the same framework and budget.
+
+``wsseg fit`` trains them by their full name, such as ``wsseg.comparators.GradCam``; see
+``experiments/comparators/`` and ``experiments/reference/``.
+"""
+
+from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.cross_modality import CrossModality
+from wsseg.comparators.decomposition import FeatureDecomposition
+from wsseg.comparators.gradient_maps import GradCam, LayerCam
+from wsseg.comparators.prototypes import PrototypeCam
+from wsseg.comparators.reference import ReferenceCrs
+from wsseg.comparators.self_equivariance import SelfEquivariance
+
+__all__ = [
+    "Comparator",
+    "CrossModality",
+    "FeatureDecomposition",
+    "Finding",
+    "GradCam",
+    "LayerCam",
+    "PrototypeCam",
+    "ReferenceCrs",
+    "SelfEquivariance",
+]

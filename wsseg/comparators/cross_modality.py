@@ -1,0 +1,171 @@
+"""Equivariance within and across modalities: one network for each, which teach each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.transforms import move, move_valid, random_grid
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch
+from wsseg.models.cam_network import CamNetwork, CamOutput
+from wsseg.models.losses import classification_loss, suppression_loss
+
+
+class CrossModality(Comparator):
+    """A CAM network for each modality, with equivariance within and across modalities.
+
+    G. Patel, J. Dolz, "Weakly supervised segmentation with cross-modality equivariant constraints",
+    Medical Image Analysis 77, 2022. Every network sees one modality, in a slice and in the moved
+    slice. Its map must be equivariant in tagged slices; it must agree with the maps of the other
+    modalities in the other view, where these find the tag; and its tag predictions must agree with
+    theirs. Others are taken as they are: no gradient flows into them. The published maps are those
+    of one modality; here the mean over modalities predicts. Maps are sigmoids, so that the fixed
+    threshold of plain CAM holds.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        equivariance_weight: float = 1.0,
+        cross_weight: float = 1.0,
+        agreement_weight: float = 0.5,
+        temperature: float = 10.0,
+        encoder: str = "unet",
+        widths: Sequence[int] = (16, 32, 64, 96),
+        lr: float = 2e-3,
+        weight_decay: float = 1e-4,
+        teacher_decay: float = 0.98,
+        augmentation: SliceAugmentation | None = None,
+    ) -> None:
+        """Build the networks; see :class:`Comparator` for what is not described here.
+
+        Args:
+            spec: The data specification.
+            equivariance_weight: Weight of equivariance within a modality.
+            cross_weight: Weight of equivariance across modalities.
+            agreement_weight: Weight of the divergence of tag predictions.
+            temperature: Softens the tag predictions that are compared.
+            encoder: Name of the encoder.
+            widths: Channels of each level.
+            lr: Peak learning rate.
+            weight_decay: Weight decay.
+            teacher_decay: How slow the teacher is.
+            augmentation: Random changes of training batches.
+
+        Raises:
+            ValueError: There is only one modality.
+        """
+        names = spec["modalities"]
+        if len(names) < 2:
+            raise ValueError(
+                "cross-modality equivariance needs at least two modalities, the data has "
+                f"{', '.join(names)} alone; prepare the store with more modalities"
+            )
+        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+
+    def build_network(self) -> nn.Module:
+        """Make one network for each modality."""
+        return nn.ModuleList(
+            CamNetwork(self.build_encoder(1), self.num_classes) for _ in self.spec.modalities
+        )
+
+    def losses(self, view: Batch) -> dict[str, Tensor]:
+        """Tags and suppression of each network in both views, and their consistency."""
+        image, valid, tags = view["image"], view["valid"], view["tags"]
+        grid = random_grid(len(image), (image.shape[2], image.shape[3]), image.device)
+        there = move_valid(valid, grid)
+        first = _outputs(self.network, image, valid)
+        second = _outputs(self.network, move(image, grid) * there[:, None], there)
+        both = [(out, valid) for out in first] + [(out, there) for out in second]
+        maps = [torch.sigmoid(out.cam) * inside[:, None] for out, inside in both]
+        still = [move(each, grid) for each in maps[: len(first)]]  # the first view's, moved
+        moved = maps[len(first) :]
+        classified = [classification_loss(out.slice_logits, tags) for out, _ in both]
+        suppressed = [suppression_loss(out.cam, inside, tags) for out, inside in both]
+        within = [equivariance(s, m, tags) for s, m in zip(still, moved, strict=True)]
+        scores = [[_score(out) for out in outputs] for outputs in (first, second)]
+        across = cross_equivariance((still, moved), scores, tags)
+        agreed = [agreement(each, self.hparams["temperature"]) for each in scores]
+        return {
+            "classification": torch.stack(classified).mean(),
+            "suppression": torch.stack(suppressed).mean(),
+            "equivariance": self.hparams["equivariance_weight"] * torch.stack(within).mean(),
+            "cross": self.hparams["cross_weight"] * across,
+            "agreement": self.hparams["agreement_weight"] * torch.stack(agreed).mean(),
+        }
+
+    def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
+        """See :meth:`Comparator.find`."""
+        outputs = _outputs(network, image, valid)
+        maps = torch.stack([torch.sigmoid(out.cam) for out in outputs])
+        scores = torch.stack([torch.sigmoid(_score(out)) for out in outputs])
+        return Finding(maps.mean(dim=0), scores.mean(dim=0))
+
+
+def equivariance(one: Tensor, other: Tensor, tags: Tensor) -> Tensor:
+    """Mean squared difference of two maps [B, C, H, W] of slices that are tagged [B, C]."""
+    return ((one - other).square() * tags[:, :, None, None]).mean()
+
+
+def cross_equivariance(
+    views: tuple[Sequence[Tensor], Sequence[Tensor]],
+    scores: Sequence[Sequence[Tensor]],
+    tags: Tensor,
+) -> Tensor:
+    """Compare each modality's map with the other modalities' maps in the other view.
+
+    Args:
+        views: Maps of each modality in the two views on one grid, [B, C, H, W] each.
+        scores: Logits of tags of each modality in the two views, [B, C] each.
+        tags: [B, C], 0 or 1.
+
+    Returns:
+        The mean of 2 - 2 cos over pairs of modalities, where tagged and found by the other one.
+    """
+    losses = []
+    for here, there in ((0, 1), (1, 0)):
+        for i, own in enumerate(views[here]):
+            for j, theirs in enumerate(views[there]):
+                if i != j:
+                    cosine = F.cosine_similarity(
+                        own.flatten(2), theirs.detach().flatten(2), dim=2, eps=1e-6
+                    )
+                    counted = tags * (scores[there][j].detach() > 0)
+                    losses.append(((2 - 2 * cosine) * counted).mean())
+    return torch.stack(losses).mean()
+
+
+def agreement(scores: Sequence[Tensor], temperature: float) -> Tensor:
+    """Divergence of every modality's tag predictions from the others', which are held fixed.
+
+    Args:
+        scores: Logits of each modality, [B, C] each.
+        temperature: Divides the logits; the loss is multiplied by its square.
+
+    Returns:
+        The mean Kullback-Leibler divergence over pairs, slices and tags.
+    """
+    losses = []
+    for i, own in enumerate(scores):
+        for j, theirs in enumerate(scores):
+            if i != j:
+                target = torch.sigmoid(theirs.detach() / temperature)
+                cross = F.binary_cross_entropy_with_logits(own / temperature, target)
+                entropy = F.binary_cross_entropy_with_logits(theirs.detach() / temperature, target)
+                losses.append(temperature**2 * (cross - entropy))
+    return torch.stack(losses).mean()
+
+
+def _outputs(network: nn.Module, image: Tensor, valid: Tensor) -> list[CamOutput]:
+    networks = cast(nn.ModuleList, network)
+    return [each(image[:, [m]], valid) for m, each in enumerate(networks)]
+
+
+def _score(output: CamOutput) -> Tensor:
+    return output.slice_logits.mean(dim=0)

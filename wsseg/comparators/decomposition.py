@@ -1,0 +1,166 @@
+"""Feature decomposition for classes that occur together and touch each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.decomposition_losses import (
+    CoAttention,
+    alignment_loss,
+    exclusion_loss,
+    nested_maximum,
+    nesting,
+)
+from wsseg.comparators.paired_maps import (
+    PairedHeads,
+    PairedMaps,
+    training_tag_shares,
+    weighted_cross_entropy,
+    wrong_channel_loss,
+)
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch
+from wsseg.models.encoders import Encoder
+
+EXCLUSION, COMMON, ALIGNMENT = 0.2, 0.1, 0.1  # weights of the authors' code
+FINE_LEVEL = 2  # a quarter of the resolution
+
+
+class DecompositionOutput(NamedTuple):
+    """What slices show by themselves, and what they share with their partners."""
+
+    own: PairedMaps
+    common: PairedMaps
+
+
+class DecompositionNetwork(nn.Module):
+    """An encoder with two pairs of heads: on its features, and on those shared with a partner."""
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        """Put heads and attention on an encoder.
+
+        Args:
+            encoder: Any encoder.
+            num_classes: Number of tags C.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.fine = min(FINE_LEVEL, len(encoder.widths) - 2)
+        widths = (encoder.widths[self.fine], encoder.widths[-1])
+        self.own_heads = PairedHeads(widths, num_classes)
+        self.common_heads = PairedHeads(widths, num_classes)
+        self.attention = nn.ModuleList(CoAttention(width) for width in widths)
+
+    def levels(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two levels that are read of slices [B, M, H, W]."""
+        levels = self.encoder(image)
+        return levels[self.fine], levels[-1]
+
+    def forward(self, image: Tensor, partner: Tensor) -> DecompositionOutput:
+        """Map slices [B, M, H, W].
+
+        Args:
+            image: The slices.
+            partner: For each slice the number of another one of the batch, [B].
+        """
+        size, levels = image.shape[-2:], self.levels(image)
+        shared = [
+            attend(level, level[partner])
+            for attend, level in zip(self.attention, levels, strict=True)
+        ]
+        return DecompositionOutput(self.own_heads(levels, size), self.common_heads(shared, size))
+
+
+class FeatureDecomposition(Comparator):
+    """CAM for several classes, told apart by what pairs of slices share and by mutual erasure.
+
+    Z. Kuang, Z. Yan, L. Yu, "Weakly supervised learning for multi-class medical image segmentation
+    via feature decomposition", Computers in Biology and Medicine 171:108228, 2024; form and weights
+    of the losses after the public code. Two slices attend to each other, and what they have in
+    common must show exactly the classes that both are tagged with (decomposition); the maps of two
+    classes erase each other, and each must still tell its class (exclusion).
+
+    Published for tumour core and oedema, which are disjoint. Of nested classes, a map shows the
+    part of a class that no inner class has, it is trained with the tag of the class, and the class
+    is predicted where the map of it or of an inner one is. The authors' encoder is replaced by
+    that of plain CAM, of whose levels a quarter of the resolution and the deepest are read.
+    """
+
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        encoder: str = "unet",
+        widths: Sequence[int] = (16, 32, 64, 96),
+        lr: float = 2e-3,
+        weight_decay: float = 1e-4,
+        teacher_decay: float = 0.98,
+        augmentation: SliceAugmentation | None = None,
+    ) -> None:
+        """Build the network; see :class:`Comparator` for the arguments.
+
+        Args:
+            spec: The data specification, of at least two classes.
+            encoder: Name of the encoder.
+            widths: Channels of each level.
+            lr: Peak learning rate.
+            weight_decay: Weight decay.
+            teacher_decay: How slow the teacher is.
+            augmentation: Random changes of training batches.
+
+        Raises:
+            ValueError: There is only one class.
+        """
+        if len(spec["classes"]) < 2:
+            raise ValueError(
+                "feature decomposition tells several classes apart, the data has "
+                f"{', '.join(spec['classes'])} alone; prepare the store with more classes"
+            )
+        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        self.nesting = nesting(list(self.spec.classes.values()))
+        self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
+
+    def build_network(self) -> nn.Module:
+        """Make the network with its two pairs of heads."""
+        return DecompositionNetwork(self.build_encoder(), self.num_classes)
+
+    def on_fit_start(self) -> None:
+        """Weigh background and class by their frequency in the training tags."""
+        tagged = training_tag_shares(self.trainer, self.num_classes)
+        self.class_weights.copy_(torch.stack((tagged, 1 - tagged), dim=1))
+
+    def losses(self, view: Batch) -> dict[str, Tensor]:
+        """The same losses on own and on common maps, and the alignment of the two."""
+        tags = view["tags"]
+        partner = torch.randperm(len(tags), device=tags.device)
+        output: DecompositionOutput = self.network(view["image"], partner)
+        with torch.autocast(tags.device.type, enabled=False):
+            own, common = (PairedMaps(maps.cam.float(), maps.logits.float()) for maps in output)
+            shared = tags * tags[partner]
+            losses = self._maps_losses(own, tags)
+            total = torch.stack(list(self._maps_losses(common, shared).values())).sum()
+            losses["common"] = COMMON * total
+            losses["alignment"] = ALIGNMENT * alignment_loss(own.cam, common.cam, shared)
+        return losses
+
+    def _maps_losses(self, maps: PairedMaps, tags: Tensor) -> dict[str, Tensor]:
+        overlap = maps.cam.amin(dim=2).mean()  # background and class at the same pixel
+        entropies = [weighted_cross_entropy(e, tags, self.class_weights) for e in maps.logits]
+        return {
+            "suppression": wrong_channel_loss(maps.cam, tags) + overlap,
+            "classification": torch.stack(entropies).sum(),
+            "exclusion": EXCLUSION * exclusion_loss(maps.cam, tags, self.nesting),
+        }
+
+    def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
+        """See :meth:`Comparator.find`; no partner is needed."""
+        assert isinstance(network, DecompositionNetwork)
+        maps = network.own_heads(network.levels(image), image.shape[-2:])
+        tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
+        return Finding(nested_maximum(maps.cam[:, :, 1].float(), self.nesting), tags)

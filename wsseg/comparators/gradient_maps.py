@@ -1,0 +1,83 @@
+"""Grad-CAM and LayerCAM: a classifier of slices, explained by its gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.explanations import (
+    Explain,
+    explain_levels,
+    gated,
+    grad_cam,
+    gradients_enabled,
+    layer_cam,
+)
+from wsseg.data.spec import Batch
+from wsseg.models.encoders import Encoder
+from wsseg.models.pooling import global_average
+
+
+class SliceClassifier(nn.Module):
+    """An encoder, the global average of its deepest level, and a linear layer."""
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        """Put the linear layer on an encoder.
+
+        Args:
+            encoder: Any encoder.
+            num_classes: Number of tags C.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.widths[-1], num_classes)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return logits [B, C] and the levels of slices [B, M, H, W], finest first."""
+        levels = self.encoder(image)
+        return self.head(global_average(levels[-1])), levels
+
+
+class GradCam(Comparator):
+    """Grad-CAM of the deepest level of a classifier of slices.
+
+    R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra, "Grad-CAM: Visual
+    Explanations from Deep Networks via Gradient-based Localization", ICCV 2017. The map of a slice
+    is scaled to a maximum of 1 and shown where the classifier predicts the tag.
+    """
+
+    explain: Explain = staticmethod(grad_cam)
+    explained = slice(-1, None)
+    """Which levels of the encoder are explained."""
+
+    def build_network(self) -> nn.Module:
+        """Make a classifier of slices."""
+        return SliceClassifier(self.build_encoder(), self.num_classes)
+
+    def losses(self, view: Batch) -> dict[str, Tensor]:
+        """Classification alone: the map is made afterwards."""
+        logits, _ = self.network(view["image"])
+        loss = F.binary_cross_entropy_with_logits(logits, view["tags"])
+        return {"classification": loss}
+
+    def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
+        """See :meth:`Comparator.find`."""
+        with gradients_enabled():
+            logits, levels = network(image.clone().requires_grad_())
+            maps = explain_levels(levels[self.explained], logits, self.explain, image.shape[-2:])
+        tags = torch.sigmoid(logits.detach().float())
+        return Finding(gated(maps.detach(), valid, tags), tags)
+
+
+class LayerCam(GradCam):
+    """LayerCAM of all levels of a classifier of slices.
+
+    P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei, "LayerCAM: Exploring Hierarchical Class
+    Activation Maps for Localization", IEEE Transactions on Image Processing 30, 2021. Training and
+    scale of the maps are those of :class:`GradCam`.
+    """
+
+    explain: Explain = staticmethod(layer_cam)
+    explained = slice(None)

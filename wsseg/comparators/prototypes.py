@@ -1,0 +1,152 @@
+"""Maps of likeness to local prototypes, in the manner of LPCAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.explanations import by_slice_maximum, gated
+from wsseg.comparators.prototype_clusters import (
+    Prototypes,
+    likeness,
+    select_prototypes,
+    spherical_clusters,
+)
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch
+from wsseg.models.cam_network import CamNetwork, CamOutput
+from wsseg.models.losses import classification_loss, suppression_loss
+
+ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
+SURE, UNLIKELY = 0.9, 0.05
+PER_SLICE = 64  # pixels of a slice and side that are clustered
+
+
+class PrototypeCam(Comparator):
+    """Plain CAM whose map is made anew from clusters of local features, once trained.
+
+    Z. Chen, Q. Sun, "Extracting Class Activation Maps from Non-Discriminative Features as well",
+    CVPR 2023. The decoder's features of tagged slices are clustered by direction, where the map is
+    active and where it is not; clusters that the head is sure of become prototypes of the class,
+    clusters outside that it finds neither sure nor unlikely become prototypes of the context. The
+    map is the mean likeness to the former less that to the latter, scaled to a maximum of 1 where
+    the network predicts the tag. There is no map before the end of training: until then it is
+    plain CAM.
+    """
+
+    centres: Tensor
+    used: Tensor
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        n_prototypes: int = 12,
+        encoder: str = "unet",
+        widths: Sequence[int] = (16, 32, 64, 96),
+        lr: float = 2e-3,
+        weight_decay: float = 1e-4,
+        teacher_decay: float = 0.98,
+        augmentation: SliceAugmentation | None = None,
+    ) -> None:
+        """Build the network; see :class:`Comparator` for what is not described here.
+
+        Args:
+            spec: The data specification.
+            n_prototypes: Clusters of a class, and of its context.
+            encoder: Name of the encoder.
+            widths: Channels of each level.
+            lr: Peak learning rate.
+            weight_decay: Weight decay.
+            teacher_decay: How slow the teacher is.
+            augmentation: Random changes of training batches.
+        """
+        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        assert isinstance(self.network, CamNetwork)
+        shape = (self.num_classes, 2, n_prototypes)
+        self.register_buffer("centres", torch.zeros(*shape, self.network.encoder.widths[0]))
+        self.register_buffer("used", torch.zeros(shape, dtype=torch.bool))
+
+    def losses(self, view: Batch) -> dict[str, Tensor]:
+        """Train as plain CAM is trained."""
+        output: CamOutput = self.network(view["image"], view["valid"])
+        return {
+            "classification": classification_loss(output.slice_logits, view["tags"]),
+            "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
+        }
+
+    def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
+        """See :meth:`Comparator.find`."""
+        output: CamOutput = network(image, valid)
+        tags = output.slice_logits.float().mean(dim=0).sigmoid()
+        if not self.used.any():
+            return Finding(torch.sigmoid(output.cam), tags)
+        features = output.features.float()
+        maps = [
+            likeness(features, Prototypes(centres, used))
+            for centres, used in zip(self.centres, self.used, strict=True)
+        ]
+        return Finding(gated(torch.stack(maps, dim=1), valid, tags), tags)
+
+    def on_train_epoch_end(self) -> None:
+        """Make the prototypes at the end of the last epoch, before the weights are saved."""
+        limit, steps = self.trainer.max_epochs, self.trainer.max_steps
+        last = limit is not None and limit == self.current_epoch + 1
+        if last or self.trainer.should_stop or 0 <= steps <= self.global_step:
+            self.make_prototypes(self.trainer.train_dataloader)
+
+    @torch.no_grad()
+    def make_prototypes(self, batches: Any) -> None:
+        """Cluster the features of tagged slices.
+
+        Args:
+            batches: Training batches. Of several processes, the first one's become everybody's.
+        """
+        self.teacher.eval()
+        sides = _sample(self.teacher.module, (self._moved(batch) for batch in batches))
+        self.teacher.train(self.training)
+        for c, (inside, outside) in enumerate(sides):
+            if len(inside) and len(outside):
+                self.centres[c], self.used[c] = self._select(inside, outside, c)
+        if self._trainer is not None:
+            strategy = self.trainer.strategy
+            self.centres.copy_(strategy.broadcast(self.centres))
+            self.used.copy_(strategy.broadcast(self.used))
+
+    def _moved(self, batch: Batch) -> Batch:
+        return {name: value.to(self.device) for name, value in batch.items()}  # type: ignore
+
+    def _select(self, inside: Tensor, outside: Tensor, c: int) -> Prototypes:
+        k: int = self.hparams["n_prototypes"]
+        own, context = (spherical_clusters(points, k, seed=c) for points in (inside, outside))
+        head = cast(CamNetwork, self.teacher.module).fine_head
+        pixels = torch.cat((own, context))[:, :, None, None]
+        score = head(pixels)[:, c, 0, 0].sigmoid()
+        return select_prototypes(own, context, score, k, SURE, UNLIKELY)
+
+
+def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return features of tagged slices by class: from where it is active, and from elsewhere."""
+    found: list[tuple[list[Tensor], list[Tensor]]] = []
+    for batch in batches:
+        image, valid, tags = batch["image"], batch["valid"], batch["tags"]
+        output: CamOutput = network(image, valid)
+        maps = by_slice_maximum(torch.sigmoid(output.cam.float()) * valid[:, None])
+        found = found or [([], []) for _ in range(tags.shape[1])]
+        for row, c in torch.nonzero(tags).tolist():
+            features = output.features[row].float()
+            active = maps[row, c] > ACTIVE
+            for side, where in zip(found[c], (active, ~active), strict=True):
+                side.append(_some(features[:, where & valid[row]].T))
+    empty = torch.empty(0, 0)
+    return [(torch.cat(a) if a else empty, torch.cat(b) if b else empty) for a, b in found]
+
+
+def _some(points: Tensor) -> Tensor:
+    """Take evenly spaced points, at most :data:`PER_SLICE`."""
+    count = min(len(points), PER_SLICE)
+    steps = torch.arange(count, device=points.device)
+    return points[(2 * steps + 1) * len(points) // max(1, 2 * count)]

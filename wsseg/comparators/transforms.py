@@ -1,0 +1,44 @@
+"""Random similarity transforms that equivariance is asked of."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsseg.data.augmentation import sampling_grid, warp_labels
+
+ROTATION = 30.0  # degrees to either side
+ZOOM = (0.6, 1.2)
+
+
+def random_grid(count: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    """Draw a rotation, a zoom and a mirror image for every slice.
+
+    Args:
+        count: Number of slices B.
+        size: Height and width.
+        device: Whose generator draws.
+
+    Returns:
+        A sampling grid, [B, H, W, 2].
+    """
+    angle = (2 * torch.rand(count, device=device) - 1) * math.radians(ROTATION)
+    zoom = ZOOM[0] + (ZOOM[1] - ZOOM[0]) * torch.rand(count, device=device)
+    mirror = 1.0 - 2.0 * (torch.rand(count, device=device) < 0.5).float()
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    matrix = torch.stack((mirror * cos, -mirror * sin, sin, cos), dim=-1).view(count, 2, 2)
+    return sampling_grid(matrix, *size)
+
+
+def move(maps: Tensor, grid: Tensor) -> Tensor:
+    """Move images or maps [B, C, H, W] along a grid; zeros come in from outside."""
+    return F.grid_sample(maps, grid.to(maps.dtype), "bilinear", "zeros", align_corners=False)
+
+
+def move_valid(valid: Tensor, grid: Tensor) -> Tensor:
+    """Move a mask [B, H, W] along a grid; what comes in from outside is not valid."""
+    moved, _, inside = warp_labels(valid, None, grid)
+    return moved & inside
