@@ -24,13 +24,15 @@ def spherical_clusters(points: Tensor, k: int, seed: int) -> Tensor:
     """Cluster by direction.
 
     Args:
-        points: [n, D], at least one.
+        points: [n, D].
         k: Number of clusters; fewer if there are fewer points.
         seed: Chooses the starting points.
 
     Returns:
         Mean of the points of each cluster that has any, [k', D].
     """
+    if not len(points):
+        return points
     k = min(k, len(points))
     unit = F.normalize(points, dim=1)
     labels = assign(unit, fit_kmeans(unit, k, seed)[None])[:, 0]

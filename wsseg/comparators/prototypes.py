@@ -109,7 +109,7 @@ class PrototypeCam(Comparator):
         sides = _sample(self.teacher.module, (self._moved(batch) for batch in batches))
         self.teacher.train(self.training)
         for c, (inside, outside) in enumerate(sides):
-            if len(inside) and len(outside):
+            if len(inside):
                 self.centres[c], self.used[c] = self._select(inside, outside, c)
         if self._trainer is not None:
             strategy = self.trainer.strategy

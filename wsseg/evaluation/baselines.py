@@ -19,6 +19,7 @@ from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
 from wsseg.evaluation.grids import read_grids
+from wsseg.evaluation.otsu import otsu
 from wsseg.evaluation.results import write_results
 
 Images = NDArray[np.float32]
@@ -87,10 +88,7 @@ def zscore_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
         data: The data; nothing of it is read.
         _seed: Not used; nothing here is random.
     """
-    names = [name.lower() for name in data.spec.modalities]
-    flair = [n for n, name in enumerate(names) if name in FLAIR_NAMES]
-    channel = flair[0] if flair else len(names) - 1
-    classes = len(data.spec.classes)
+    channel, classes = _bright_channel(data), len(data.spec.classes)
 
     def predict(image: Images, valid: Mask) -> Mask:
         return np.repeat(((image[:, channel] > Z_SCORE) & valid)[:, None], classes, axis=1)
@@ -98,9 +96,26 @@ def zscore_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
     return predict
 
 
+def otsu_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
+    """Take the brighter part of FLAIR, case by case, or of the last modality if there is none.
+
+    Args:
+        data: The data; nothing of it is read.
+        _seed: Not used; nothing here is random.
+    """
+    channel, classes = _bright_channel(data), len(data.spec.classes)
+
+    def predict(image: Images, valid: Mask) -> Mask:
+        found = valid & (image[:, channel] > otsu(image[:, channel][valid]))
+        return np.repeat(found[:, None], classes, axis=1)
+
+    return predict
+
+
 BASELINES: dict[str, Callable[[MRISliceDataModule, int], Predictor]] = {
     "intensity_clustering": intensity_clustering,
     "zscore_threshold": zscore_threshold,
+    "otsu_threshold": otsu_threshold,
 }
 
 
@@ -135,6 +150,12 @@ def smooth(image: Images, valid: Mask) -> Images:
     sigma = (0, 0, SIGMA, SIGMA)
     share = np.maximum(gaussian_filter(weight, sigma), 1e-6)
     return np.asarray(gaussian_filter(image * weight, sigma) / share * weight, np.float32)
+
+
+def _bright_channel(data: MRISliceDataModule) -> int:
+    """Return the channel in which a tumour should be bright: FLAIR, else the last one."""
+    names = [name.lower() for name in data.spec.modalities]
+    return next((n for n, name in enumerate(names) if name in FLAIR_NAMES), len(names) - 1)
 
 
 def _labels(image: Images, valid: Mask, centroids: torch.Tensor) -> NDArray[np.int64]:

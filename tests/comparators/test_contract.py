@@ -1,0 +1,91 @@
+"""What every comparator has in common, whatever its method."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from tests.comparators.conftest import KINDS, SPEC, batch, small
+from wsseg.comparators import Comparator, ReferenceCrs
+from wsseg.models import CamModule
+from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.inference import predict_slices
+
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+
+
+@each_kind
+def test_gradients_are_finite_and_reach_the_first_layer(kind: type[Comparator]) -> None:
+    module = small(kind)
+    losses = module.losses(module.augmentation(batch()))
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    first = next(module.network.parameters()).grad
+    assert first is not None
+    assert first.abs().max() > 0
+    assert all(p.grad is None for p in module.teacher.parameters())
+
+
+@each_kind
+def test_trains_comes_back_and_predicts(kind: type[Comparator], tmp_path: Path) -> None:
+    module, given = small(kind), batch()
+    before = next(module.network.parameters()).detach().clone()
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, DataLoader([batch(), batch()], batch_size=None))
+    assert not torch.equal(before, next(module.network.parameters()))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    again = load_module(tmp_path / "last.ckpt")  # how `wsseg predict` does it
+    assert type(again) is kind
+    predicted = predict_slices(again, given["image"], given["valid"], batch_size=3)
+    assert predicted.shape == (4, 2, 32, 32)
+    assert predicted.min() >= 0
+    assert predicted.max() <= 1
+    assert (predicted[~given["valid"][:, None].expand_as(predicted)] == 0).all()
+    expected = module.eval()(given["image"], given["valid"])
+    torch.testing.assert_close(predicted, expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+@each_kind
+def test_predicts_slices_of_another_size_and_without_anatomy(kind: type[Comparator]) -> None:
+    module = small(kind).eval()
+    valid = torch.zeros(2, 48, 32, dtype=torch.bool)
+    valid[0, 10:40, 5:20] = True
+    probability = module(torch.randn(2, 2, 48, 32) * valid[:, None], valid)
+    assert probability.shape == (2, 2, 48, 32)
+    assert torch.isfinite(probability).all()
+    assert (probability[1] == 0).all()
+
+
+@each_kind
+def test_the_budget_is_that_of_plain_cam(kind: type[Comparator]) -> None:
+    """A comparison is worth nothing if the rivals are trained with other settings."""
+    if kind is ReferenceCrs:
+        pytest.skip("has the authors' own")
+    ours = inspect.signature(CamModule).parameters
+    theirs = inspect.signature(kind).parameters
+    for name in ("encoder", "widths", "lr", "weight_decay", "teacher_decay", "augmentation"):
+        assert theirs[name].default == ours[name].default, name
+    assert kind.threshold == CamModule.threshold
+
+
+@pytest.mark.parametrize("name", ["CrossModality", "FeatureDecomposition"])
+def test_what_a_method_cannot_do_is_refused(name: str) -> None:
+    kind = next(each for each in KINDS if each.__name__ == name)
+    spec = SPEC | {"modalities": ["T1"], "classes": {"tumour": [1]}}
+    with pytest.raises(ValueError, match="alone; prepare the store with more"):
+        small(kind, spec)

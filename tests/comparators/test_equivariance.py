@@ -1,0 +1,106 @@
+"""Transforms, and what equivariance within and across modalities means."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, kl_divergence
+
+from tests.comparators.conftest import batch, small
+from wsseg.comparators import CrossModality, SelfEquivariance
+from wsseg.comparators.cross_modality import agreement, cross_equivariance, equivariance
+from wsseg.comparators.self_equivariance import cross_loss, pixel_correlation
+from wsseg.comparators.transforms import move, move_valid, random_grid
+from wsseg.data.augmentation import sampling_grid
+
+
+def identity(count: int, size: tuple[int, int]) -> Tensor:
+    return sampling_grid(torch.eye(2).expand(count, 2, 2), *size)
+
+
+def test_the_identity_moves_nothing() -> None:
+    maps, valid = torch.rand(2, 3, 8, 12), torch.rand(2, 8, 12) > 0.5
+    grid = identity(2, (8, 12))
+    torch.testing.assert_close(move(maps, grid), maps, atol=1e-5, rtol=0)
+    assert torch.equal(move_valid(valid, grid), valid)
+
+
+def test_slices_are_moved_differently_and_nothing_valid_comes_from_outside() -> None:
+    torch.manual_seed(0)
+    grid = random_grid(64, (16, 16), torch.device("cpu"))
+    valid = move_valid(torch.ones(64, 16, 16, dtype=torch.bool), grid)
+    area = valid.float().mean(dim=(1, 2))
+    assert area.max() > 0.95
+    assert area.min() < 0.5  # zoomed out
+    assert not torch.equal(grid[0], grid[1])
+
+
+def test_pixel_correlation_averages_pixels_that_look_alike() -> None:
+    maps = torch.tensor([0.0, 1.0, 0.2, 0.4]).view(1, 1, 2, 2)
+    features = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).view(1, 2, 2, 2)
+    refined = pixel_correlation(maps, features).flatten()
+    torch.testing.assert_close(refined, torch.tensor([0.5, 0.5, 0.3, 0.3]))
+
+
+def test_cross_loss_is_zero_where_correlation_changes_nothing() -> None:
+    flat = torch.full((2, 1, 8, 8), 0.3)
+    features = torch.rand(2, 4, 8, 8)
+    loss = cross_loss((flat, flat), (features, features), identity(2, (8, 8)))
+    assert loss < 1e-5
+    assert cross_loss((flat, flat * 2), (features, features), identity(2, (8, 8))) > 0.5
+
+
+def test_a_constant_network_is_equivariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its map is the same everywhere that is valid, wherever the slice is moved."""
+    module, views = small(SelfEquivariance), batch()
+    with torch.no_grad():
+        module.network.fine_head.weight.zero_()
+    views["valid"][:] = True
+    grid = identity(4, (32, 32))
+    monkeypatch.setattr("wsseg.comparators.self_equivariance.random_grid", lambda *_: grid)
+    losses = module.losses(views)
+    assert losses["equivariance"] < 1e-6
+    assert losses["cross"] < 1e-4
+
+
+def test_equivariance_is_asked_of_tagged_slices() -> None:
+    one, other, tags = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4), torch.tensor([[0.0], [0.0]])
+    assert equivariance(one, other, tags) == 0
+    assert equivariance(one, other, 1 - tags) == 1
+
+
+def test_agreement_is_the_divergence_from_the_others() -> None:
+    one, other = torch.randn(5, 2), torch.randn(5, 2)
+    soft = [Bernoulli(logits=each / 3) for each in (one, other)]
+    expected = kl_divergence(soft[0], soft[1]) + kl_divergence(soft[1], soft[0])
+    torch.testing.assert_close(agreement([one, other], 3.0), 9 * expected.mean() / 2)
+    assert agreement([one, one], 3.0).abs() < 1e-6
+
+
+def test_modalities_learn_from_others_that_find_the_tag_and_do_not_pull_them() -> None:
+    maps = [torch.rand(2, 1, 6, 6, requires_grad=True) for _ in range(4)]
+    tags = torch.tensor([[1.0], [0.0]])
+    sure, unsure = torch.full((2, 1), 3.0), torch.full((2, 1), -3.0)
+    views = (maps[:2], maps[2:])
+    loss = cross_equivariance(views, ([sure, unsure], [sure, unsure]), tags)
+    gradients = torch.autograd.grad(loss, maps)
+    teachers, learners = gradients[::2], gradients[1::2]
+    assert all((gradient == 0).all() for gradient in teachers)
+    assert all(gradient[0].abs().max() > 0 for gradient in learners)
+    assert all((gradient[1] == 0).all() for gradient in learners)  # untagged
+    same = [torch.ones(2, 1, 6, 6)] * 2
+    assert cross_equivariance((same, same), ([sure, sure], [sure, sure]), tags).abs() < 1e-5
+
+
+def test_every_modality_has_a_network_that_sees_nothing_else() -> None:
+    module, views = small(CrossModality).eval(), batch()
+    changed = views["image"].clone()
+    changed[:, 1] += 1
+    with torch.no_grad():
+        before, after = (
+            [net(image[:, [m]], views["valid"]).cam for m, net in enumerate(module.network)]
+            for image in (views["image"], changed)
+        )
+    assert torch.equal(before[0], after[0])
+    assert not torch.equal(before[1], after[1])
