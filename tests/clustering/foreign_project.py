@@ -77,7 +77,7 @@ def train(folder: str, epochs: int = 5) -> tuple[Finder, ClusterReSupervision]:
     pl.seed_everything(0, verbose=False)
     # Squares have sharp borders: nothing to smooth, and no reason to take in doubtful pixels.
     clustering = ClusterReSupervision(
-        8, 2, scorer=EvidenceScorer(activation_power=1.0, midpoint=0.3), smoothing=0.0
+        8, 2, scorer=EvidenceScorer(activation_power=1.0), low=0.3, high=0.4, smoothing=0.0
     )
     module = Finder()
     trainer = pl.Trainer(

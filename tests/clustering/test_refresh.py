@@ -168,3 +168,28 @@ def test_scorers_that_misbehave(
 ) -> None:
     with pytest.raises(ClusteringError, match=message):
         refresh(toys.ToySource(), tmp_path, scorer=Broken(value))
+
+
+def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: Path) -> None:
+    """Features are noise here; only the asymmetry shows the objects."""
+    source = toys.ToySource()
+
+    class Symmetric:
+        def __len__(self) -> int:
+            return len(source)
+
+        def __call__(self, positions: Any) -> Any:
+            for batch in source(positions):
+                features = torch.rand(batch.features.shape, generator=torch.manual_seed(0))
+                yield batch._replace(features=features, asymmetry=batch.features)
+
+    clusters, maps, _ = refresh(Symmetric(), tmp_path, n_clusters=12, n_clusterings=4)
+    assert clusters.sees_asymmetry.tolist() == [False, True, False, True]
+    assert clusters.centroids.shape == (4, 12, 8)
+    assert not clusters.centroids[0::2, :, 4:].any()
+    assert clusters.centroids[1::2, :, 4:].any()
+    best = clusters.scores.amax(dim=(1, 2))
+    assert bool((best[1::2] > 2 * best[0::2]).all())
+    tagged = source.tags[:, 0] > 0
+    found = maps.lookup(torch.arange(24))[tagged][:, 0][source.objects[tagged][:, 0]]
+    assert float((found > 0.2).float().mean()) > 0.8

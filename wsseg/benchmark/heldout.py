@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.clustering.embeddings import valid_pixels
 from wsseg.clustering.kmeans import assign
-from wsseg.clustering.targets import relevance_map, smooth
+from wsseg.clustering.relevance import Verdict, relevance_map
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
@@ -110,10 +111,11 @@ def _relevance(
     tags = torch.ones(count, clusters["scores"].shape[2])
     number = torch.arange(count)
     batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
-    features, _, known, *_ = module.embed_pixels(batch)
-    labels = torch.zeros(*known.shape, len(clusters["centroids"]), dtype=torch.int64)
-    pixels = (features.float().permute(0, 2, 3, 1)[known] - clusters["mean"]) / clusters["std"]
-    labels[known] = assign(pixels, clusters["centroids"])
-    relevance = smooth(relevance_map(labels, known, clusters["scores"], tags), SMOOTHING)
+    embedded = module.embed_pixels(batch)
+    labels = torch.zeros(*valid.shape, len(clusters["centroids"]), dtype=torch.int64)
+    pixels = (valid_pixels(embedded).features - clusters["mean"]) / clusters["std"]
+    labels[valid] = assign(pixels, clusters["centroids"])
+    verdict = Verdict(*(clusters[name] for name in Verdict._fields))
+    relevance = relevance_map(labels, valid, verdict, tags, SMOOTHING)
     found: NDArray[np.float32] = relevance[:, 0].numpy()
     return found

@@ -47,8 +47,8 @@ class ClusterReSupervision(LightningCallback):
         iterations: int = 20,
         scorer: Scorer | None = None,
         smoothing: float = 1.0,
-        low: float = 0.4,
-        high: float = 0.5,
+        low: float | None = None,
+        high: float | None = None,
         soft_targets: bool = False,
         momentum: float = 0.0,
         seed: int = 0,
@@ -61,7 +61,8 @@ class ClusterReSupervision(LightningCallback):
 
         Args:
             n_clusters: Clusters per clustering (K).
-            n_clusterings: Clusterings of different seeds whose scores are averaged (R).
+            n_clusterings: Clusterings of different seeds whose scores are averaged (R). Every
+                second one sees the asymmetry too, if the module gives it.
             warmup_epochs: Epochs before the first maps; 0 makes them before training.
             every_n_epochs: Epochs from one refresh of the maps to the next.
             last_refresh_epoch: No refresh for epochs after this one (counted from 0).
@@ -70,8 +71,8 @@ class ClusterReSupervision(LightningCallback):
             iterations: Lloyd steps of k-means. They gain more: 0.83 after 5, 0.78 after 20.
             scorer: Judges the clusters; ``EvidenceScorer()`` by default.
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores.
-            low: Pixels whose relevance is at most this are targets of 0.
-            high: Pixels whose relevance exceeds this are targets of 1.
+            low: Pixels whose relevance is at most this are targets of 0; the scorer's by default.
+            high: Pixels whose relevance exceeds this are targets of 1; the scorer's by default.
             soft_targets: Make the relevance itself the target there, instead of 0 and 1.
             momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
             seed: Chooses the sampled slices and starts k-means.
@@ -86,6 +87,9 @@ class ClusterReSupervision(LightningCallback):
             ClusteringError: A value is out of range.
         """
         super().__init__()
+        scorer = scorer or EvidenceScorer()
+        low = scorer.low if low is None else low
+        high = scorer.high if high is None else high
         for name, wrong, range_ in (
             ("n_clusters", not 1 <= n_clusters <= MOST_CLUSTERS, f"from 1 to {MOST_CLUSTERS}"),
             ("n_clusterings", n_clusterings < 1, "at least 1"),
@@ -106,7 +110,7 @@ class ClusterReSupervision(LightningCallback):
         self.soft_targets = soft_targets
         self.batch_key = batch_key
         self.settings = Settings(
-            scorer=scorer or EvidenceScorer(),
+            scorer=scorer,
             n_clusters=n_clusters,
             n_clusterings=n_clusterings,
             sample_size=sample_size,
@@ -199,7 +203,7 @@ class ClusterReSupervision(LightningCallback):
             return
         self._epoch = state_dict["epoch"]
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
-        names = ("mean", "std", "centroids", "scores")
+        names = ("mean", "std", "centroids", "scores", "leaning", "sees_asymmetry")
         self.clusters = Clusters(**{name: state_dict[name] for name in names})
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:

@@ -23,12 +23,13 @@ class PixelEmbeddings(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
     group: Tensor  # [B] int64, the patient: many that agree are evidence, one alone is not
     stratum: Tensor  # [B] int64, e.g. the level in the body; slices are compared within it
+    asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.asymmetry
 
 
 class ValidPixels(NamedTuple):
     """The valid pixels of a batch, one after the other."""
 
-    features: Tensor  # [n, D] float32
+    features: Tensor  # [n, D + E] float32, with the asymmetry behind
     activation: Tensor  # [n, C] float32
     row: Tensor  # [n] int64, which slice of the batch a pixel belongs to
     place: Tensor  # [n, 2] int64, its row and column in the slice
@@ -45,8 +46,11 @@ def valid_pixels(embeddings: PixelEmbeddings) -> ValidPixels:
     """
     valid = embeddings.valid
     place = valid.nonzero()
+    features = embeddings.features.float()
+    if embeddings.asymmetry is not None:
+        features = torch.cat((features, embeddings.asymmetry.float()), dim=1)
     return ValidPixels(
-        features=embeddings.features.permute(0, 2, 3, 1)[valid].float(),
+        features=features.permute(0, 2, 3, 1)[valid],
         activation=embeddings.activation.permute(0, 2, 3, 1)[valid].float(),
         row=place[:, 0],
         place=place[:, 1:],
@@ -81,6 +85,8 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         "group": (batch,),
         "stratum": (batch,),
     }
+    if embeddings.asymmetry is not None:
+        expected["asymmetry"] = (batch, embeddings.asymmetry.shape[1], height, width)
     for name, shape in expected.items():
         got = tuple(getattr(embeddings, name).shape)
         if got != shape:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from wsseg.clustering.embeddings import PixelEmbeddings, valid_pixels
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.relevance import Verdict, relevance_map
 from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
 from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import IGNORE, blend, relevance_map, smooth, to_targets
+from wsseg.clustering.targets import IGNORE, blend, to_targets
 
 SLICES = 16  # how many slices are mapped at a time
 
@@ -70,7 +71,7 @@ class LabelledSlices:
     def write(
         self,
         maps: ClusterMaps,
-        scores: Tensor,
+        verdict: Verdict,
         smoothing: float,
         momentum: float,
         old: ClusterMaps | None,
@@ -79,7 +80,7 @@ class LabelledSlices:
 
         Args:
             maps: Where to.
-            scores: Relevance of clusters, [R, K, C].
+            verdict: Of the clusters.
             smoothing: Width of the Gaussian that smooths the new maps, in pixels.
             momentum: Weight of the old maps.
             old: The last refresh's maps.
@@ -96,7 +97,7 @@ class LabelledSlices:
         self._file.seek(0)
         for part, part_tags in zip(_chunks(index[tagged]), _chunks(tags[tagged]), strict=True):
             labels, valid = self._read(len(part))
-            new = smooth(relevance_map(labels, valid, scores, part_tags), smoothing)
+            new = relevance_map(labels, valid, verdict, part_tags, smoothing)
             before = None if old is None else old.lookup(part)
             if before is not None and momentum > 0:
                 new = blend(new, before, momentum)

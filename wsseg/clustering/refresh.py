@@ -17,7 +17,8 @@ from wsseg.clustering.embeddings import valid_pixels
 from wsseg.clustering.kmeans import assign, fit_kmeans
 from wsseg.clustering.labelling import Changes, LabelledSlices
 from wsseg.clustering.place import Place
-from wsseg.clustering.scorers import Scorer
+from wsseg.clustering.relevance import Verdict
+from wsseg.clustering.scorers import Scorer, focus, purity
 from wsseg.clustering.source import Source, choose_slices, sample_rows, share
 from wsseg.clustering.statistics import empty_statistics, merge
 from wsseg.clustering.store import ClusterMaps
@@ -33,8 +34,8 @@ class Settings:
     sample_size: int = 100_000
     iterations: int = 20
     smoothing: float = 1.0
-    low: float = 0.4
-    high: float = 0.5
+    low: float = 0.15
+    high: float = 0.2
     momentum: float = 0.0
     seed: int = 0
 
@@ -48,12 +49,21 @@ class Clusters:
         std: Their standard deviation, [D].
         centroids: In units of these, [R, K, D].
         scores: Relevance of every cluster to every class, [R, K, C].
+        leaning: How much every cluster looks like every class, [R, K, C].
+        sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
     """
 
     mean: Tensor
     std: Tensor
     centroids: Tensor
     scores: Tensor
+    leaning: Tensor
+    sees_asymmetry: Tensor
+
+    @property
+    def verdict(self) -> Verdict:
+        """What maps are made of."""
+        return Verdict(self.scores, self.leaning, self.sees_asymmetry)
 
 
 class Refresh:
@@ -71,6 +81,7 @@ class Refresh:
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
+        self._extra = 0  # dimensions of the asymmetry
         self._source = source
         self._settings = settings
         self._place = place
@@ -100,10 +111,10 @@ class Refresh:
             with self._stage("assign"):
                 self._label(labelled, mean, std, centroids)
             with self._stage("score"):
-                scores = self._score(labelled)
+                verdict = self._score(labelled)
             with self._stage("map"):
-                maps = self._map(labelled, scores, old)
-        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores), maps
+                maps = self._map(labelled, verdict, old)
+        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), *verdict), maps
 
     def _sample(self) -> Tensor:
         """Return the embeddings of a bounded sample of pixels, the same in every process."""
@@ -112,15 +123,17 @@ class Refresh:
             len(self._source), self._settings.sample_size, self._settings.seed
         )
         mine = share(len(positions), others.rank, others.size)
-        features, keys = [], []
+        features, keys, extra = [], [], 0
         with others.together("sampling pixels"):
             for batch in self._source([positions[number] for number in mine]):
+                extra = 0 if batch.asymmetry is None else batch.asymmetry.shape[1]
                 pixels = valid_pixels(batch)
                 chosen = sample_rows(pixels.row, quota)
                 features.append(pixels.features[chosen])
                 keys.append(batch.index.to(chosen.device)[pixels.row[chosen]])
         dimensions = others.maximum(features[0].shape[1] if features else 0)
         sample = others.gather(torch.cat(features or [torch.empty(0, dimensions)]))
+        self._extra = others.maximum(extra)
         slices = others.gather(torch.cat(keys or [torch.empty(0, dtype=torch.int64)]))
         return sample[slices.argsort(stable=True)]
 
@@ -131,6 +144,7 @@ class Refresh:
         std = others.broadcast(sample.double().std(dim=0, correction=0).float())
         std = torch.where(std > 1e-6, std, 1.0)
         points = (sample - mean) / std
+        plain = self._hide_asymmetry(points)
         shape = (settings.n_clusterings, settings.n_clusters, sample.shape[1])
         start: Sequence[Tensor | None] = [None] * shape[0]
         if previous is not None and previous.centroids.shape == shape:
@@ -138,8 +152,9 @@ class Refresh:
         centroids = points.new_zeros(shape)
         with others.together("k-means"):
             for number in range(others.rank, shape[0], others.size):
+                seen = points if self._sees_asymmetry[number] else plain
                 centroids[number] = fit_kmeans(
-                    points, shape[1], settings.seed + number, settings.iterations, start[number]
+                    seen, shape[1], settings.seed + number, settings.iterations, start[number]
                 )
         return mean, std, others.sum(centroids)
 
@@ -154,7 +169,7 @@ class Refresh:
         with self._collective.together("assigning pixels"):
             labelled.label(self._source(mine), nearest)
 
-    def _score(self, labelled: LabelledSlices) -> Tensor:
+    def _score(self, labelled: LabelledSlices) -> Verdict:
         settings, others = self._settings, self._collective
         classes = others.maximum(labelled.plane[0])
         statistics = labelled.statistics or empty_statistics(
@@ -166,10 +181,11 @@ class Refresh:
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
         self.report |= describe_scores(scores, statistics, settings.high)
-        return others.broadcast(scores)
+        leaning = purity(statistics) * focus(statistics)
+        return Verdict(others.broadcast(scores), others.broadcast(leaning), self._sees_asymmetry)
 
     def _map(
-        self, labelled: LabelledSlices, scores: Tensor, old: ClusterMaps | None
+        self, labelled: LabelledSlices, verdict: Verdict, old: ClusterMaps | None
     ) -> ClusterMaps:
         settings, others, place = self._settings, self._collective, self._place
         count = others.maximum(labelled.top) + 1
@@ -184,7 +200,7 @@ class Refresh:
                 maps.create()
         with others.together("writing cluster maps"):
             for new, was in labelled.write(
-                maps, scores, settings.smoothing, settings.momentum, before
+                maps, verdict, settings.smoothing, settings.momentum, before
             ):
                 changes.add(new, was)
         pixels, relevant, changed = (others.sum(changes.sums) / place.copies).tolist()
@@ -192,6 +208,19 @@ class Refresh:
         if before is not None:
             self.report["churn"] = changed / max(1.0, pixels)
         return maps
+
+    @property
+    def _sees_asymmetry(self) -> Tensor:
+        """Every second clustering sees the asymmetry, where there is any."""
+        return (torch.arange(self._settings.n_clusterings) % 2 == 1) & (self._extra > 0)
+
+    def _hide_asymmetry(self, points: Tensor) -> Tensor:
+        """Set it to 0: centroids then are 0 there too, and it makes none nearer than another."""
+        if not self._extra:
+            return points
+        plain = points.clone()
+        plain[:, -self._extra :] = 0
+        return plain
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

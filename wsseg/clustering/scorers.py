@@ -1,7 +1,8 @@
 """How relevant is a cluster to a class? Plug-ins that answer it from tags alone.
 
-A scorer is called with :class:`ClusterStatistics` and returns [R, K, C] in [0, 1]: the belief that
-a pixel of the cluster, in a slice tagged with the class, belongs to the class; 0.5 is undecided.
+A scorer is called with :class:`ClusterStatistics` and returns [R, K, C] in [0, 1]: how
+much speaks for it that a pixel of the cluster, in a slice tagged with the class, belongs to the
+class. What is enough is up to the scorer (``low`` and ``high``).
 The functions do the maths; the classes only carry parameters, so that a configuration can name
 them. A scorer of your own is a subclass of :class:`Scorer` with a ``__call__``.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +23,15 @@ FLAT = 0.1
 
 
 class Scorer(ABC):
-    """Judges clusters by their statistics."""
+    """Judges clusters by their statistics.
+
+    Attributes:
+        low: Pixels of at most this relevance do not belong to the class, by default.
+        high: Pixels of more than this do; those between are left open.
+    """
+
+    low: ClassVar[float] = 0.4
+    high: ClassVar[float] = 0.5
 
     @abstractmethod
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
@@ -89,15 +99,14 @@ class EvidenceScorer(Scorer):
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
         focus_power: Weight of the focus beside the purity; 0 for lesions that are everywhere.
         activation_power: Weight of the activation beside the purity.
-        midpoint: The product that scores 0.5; twice as much scores 1. It is small because the bound
-            is cautious: of few patients, even a cluster that no untagged slice holds has a bound
-            far below 1.
     """
+
+    low: ClassVar[float] = 0.15  # of the most relevant cluster, see relevance_map
+    high: ClassVar[float] = 0.2
 
     confidence: float = 0.5
     focus_power: float = 2.0
     activation_power: float = 0.25
-    midpoint: float = 0.1
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
@@ -109,7 +118,7 @@ class EvidenceScorer(Scorer):
             * focus(statistics) ** self.focus_power
             * contrast(statistics) ** self.activation_power
         )
-        return (product / (2 * self.midpoint)).clamp_max(1) * _occurs(statistics)
+        return product * _occurs(statistics)
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:

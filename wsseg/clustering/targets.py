@@ -1,8 +1,6 @@
-"""From labels and scores to per-pixel targets, and their one-byte form."""
+"""From relevance to per-pixel targets, and its one-byte form."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -10,59 +8,6 @@ from torch.nn import functional as F
 
 IGNORE = -1.0
 LEVELS = 254  # a byte of 0 is "unknown", so that what was never written is ignored
-
-
-def consensus(labels: Tensor, scores: Tensor) -> Tensor:
-    """Average the scores of a pixel's clusters over the clusterings.
-
-    Args:
-        labels: [n, R] int64.
-        scores: [R, K, C] in [0, 1].
-
-    Returns:
-        [n, C] float32 in [0, 1].
-    """
-    clusterings = torch.arange(len(scores), device=labels.device)
-    return scores.to(labels.device).float()[clusterings, labels].mean(dim=1)
-
-
-def relevance_map(labels: Tensor, valid: Tensor, scores: Tensor, tags: Tensor) -> Tensor:
-    """Lay the consensus out as maps, with what the tags say on top.
-
-    Args:
-        labels: [B, h, w, R] int64; anything where not valid.
-        valid: [B, h, w] bool.
-        scores: [R, K, C] in [0, 1].
-        tags: [B, C], 0 or 1.
-
-    Returns:
-        [B, C, h, w] float32: 0 all over a slice for a class it is not tagged with, else the
-        consensus at valid pixels and ``IGNORE`` at the others.
-    """
-    relevance = torch.full((*valid.shape, scores.shape[2]), IGNORE, device=labels.device)
-    relevance[valid] = consensus(labels[valid], scores)
-    untagged = (tags.to(labels.device) <= 0.5)[:, None, None]
-    return relevance.masked_fill_(untagged, 0.0).permute(0, 3, 1, 2)
-
-
-def smooth(relevance: Tensor, sigma: float) -> Tensor:
-    """Average maps with their surroundings: tissue comes in regions, noise in single pixels.
-
-    Args:
-        relevance: [B, C, h, w] in [0, 1], ``IGNORE`` where unknown.
-        sigma: Width of the Gaussian in pixels; 0 leaves the maps as they are.
-
-    Returns:
-        The weighted mean of the known pixels around each known pixel; the others stay unknown.
-    """
-    if sigma == 0:
-        return relevance
-    radius = max(1, math.ceil(3 * sigma))
-    offset = torch.arange(-radius, radius + 1, device=relevance.device, dtype=relevance.dtype)
-    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    known = (relevance >= 0).to(relevance.dtype)
-    total, weight = (_convolve(part, kernel) for part in (relevance * known, known))
-    return torch.where(known > 0, total / weight.clamp_min(1e-6), relevance)
 
 
 def blend(new: Tensor, old: Tensor, momentum: float) -> Tensor:
@@ -129,11 +74,3 @@ def resize(relevance: Tensor, height: int, width: int) -> Tensor:
     total = F.interpolate(relevance * known, size, mode="bilinear", align_corners=False)
     keep = F.interpolate(known, size, mode="nearest-exact") > 0
     return torch.where(keep, total / weight.clamp_min(1e-6), IGNORE)
-
-
-def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve [B, C, h, w] with a kernel along both axes, with zeros around."""
-    radius, planes = len(kernel) // 2, maps.flatten(0, 1)[:, None]
-    planes = F.conv2d(planes, kernel[None, None, None, :], padding=(0, radius))
-    planes = F.conv2d(planes, kernel[None, None, :, None], padding=(radius, 0))
-    return planes.view_as(maps)

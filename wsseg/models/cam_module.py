@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.cam_network import CamNetwork
@@ -50,6 +51,7 @@ class CamModule(pl.LightningModule):
         mask_ratio: float = 0.1,
         mask_patch_size: int = 4,
         target_modality: str | None = None,
+        symmetry: bool = True,
         classification_weight: float = 1.0,
         suppression_weight: float = 1.0,
         cluster_weight: float = 1.0,
@@ -72,6 +74,8 @@ class CamModule(pl.LightningModule):
             mask_patch_size: Side of such a patch, in pixels.
             target_modality: The modality whose patches are masked; by default one is drawn for
                 every slice.
+            symmetry: Let clusters see how the two sides of a slice differ. For organs that are
+                symmetric left to right, such as the brain; sagittal slices show one side only.
             classification_weight: Weight of the tag losses.
             suppression_weight: Weight of the activation in untagged slices.
             cluster_weight: Weight of the cluster maps.
@@ -89,6 +93,7 @@ class CamModule(pl.LightningModule):
         self.save_hyperparameters(ignore=["augmentation"])
         self.spec = DataSpec.from_dict(spec)
         modalities = len(self.spec.modalities)
+        self.symmetric = symmetry and self.spec.axis != "sagittal"
         self.target_channel = _channel(target_modality, self.spec.modalities)
         self.network = CamNetwork(
             build_encoder(encoder, modalities, widths), len(self.spec.classes)
@@ -168,6 +173,7 @@ class CamModule(pl.LightningModule):
             index=batch["index"],
             group=batch["case"],
             stratum=batch["level"],
+            asymmetry=asymmetry(image, valid) if self.symmetric else None,
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

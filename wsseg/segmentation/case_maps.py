@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.clustering.targets import IGNORE, smooth
+from wsseg.clustering.smoothing import blur
+from wsseg.clustering.targets import IGNORE
 
 
 def case_maps(
@@ -34,8 +35,9 @@ def case_maps(
     """
     tagged = (tags > 0.5)[:, :, None, None]
     # Untagged slices must not count in the average: they would wear away where a lesion ends.
-    maps = torch.where(valid[:, None] & tagged, probability, IGNORE)
-    maps = smooth_across(smooth(maps, pixels), slices)
+    known = valid[:, None] & tagged
+    maps = torch.where(known, blur(probability, known, pixels), IGNORE)
+    maps = smooth_across(maps, slices)
     empty = maps.amax(dim=(2, 3), keepdim=True) <= high
     return maps.masked_fill(empty, IGNORE).masked_fill(~tagged, 0.0)
 

@@ -1,0 +1,67 @@
+"""Maps from labels and the verdict on clusters."""
+
+from __future__ import annotations
+
+import torch
+
+from wsseg.clustering.relevance import Verdict, relevance_map
+from wsseg.clustering.targets import IGNORE
+
+
+def verdict(scores: torch.Tensor, leaning: torch.Tensor | None = None, paired: int = 0) -> Verdict:
+    """The last ``paired`` clusterings have seen the asymmetry."""
+    count = len(scores)
+    seen = torch.arange(count) >= count - paired
+    return Verdict(scores, scores if leaning is None else leaning, seen)
+
+
+def whole(*labels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One slice, all of the same clusters."""
+    return torch.tensor(labels).expand(1, 5, 6, -1), torch.ones(1, 5, 6).bool(), torch.ones(1, 1)
+
+
+def test_tags_overrule_clusters_and_invalid_pixels_are_ignored() -> None:
+    labels = torch.zeros(2, 3, 3, 1, dtype=torch.int64)
+    valid = torch.ones(2, 3, 3, dtype=torch.bool)
+    valid[:, 0] = False
+    tags = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    found = relevance_map(labels, valid, verdict(torch.ones(1, 1, 2)), tags)
+    assert bool((found[0, 0, 1:] == 1).all())
+    assert bool((found[0, 0, 0] == IGNORE).all())
+    assert not found[0, 1].any()
+    assert not found[1].any()
+
+
+def test_equal_clusterings_have_equal_votes() -> None:
+    scores = torch.tensor([[0.8, 0.0], [0.8, 0.4]])[..., None]
+    labels, valid, tags = whole(0, 1)
+    found = relevance_map(labels, valid, verdict(scores), tags)
+    torch.testing.assert_close(found, torch.full((1, 1, 5, 6), (0.8 + 0.4) / 2 / 0.8))
+
+
+def test_a_clustering_that_has_found_nothing_has_no_vote() -> None:
+    scores = torch.tensor([[0.5, 0.1], [0.0, 0.0]])[..., None]
+    labels, valid, tags = whole(0, 0)
+    torch.testing.assert_close(
+        relevance_map(labels, valid, verdict(scores), tags), torch.ones(1, 1, 5, 6)
+    )
+
+
+def test_where_none_has_found_anything_nothing_is_relevant() -> None:
+    labels, valid, tags = whole(0, 0)
+    found = relevance_map(labels, valid, verdict(torch.full((2, 3, 1), 0.01)), tags)
+    assert float(found.max()) < 0.02
+
+
+def test_what_lies_opposite_a_lesion_is_no_lesion() -> None:
+    """The clustering that sees asymmetry (cluster 1) cannot tell them apart; the other leans."""
+    labels = torch.zeros(1, 20, 20, 2, dtype=torch.int64)
+    labels[:, 5:15, 1:8] = torch.tensor([1, 1])  # the lesion
+    labels[:, 5:15, 12:19] = torch.tensor([0, 1])  # what lies opposite
+    valid, tags = torch.ones(1, 20, 20, dtype=torch.bool), torch.ones(1, 1)
+    scores = torch.tensor([[0.0, 0.05], [0.0, 0.6]])[..., None]
+    leaning = torch.tensor([[0.2, 0.6], [0.0, 0.0]])[..., None]
+    found = relevance_map(labels, valid, verdict(scores, leaning, paired=1), tags)[0, 0]
+    assert found[10, 4] > 0.9
+    assert found[10, 15] < 0.4
+    assert found[1, 1] == 0

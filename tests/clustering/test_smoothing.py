@@ -1,0 +1,30 @@
+"""Smoothing against SciPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from wsseg.clustering.smoothing import blur
+
+
+@given(seed=st.integers(0, 1000), sigma=st.floats(0.3, 3.0))
+def test_blur_is_the_weighted_mean_of_known_pixels(seed: int, sigma: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(2, 3, 9, 8, generator=generator)
+    known = torch.rand(2, 1, 9, 8, generator=generator) > 0.3
+    found = blur(maps, known, sigma).numpy()
+    widths, radius = (0, 0, sigma, sigma), max(1, math.ceil(3 * sigma))
+
+    def theirs(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter(values.astype(float), widths, mode="constant", radius=radius)
+
+    inside = known.numpy()
+    expected = theirs(maps.numpy() * inside) / np.maximum(theirs(inside), 1e-12)
+    np.testing.assert_allclose(found, expected * inside, atol=1e-5)
+    assert torch.equal(blur(maps, known, 0.0), maps * known)
