@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from tests.comparators.conftest import batch, small
 from wsseg.comparators import CrossModality, SelfEquivariance
 from wsseg.comparators.cross_modality import agreement, cross_equivariance, equivariance
-from wsseg.comparators.self_equivariance import cross_loss, pixel_correlation
+from wsseg.comparators.self_equivariance import distance
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.augmentation import sampling_grid
 
@@ -36,21 +36,6 @@ def test_slices_are_moved_differently_and_nothing_valid_comes_from_outside() -> 
     assert not torch.equal(grid[0], grid[1])
 
 
-def test_pixel_correlation_averages_pixels_that_look_alike() -> None:
-    maps = torch.tensor([0.0, 1.0, 0.2, 0.4]).view(1, 1, 2, 2)
-    features = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).view(1, 2, 2, 2)
-    refined = pixel_correlation(maps, features).flatten()
-    torch.testing.assert_close(refined, torch.tensor([0.5, 0.5, 0.3, 0.3]))
-
-
-def test_cross_loss_is_zero_where_correlation_changes_nothing() -> None:
-    flat = torch.full((2, 1, 8, 8), 0.3)
-    features = torch.rand(2, 4, 8, 8)
-    loss = cross_loss((flat, flat), (features, features), identity(2, (8, 8)))
-    assert loss < 1e-5
-    assert cross_loss((flat, flat * 2), (features, features), identity(2, (8, 8))) > 0.5
-
-
 def test_a_constant_network_is_equivariant(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its map is the same everywhere that is valid, wherever the slice is moved."""
     module, views = small(SelfEquivariance), batch()
@@ -61,7 +46,13 @@ def test_a_constant_network_is_equivariant(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("wsseg.comparators.self_equivariance.random_grid", lambda *_: grid)
     losses = module.losses(views)
     assert losses["equivariance"] < 1e-6
-    assert losses["cross"] < 1e-4
+
+
+def test_distance_counts_what_is_valid() -> None:
+    one, valid = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
+    assert distance(one, one + 1, valid) == 0
+    valid[:, :2] = True
+    assert distance(one, one + 0.5, valid) == 0.5
 
 
 def test_equivariance_is_asked_of_tagged_slices() -> None:
