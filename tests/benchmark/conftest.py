@@ -50,11 +50,14 @@ def write_checkpoint(store: Path, path: Path) -> None:
     torch.manual_seed(0)
     spec = MRISliceDataModule(str(store)).spec
     module = CamModule(spec.to_dict(), widths=(4, 8, 8), embedding_widths=(4, 8))
+    seen = 2 * len(module.spec.modalities)
     state = {
-        "mean": torch.zeros(4),
-        "std": torch.ones(4),
-        "centroids": torch.randn(2, 6, 4),
+        "mean": torch.zeros(4 + seen),
+        "std": torch.ones(4 + seen),
+        "centroids": torch.randn(2, 6, 4 + seen),
         "scores": torch.rand(2, 6, 1),
+        "leaning": torch.rand(2, 6, 1),
+        "sees_asymmetry": torch.tensor([False, True]),
     }
     content = {
         "state_dict": module.state_dict(),
