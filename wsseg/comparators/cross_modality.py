@@ -33,7 +33,7 @@ class CrossModality(Comparator):
         self,
         spec: dict[str, Any],
         equivariance_weight: float = 1.0,
-        cross_weight: float = 1.0,
+        cross_weight: float = 0.1,
         agreement_weight: float = 0.5,
         temperature: float = 10.0,
         encoder: str = "unet",
@@ -48,7 +48,8 @@ class CrossModality(Comparator):
         Args:
             spec: The data specification.
             equivariance_weight: Weight of equivariance within a modality.
-            cross_weight: Weight of equivariance across modalities.
+            cross_weight: Weight of equivariance across modalities. The public code averages this
+                term over pixels, which all but removes it; at 1 it makes the maps spread.
             agreement_weight: Weight of the divergence of tag predictions.
             temperature: Softens the tag predictions that are compared.
             encoder: Name of the encoder.
