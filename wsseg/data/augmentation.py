@@ -61,9 +61,9 @@ class SliceAugmentation(nn.Module):
             batch: A training batch, on any device.
 
         Returns:
-            The batch with ``image``, ``valid`` and what there is of ``cluster_map`` and ``target``
-            moved together. What comes from outside the slice is not valid, and -1 (ignore) in
-            these two.
+            The batch with ``image``, ``valid`` and what there is of ``asymmetry``, ``cluster_map``
+            and ``target`` moved together. What comes from outside the slice is not valid, and -1
+            (ignore) in the last two.
         """
         view = cast(Batch, dict(batch))
         if self.flip or self.rotation or self.scaling:
@@ -79,8 +79,13 @@ class SliceAugmentation(nn.Module):
         stacked = torch.cat(list(given.values()), dim=1) if given else None
         valid, labels, inside = warp_labels(view["valid"], stacked, grid)
         view["valid"] = valid
-        moved = F.grid_sample(image, grid, "bilinear", "zeros", align_corners=False)
-        view["image"] = moved * valid[:, None]
+        asymmetry = [view["asymmetry"]] if "asymmetry" in view else []
+        planes = torch.cat([image, *asymmetry], dim=1)
+        moved = F.grid_sample(planes, grid, "bilinear", "zeros", align_corners=False)
+        moved = moved * valid[:, None]
+        view["image"] = moved[:, : image.shape[1]]
+        if asymmetry:
+            view["asymmetry"] = moved[:, image.shape[1] :]
         if labels is not None:
             labels = labels.masked_fill(~inside[:, None], IGNORE)
             parts = labels.split([each.shape[1] for each in given.values()], dim=1)

@@ -17,7 +17,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.cam_network import CamNetwork
+from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import build_encoder
 from wsseg.models.losses import (
     classification_loss,
@@ -27,6 +27,7 @@ from wsseg.models.losses import (
 )
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.schedules import follow, one_cycle
+from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 
 
 class CamModule(pl.LightningModule):
@@ -74,8 +75,9 @@ class CamModule(pl.LightningModule):
             mask_patch_size: Side of such a patch, in pixels.
             target_modality: The modality whose patches are masked; by default one is drawn for
                 every slice.
-            symmetry: Let clusters see how the two sides of a slice differ. For organs that are
-                symmetric left to right, such as the brain; sagittal slices show one side only.
+            symmetry: Let network and clusters see how the two sides of a slice differ. For organs
+                that are symmetric left to right, such as the brain; sagittal slices show one side
+                only, and there it does nothing.
             classification_weight: Weight of the tag losses.
             suppression_weight: Weight of the activation in untagged slices.
             cluster_weight: Weight of the cluster maps.
@@ -93,10 +95,11 @@ class CamModule(pl.LightningModule):
         self.save_hyperparameters(ignore=["augmentation"])
         self.spec = DataSpec.from_dict(spec)
         modalities = len(self.spec.modalities)
-        self.symmetric = symmetry and self.spec.axis != "sagittal"
+        self.symmetric = symmetry and shows_both_sides(self.spec)
         self.target_channel = _channel(target_modality, self.spec.modalities)
         self.network = CamNetwork(
-            build_encoder(encoder, modalities, widths), len(self.spec.classes)
+            build_encoder(encoder, (3 if self.symmetric else 1) * modalities, widths),
+            len(self.spec.classes),
         )
         self.teacher = AveragedModel(
             self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
@@ -118,12 +121,12 @@ class CamModule(pl.LightningModule):
         Returns:
             [B, C, H, W] in [0, 1]; 0 outside anatomy.
         """
-        return probability(self.teacher(image, valid).cam, valid)
+        return probability(self._look(image, valid).cam, valid)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
-        view = self.augmentation(batch)
-        output = self.network(view["image"], view["valid"])
+        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        output = self.network(network_input(view), view["valid"])
         losses = {
             "classification": classification_loss(output.slice_logits, view["tags"]),
             "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
@@ -149,7 +152,7 @@ class CamModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        output = self.teacher(batch["image"], batch["valid"])
+        output = self._look(batch["image"], batch["valid"])
         self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
         self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
         return {"probability": probability(output.cam, batch["valid"])}
@@ -161,7 +164,7 @@ class CamModule(pl.LightningModule):
     def embed_pixels(self, batch: Batch) -> PixelEmbeddings:
         """Embed every pixel of a batch for the clustering callback."""
         image, valid = batch["image"], batch["valid"]
-        output = self.teacher(image, valid)
+        output = self._look(image, valid)
         features = (
             output.features if self.reconstruction is None else self.reconstruction(image).features
         )
@@ -188,6 +191,10 @@ class CamModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _look(self, image: Tensor, valid: Tensor) -> CamOutput:
+        output: CamOutput = self.teacher(see(image, valid, self.symmetric), valid)
+        return output
 
     def _reconstruct(self, view: Batch) -> Tensor:
         assert self.reconstruction is not None

@@ -17,6 +17,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.errors import InputError
 from wsseg.models.schedules import follow, one_cycle
+from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
 from wsseg.segmentation.source import TargetSource
@@ -39,6 +40,7 @@ class SegmentationModule(pl.LightningModule):
         spec: dict[str, Any],
         targets: TargetSource | None = None,
         widths: Sequence[int] = (16, 32, 64, 96, 128),
+        symmetry: bool = True,
         robustness: float = 0.7,
         correction: float = 0.5,
         correct_from: float = 0.4,
@@ -55,6 +57,7 @@ class SegmentationModule(pl.LightningModule):
                 number of modalities and classes and travels in the checkpoint.
             targets: Gives training batches their targets; needed for training only.
             widths: Channels of each level, finest first, 3 to 5 levels.
+            symmetry: Let the network see how the two sides of a slice differ, see ``CamModule``.
             robustness: From 0, cross-entropy, to 1, absolute error: how little a pixel insists
                 whose target nothing else explains.
             correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
@@ -78,7 +81,9 @@ class SegmentationModule(pl.LightningModule):
         self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.spec = DataSpec.from_dict(spec)
         self.targets = targets
-        self.network = build_network(len(self.spec.modalities), len(self.spec.classes), widths)
+        self.symmetric = symmetry and shows_both_sides(self.spec)
+        channels = (3 if self.symmetric else 1) * len(self.spec.modalities)
+        self.network = build_network(channels, len(self.spec.classes), widths)
         self.teacher = AveragedModel(
             self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
         ).requires_grad_(False)
@@ -114,8 +119,7 @@ class SegmentationModule(pl.LightningModule):
         Returns:
             [B, C, H, W] in [0, 1]; 0 outside anatomy.
         """
-        logits = self.teacher(image.contiguous(memory_format=torch.channels_last))
-        return torch.sigmoid(logits.float()) * valid[:, None]
+        return self._opinion(see(image, valid, self.symmetric), valid)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch.
@@ -128,10 +132,11 @@ class SegmentationModule(pl.LightningModule):
                 "--model.targets: is missing; masks to learn from come from a first stage, give "
                 "--model.targets.checkpoint RUN/last.ckpt"
             )
-        view = self.augmentation(batch)
+        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
         target = self._correct(view)
         counted = (view["target"] >= 0) & view["valid"][:, None]
-        logits = self.network(view["image"].contiguous(memory_format=torch.channels_last))
+        seen = network_input(view).contiguous(memory_format=torch.channels_last)
+        logits = self.network(seen)
         loss = noisy_mask_loss(logits.float(), target, counted, self.hparams["robustness"])
         change = ((target - view["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
         size = len(batch["index"])
@@ -170,6 +175,11 @@ class SegmentationModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _opinion(self, seen: Tensor, valid: Tensor) -> Tensor:
+        """Return the teacher's probabilities, [B, C, H, W]."""
+        logits = self.teacher(seen.contiguous(memory_format=torch.channels_last))
+        return torch.sigmoid(logits.float()) * valid[:, None]
+
     @torch.no_grad()
     def _correct(self, view: Batch) -> Tensor:
         """Return the targets of a view, corrected if it is time."""
@@ -177,5 +187,5 @@ class SegmentationModule(pl.LightningModule):
         done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
         if share == 0 or done < self.hparams["correct_from"]:
             return view["target"]
-        opinion = self(view["image"], view["valid"])
+        opinion = self._opinion(network_input(view), view["valid"])
         return corrected(view["target"], opinion, view["tags"], share, self.hparams["confidence"])

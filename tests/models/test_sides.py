@@ -1,0 +1,59 @@
+"""What networks see of the asymmetry, in training and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.models import CamModule
+from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
+
+SPEC = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", 2.0, (16, 16))
+STILL = SliceAugmentation(flip=0, rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    valid = torch.zeros(2, 16, 16, dtype=torch.bool)
+    valid[:, 2:14, 2:14] = True
+    zeros = torch.zeros(2, dtype=torch.int64)
+    return Batch(
+        image=torch.randn(2, 2, 16, 16, generator=generator) * valid[:, None],
+        tags=torch.tensor([[1.0], [0.0]]),
+        valid=valid,
+        index=torch.arange(2),
+        case=zeros,
+        level=zeros,
+    )
+
+
+def test_training_and_prediction_see_the_same() -> None:
+    views = batch()
+    expected = see(views["image"], views["valid"], symmetric=True)
+    assert expected.shape == (2, 6, 16, 16)
+    assert torch.equal(network_input(STILL(with_asymmetry(views))), expected)
+    assert torch.equal(network_input(STILL(views)), see(views["image"], views["valid"], False))
+
+
+def test_the_asymmetry_moves_with_the_image() -> None:
+    views = with_asymmetry(batch())
+    moved = SliceAugmentation(flip=1, rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)(
+        views
+    )
+    torch.testing.assert_close(moved["image"], views["image"].flip(-1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved["asymmetry"], views["asymmetry"].flip(-1), atol=1e-5, rtol=0)
+
+
+def test_sagittal_slices_show_one_side_only() -> None:
+    sagittal = replace(SPEC, axis="sagittal")
+    assert shows_both_sides(SPEC)
+    assert not shows_both_sides(sagittal)
+    small = {"widths": (4, 8), "embedding_widths": (4, 8)}
+    module = CamModule(sagittal.to_dict(), **small).eval()
+    views = batch()
+    assert module.embed_pixels(views).asymmetry is None
+    assert module(views["image"], views["valid"]).shape == (2, 1, 16, 16)
+    assert CamModule(SPEC.to_dict(), **small).embed_pixels(views).asymmetry is not None

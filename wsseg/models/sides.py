@@ -1,0 +1,47 @@
+"""The asymmetry of symmetric organs as further input of a network."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.symmetry import asymmetry
+from wsseg.data.spec import Batch, DataSpec
+
+
+def shows_both_sides(spec: DataSpec) -> bool:
+    """Return whether slices have a left and a right side."""
+    return spec.axis != "sagittal"
+
+
+def with_asymmetry(batch: Batch) -> Batch:
+    """Return the batch with its ``asymmetry`` [B, 2M, H, W].
+
+    To be taken before augmentation, which moves it along: in a rotated view the line between the
+    sides is no longer upright.
+    """
+    found = asymmetry(batch["image"], batch["valid"])
+    return cast(Batch, {**batch, "asymmetry": found})
+
+
+def network_input(batch: Batch) -> Tensor:
+    """Return the slices of a batch with what it has of their asymmetry, [B, M or 3M, H, W]."""
+    if "asymmetry" not in batch:
+        return batch["image"]
+    return torch.cat((batch["image"], batch["asymmetry"]), dim=1)
+
+
+def see(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
+    """Return what a network sees of slices that nothing has moved.
+
+    Args:
+        image: [B, M, H, W].
+        valid: [B, H, W] bool.
+        symmetric: Whether it sees the asymmetry.
+
+    Returns:
+        [B, M, H, W], or [B, 3M, H, W] with the asymmetry.
+    """
+    return torch.cat((image, asymmetry(image, valid)), dim=1) if symmetric else image
