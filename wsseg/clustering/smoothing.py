@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PART = 2**21  # values convolved at a time: larger ones are paged in anew every time
+
 
 def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
     """Average maps with their surroundings, as far as these are known.
@@ -31,8 +33,26 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
 
 
 def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve [B, C, h, w] with a kernel along both axes, with zeros around."""
-    radius, planes = len(kernel) // 2, maps.flatten(0, 1)[:, None]
-    planes = F.conv2d(planes, kernel[None, None, None, :], padding=(0, radius))
-    planes = F.conv2d(planes, kernel[None, None, :, None], padding=(radius, 0))
-    return planes.view_as(maps)
+    """Convolve [B, C, h, w] with a kernel along both axes, with zeros around.
+
+    Planes become the channels of depthwise convolutions in channels-last memory: on one CPU thread
+    128 planes of 128 x 128 take 7 ms that way, and 120 ms as the batch of a one-channel
+    convolution. Never a single channel, whose convolution rounds in another order.
+    """
+    planes = maps.flatten(0, 1)
+    together = max(2, PART // planes[0].numel()) if len(planes) else 1
+    parts = [
+        _convolve_planes(part if len(part) > 1 else part.expand(2, -1, -1), kernel)[: len(part)]
+        for part in planes.split(together)
+    ]
+    return torch.cat(parts).view_as(maps)
+
+
+def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve [P, h, w], at least two planes."""
+    count, radius = len(planes), len(kernel) // 2
+    channels = planes[None].contiguous(memory_format=torch.channels_last)
+    across = kernel[None, None, None, :].expand(count, 1, 1, -1)
+    channels = F.conv2d(channels, across, padding=(0, radius), groups=count)
+    channels = F.conv2d(channels, across.transpose(2, 3), padding=(radius, 0), groups=count)
+    return channels[0].contiguous()
