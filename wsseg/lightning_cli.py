@@ -15,6 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 # Imported so that a configuration can name their classes without the module path.
+import wsseg.comparators
 import wsseg.models
 import wsseg.segmentation  # noqa: F401
 from wsseg.clustering import ClusteringError

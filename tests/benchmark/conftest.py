@@ -56,6 +56,7 @@ def write_checkpoint(store: Path, path: Path) -> None:
         "std": torch.ones(4 + seen),
         "centroids": torch.randn(2, 6, 4 + seen),
         "scores": torch.rand(2, 6, 1),
+        "smoothing": 1.0,
         "leaning": torch.rand(2, 6, 1),
         "sees_asymmetry": torch.tensor([False, True]),
     }

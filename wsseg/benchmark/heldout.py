@@ -20,8 +20,6 @@ from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.prediction.checkpoint import load_module
 
-SMOOTHING = 1.0  # pixels, as the callback by default
-
 
 @dataclass(frozen=True)
 class HeldOutSlices:
@@ -116,6 +114,6 @@ def _relevance(
     pixels = (valid_pixels(embedded).features - clusters["mean"]) / clusters["std"]
     labels[valid] = assign(pixels, clusters["centroids"])
     verdict = Verdict(*(clusters[name] for name in Verdict._fields))
-    relevance = relevance_map(labels, valid, verdict, tags, SMOOTHING)
+    relevance = relevance_map(labels, valid, verdict, tags, clusters["smoothing"])
     found: NDArray[np.float32] = relevance[:, 0].numpy()
     return found

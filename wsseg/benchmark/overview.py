@@ -30,7 +30,7 @@ class _Crop:
 
     def __call__(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring a plane of any resolution to the slice's grid, turned and cropped."""
-        cut: NDArray[np.float32] = panels.upright(panels.resized(plane, self.shape))[self.box]
+        cut: NDArray[np.float32] = panels.resized(plane, self.shape)[self.box]
         return cut
 
 
@@ -79,13 +79,10 @@ def _columns(spec: DataSpec, views: dict[str, MethodView]) -> list[str]:
 def _row(slices: HeldOutSlices, views: dict[str, MethodView], number: int) -> list[Picture]:
     valid = slices.valid[number]
     shape = (int(valid.shape[0]), int(valid.shape[1]))
-    box = panels.anatomy_box(panels.upright(valid))
+    box = panels.anatomy_box(valid)
     cut = _Crop(shape, box)
-    inside = panels.upright(valid)[box]
-    row = [
-        panels.grey(panels.upright(plane)[box], inside, height=HEIGHT)
-        for plane in slices.image[number]
-    ]
+    inside = valid[box]
+    row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in slices.image[number]]
     base, truth = row[0], cut(slices.truth[number])
     for view in views.values():
         row.append(panels.heat(base, cut(view.probability[number])))

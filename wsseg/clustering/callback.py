@@ -195,7 +195,8 @@ class ClusterReSupervision(LightningCallback):
         if self.clusters is None:
             return {}
         packed = self._packed if self.maps is None else self._pack(self.maps)
-        return {"epoch": self._epoch, **packed, **vars(self.clusters)}
+        smoothing = self.settings.smoothing  # with it, the clusters alone can map any slice
+        return {"epoch": self._epoch, "smoothing": smoothing, **packed, **vars(self.clusters)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over clusters and maps; the file is made when training starts."""

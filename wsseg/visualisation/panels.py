@@ -25,14 +25,6 @@ Plane = NDArray[Any]  # float or bool
 Picture = NDArray[np.uint8]
 
 
-def upright(plane: Plane) -> Plane:
-    """Return a plane as it is: stores hold slices the way radiologists look at them.
-
-    Left for callers from before :mod:`wsseg.data.geometry` fixed the orientation of slices.
-    """
-    return plane
-
-
 def grey(image: Plane, valid: Plane | None = None, *, height: int = 224) -> Picture:
     """Picture an image plane in grey, windowed to the middle 98 % of its anatomy.
 
