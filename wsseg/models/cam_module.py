@@ -19,6 +19,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import build_encoder
+from wsseg.models.inclusion import containers, nest
 from wsseg.models.losses import (
     classification_loss,
     cluster_loss,
@@ -95,6 +96,7 @@ class CamModule(pl.LightningModule):
         self.save_hyperparameters(ignore=["augmentation"])
         self.spec = DataSpec.from_dict(spec)
         modalities = len(self.spec.modalities)
+        self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
         self.target_channel = _channel(target_modality, self.spec.modalities)
         self.network = CamNetwork(
@@ -119,9 +121,10 @@ class CamModule(pl.LightningModule):
             valid: Pixels that hold anatomy, [B, H, W] bool.
 
         Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy.
+            [B, C, H, W] in [0, 1]; 0 outside anatomy. No class is more probable than one that
+            contains it.
         """
-        return probability(self._look(image, valid).cam, valid)
+        return nest(probability(self._look(image, valid).cam, valid), self.containers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
@@ -155,7 +158,8 @@ class CamModule(pl.LightningModule):
         output = self._look(batch["image"], batch["valid"])
         self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
         self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        return {"probability": probability(output.cam, batch["valid"])}
+        found = probability(output.cam, batch["valid"])
+        return {"probability": nest(found, self.containers)}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""

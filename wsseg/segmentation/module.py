@@ -16,6 +16,7 @@ from torchmetrics.classification import BinaryAccuracy
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.errors import InputError
+from wsseg.models.inclusion import containers, nest
 from wsseg.models.schedules import follow, one_cycle
 from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
@@ -81,6 +82,7 @@ class SegmentationModule(pl.LightningModule):
         self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.spec = DataSpec.from_dict(spec)
         self.targets = targets
+        self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
         channels = (3 if self.symmetric else 1) * len(self.spec.modalities)
         self.network = build_network(channels, len(self.spec.classes), widths)
@@ -117,9 +119,10 @@ class SegmentationModule(pl.LightningModule):
             valid: Pixels that hold anatomy, [B, H, W] bool.
 
         Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy.
+            [B, C, H, W] in [0, 1]; 0 outside anatomy. No class is more probable than one that
+            contains it.
         """
-        return self._opinion(see(image, valid, self.symmetric), valid)
+        return nest(self._opinion(see(image, valid, self.symmetric), valid), self.containers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch.
