@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentError
 
 from wsseg import __version__
+from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError
 from wsseg.messages import one_line
 
@@ -61,6 +62,8 @@ def usage() -> str:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    if name in (*LIGHTNING, "predict", "benchmark"):
+        keep_freed_memory()
     if name in LIGHTNING:
         from wsseg.lightning_cli import run
 
