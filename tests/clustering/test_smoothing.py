@@ -28,3 +28,10 @@ def test_blur_is_the_weighted_mean_of_known_pixels(seed: int, sigma: float) -> N
     expected = theirs(maps.numpy() * inside) / np.maximum(theirs(inside), 1e-12)
     np.testing.assert_allclose(found, expected * inside, atol=1e-5)
     assert torch.equal(blur(maps, known, 0.0), maps * known)
+
+
+def test_half_precision_training_smooths_in_full_precision() -> None:
+    maps, known = torch.rand(1, 2, 9, 8), torch.ones(1, 1, 9, 8, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = blur(maps, known, 2.0)
+    assert torch.equal(found, blur(maps, known, 2.0))

@@ -26,10 +26,17 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
     maps = maps * weight
     if sigma == 0:
         return maps
+    # Half precision would round away small differences, and takes seconds on a CPU.
+    with torch.autocast(maps.device.type, enabled=False):
+        return weight * _blur(maps, sigma) / _blur(weight, sigma).clamp_min(1e-6)
+
+
+def _blur(maps: Tensor, sigma: float) -> Tensor:
+    """Convolve [B, C, h, w] with a Gaussian along both axes, with zeros around."""
     radius = max(1, math.ceil(3 * sigma))
     offset = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    return weight * _convolve(maps, kernel) / _convolve(weight, kernel).clamp_min(1e-6)
+    return _convolve(maps, kernel)
 
 
 def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
