@@ -10,6 +10,8 @@ from torch import Tensor
 from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.spec import Batch, DataSpec
 
+SHOWN = 0.5
+
 
 def shows_both_sides(spec: DataSpec) -> bool:
     """Return whether slices have a left and a right side."""
@@ -17,13 +19,15 @@ def shows_both_sides(spec: DataSpec) -> bool:
 
 
 def with_asymmetry(batch: Batch) -> Batch:
-    """Return the batch with its ``asymmetry`` [B, 2M, H, W].
+    """Return a training batch with its ``asymmetry`` [B, 2M, H, W], which half of the slices show.
 
     To be taken before augmentation, which moves it along: in a rotated view the line between the
-    sides is no longer upright.
+    sides is no longer upright. The other half of the slices keep the network from relying on it
+    where the image itself shows the lesion.
     """
     found = asymmetry(batch["image"], batch["valid"])
-    return cast(Batch, {**batch, "asymmetry": found})
+    shown = torch.rand(len(found), 1, 1, 1, device=found.device) < SHOWN
+    return cast(Batch, {**batch, "asymmetry": found * shown})
 
 
 def network_input(batch: Batch) -> Tensor:
