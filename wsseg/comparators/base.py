@@ -17,7 +17,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.schedules import follow, one_cycle
+from wsseg.models.schedules import annealed_adamw, follow
 
 
 class Finding(NamedTuple):
@@ -58,7 +58,7 @@ class Comparator(pl.LightningModule):
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
             widths: Channels of each level of a "unet" encoder, finest first.
-            lr: Peak learning rate of AdamW, see :func:`one_cycle`.
+            lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`;
                 0 predicts with the weights of the last step.
@@ -160,14 +160,9 @@ class Comparator(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        optimizer = torch.optim.AdamW(
+        return annealed_adamw(
             self.network.parameters(),
-            lr=self.hparams["lr"],
-            weight_decay=self.hparams["weight_decay"],
+            self.hparams["lr"],
+            self.hparams["weight_decay"],
+            self.trainer.estimated_stepping_batches,
         )
-        steps = self.trainer.estimated_stepping_batches
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }

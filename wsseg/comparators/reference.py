@@ -25,7 +25,7 @@ from wsseg.comparators.reference_losses import (
 from wsseg.comparators.reference_network import ReferenceNetwork
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
-from wsseg.models.reconstruction import mask_patches
+from wsseg.models.reconstruction import mask_patches, modality_channel
 
 RATE_EPOCHS, RATE_DECAY = 20, 0.9
 
@@ -88,14 +88,10 @@ class ReferenceCrs(Comparator):
             ValueError: There is no such modality.
         """
         super().__init__(spec, lr=lr, teacher_decay=teacher_decay, augmentation=augmentation)
-        modalities = list(self.spec.modalities)
-        name = modalities[-1] if target_modality is None else target_modality
-        if name not in modalities:
-            raise ValueError(
-                f"target_modality {name!r} is not in the data; choose one of "
-                f"{', '.join(modalities)}"
-            )
-        self.target_channel = modalities.index(name)
+        modalities = self.spec.modalities
+        self.target_channel = modality_channel(
+            modalities[-1] if target_modality is None else target_modality, modalities
+        )
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
 
     def build_network(self) -> nn.Module:

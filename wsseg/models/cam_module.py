@@ -14,7 +14,6 @@ from torch.optim.swa_utils import AveragedModel
 from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.cam_network import CamNetwork, CamOutput
@@ -26,8 +25,8 @@ from wsseg.models.losses import (
     reconstruction_loss,
     suppression_loss,
 )
-from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
-from wsseg.models.schedules import follow, one_cycle
+from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
+from wsseg.models.schedules import annealed_adamw, follow
 from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 
 
@@ -84,7 +83,7 @@ class CamModule(pl.LightningModule):
             cluster_weight: Weight of the cluster maps.
             reconstruction_weight: Weight of the reconstruction; 0 builds no reconstruction
                 network, and the CAM network's own features are the embeddings.
-            lr: Peak learning rate of AdamW, see :func:`one_cycle`.
+            lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
@@ -98,7 +97,11 @@ class CamModule(pl.LightningModule):
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
-        self.target_channel = _channel(target_modality, self.spec.modalities)
+        self.target_channel = (
+            None
+            if target_modality is None
+            else modality_channel(target_modality, self.spec.modalities)
+        )
         self.network = CamNetwork(
             build_encoder(encoder, (3 if self.symmetric else 1) * modalities, widths),
             len(self.spec.classes),
@@ -168,7 +171,8 @@ class CamModule(pl.LightningModule):
     def embed_pixels(self, batch: Batch) -> PixelEmbeddings:
         """Embed every pixel of a batch for the clustering callback."""
         image, valid = batch["image"], batch["valid"]
-        output = self._look(image, valid)
+        seen = see(image, valid, self.symmetric)
+        output: CamOutput = self.teacher(seen, valid)
         features = (
             output.features if self.reconstruction is None else self.reconstruction(image).features
         )
@@ -180,21 +184,18 @@ class CamModule(pl.LightningModule):
             index=batch["index"],
             group=batch["case"],
             stratum=batch["level"],
-            asymmetry=asymmetry(image, valid) if self.symmetric else None,
+            asymmetry=seen[:, image.shape[1] :] if self.symmetric else None,
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, its learning rate warmed up and then annealed over the whole run."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trained, lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"]
+        return annealed_adamw(
+            trained,
+            self.hparams["lr"],
+            self.hparams["weight_decay"],
+            self.trainer.estimated_stepping_batches,
         )
-        steps = self.trainer.estimated_stepping_batches
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
     def _look(self, image: Tensor, valid: Tensor) -> CamOutput:
         output: CamOutput = self.teacher(see(image, valid, self.symmetric), valid)
@@ -215,14 +216,3 @@ class CamModule(pl.LightningModule):
 def probability(cam: Tensor, valid: Tensor) -> Tensor:
     """Turn logits [B, C, H, W] into probabilities, 0 where there is no anatomy [B, H, W]."""
     return torch.sigmoid(cam) * valid[:, None]
-
-
-def _channel(modality: str | None, modalities: Sequence[str]) -> int | None:
-    if modality is None:
-        return None
-    if modality not in modalities:
-        raise ValueError(
-            f"target_modality {modality!r} is not in the data; choose one of "
-            f"{', '.join(modalities)}"
-        )
-    return list(modalities).index(modality)

@@ -73,3 +73,20 @@ def mask_patches(
         target = torch.full((batch,), modality, device=image.device)
     channel = F.one_hot(target, modalities).bool()[:, :, None, None]
     return image.masked_fill(masked[:, :, :height, :width] & channel, 0.0)
+
+
+def modality_channel(name: str, modalities: Sequence[str]) -> int:
+    """Return the channel of the modality that is masked.
+
+    Args:
+        name: The ``target_modality`` of a module.
+        modalities: Those of the data, in channel order.
+
+    Raises:
+        ValueError: The data has no such modality.
+    """
+    if name not in modalities:
+        raise ValueError(
+            f"target_modality {name!r} is not in the data; choose one of {', '.join(modalities)}"
+        )
+    return list(modalities).index(name)

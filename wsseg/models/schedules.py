@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
 
 
 @torch.no_grad()
@@ -42,3 +44,22 @@ def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
     if done < warmup:
         return 0.04 + 0.96 * done / warmup
     return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def annealed_adamw(
+    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, steps: float
+) -> OptimizerLRScheduler:
+    """Return AdamW, its learning rate warmed up and then annealed over the whole run.
+
+    Args:
+        parameters: What is trained.
+        lr: Peak learning rate, see :func:`one_cycle`.
+        weight_decay: Weight decay.
+        steps: Optimiser steps of the whole run.
+    """
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+    }

@@ -17,7 +17,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
-from wsseg.models.schedules import follow, one_cycle
+from wsseg.models.schedules import annealed_adamw, follow
 from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
@@ -64,7 +64,7 @@ class SegmentationModule(pl.LightningModule):
             correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
             correct_from: Share of the training after which targets are corrected.
             confidence: Probability above which the teacher is sure.
-            lr: Peak learning rate of AdamW, see :func:`one_cycle`.
+            lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
@@ -166,17 +166,12 @@ class SegmentationModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        optimizer = torch.optim.AdamW(
+        return annealed_adamw(
             self.network.parameters(),
-            lr=self.hparams["lr"],
-            weight_decay=self.hparams["weight_decay"],
+            self.hparams["lr"],
+            self.hparams["weight_decay"],
+            self.trainer.estimated_stepping_batches,
         )
-        steps = self.trainer.estimated_stepping_batches
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
     def _opinion(self, seen: Tensor, valid: Tensor) -> Tensor:
         """Return the teacher's probabilities, [B, C, H, W]."""
