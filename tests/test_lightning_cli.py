@@ -29,6 +29,7 @@ class Foreign(pl.LightningModule):
     """A module that knows nothing of wsseg's data specification."""
 
     threshold = 0.5
+    smallest_component = 0.0
 
     def __init__(self, width: int = 1) -> None:
         super().__init__()

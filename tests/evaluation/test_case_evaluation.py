@@ -22,6 +22,7 @@ class Bright(pl.LightningModule):
     """Predicts the tumour where the first modality is bright."""
 
     threshold = 0.5
+    smallest_component = 0.0
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ GRIDS = [
     CaseGrid("b", (3.0, 1.0, 1.0), 4, (0, 1, 3)),
 ]
 CASE = torch.tensor([0, 0, 0, 0, 1, 1, 1])
+CLASSES = {"core": [1], "edema": [2]}
 
 
 def slices(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +27,7 @@ def slices(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fed(order: list[int], size: int) -> CaseSegmentationMetric:
-    metric = CaseSegmentationMetric(GRIDS, ["core", "whole"])
+    metric = CaseSegmentationMetric(GRIDS, CLASSES)
     prediction, truth = slices()
     for rows in torch.tensor(order).split(size):
         metric.update(prediction[rows], truth[rows], rows, CASE[rows])
@@ -38,9 +39,9 @@ def test_scores_volumes_with_gaps() -> None:
     prediction, truth = (each.numpy() for each in slices())
     assert [(row.case, row.class_name) for row in rows] == [
         ("a", "core"),
-        ("a", "whole"),
+        ("a", "edema"),
         ("b", "core"),
-        ("b", "whole"),
+        ("b", "edema"),
     ]
     assert rows[1].scores == score(prediction[:4, 1], truth[:4, 1], (2, 1, 1))
     gap = np.zeros((1, 5, 6), bool)
@@ -58,8 +59,21 @@ def test_reset_forgets() -> None:
     assert metric.compute() == []
 
 
+def test_specks_are_dropped_of_the_prediction_only() -> None:
+    prediction = torch.zeros(4, 1, 5, 6, dtype=torch.bool)
+    prediction[1:3, 0, 1:3, 1:4] = True
+    truth = prediction.clone()
+    prediction[0, 0, 4, 5] = truth[3, 0, 4, 5] = True
+    scores = []
+    for smallest in (0.0, 0.1):
+        metric = CaseSegmentationMetric(GRIDS, {"core": [1]}, smallest_component=smallest)
+        metric.update(prediction, truth, torch.arange(4), CASE[:4])
+        scores.append(metric.compute()[0].scores)
+    assert [each.dice for each in scores] == pytest.approx([2 * 12 / 26, 2 * 12 / 25])
+
+
 def test_skips_distances_when_told() -> None:
-    metric = CaseSegmentationMetric(GRIDS, ["core", "whole"], distances=False)
+    metric = CaseSegmentationMetric(GRIDS, CLASSES, distances=False)
     prediction, truth = slices()
     metric.update(prediction, truth, torch.arange(7), CASE)
     scores = metric.compute()[0].scores
@@ -98,7 +112,7 @@ def test_bits_are_numpys(values: list[bool]) -> None:
 
 
 def test_empty_case_is_perfect() -> None:
-    metric = CaseSegmentationMetric(GRIDS, ["core"])
+    metric = CaseSegmentationMetric(GRIDS, {"core": [1]})
     nothing = torch.zeros(4, 1, 5, 6, dtype=torch.bool)
     metric.update(nothing, nothing, torch.arange(4), CASE[:4])
     assert metric.compute()[0].scores == pytest.approx((1, 0, 0, 1, 1))

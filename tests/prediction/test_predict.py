@@ -31,6 +31,7 @@ class BrightFlair(pl.LightningModule):
     """Finds what is bright in FLAIR: a prediction that is known exactly."""
 
     threshold = 0.5
+    smallest_component = 0.0
 
     def __init__(self, **changes: Any) -> None:
         super().__init__()

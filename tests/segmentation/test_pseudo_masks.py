@@ -57,7 +57,14 @@ def test_targets_are_what_the_first_stage_says(
     small: Make, store: Path, bright: Path, tmp_path: Path
 ) -> None:
     """Written out: both mirror images averaged, two thresholds, tags, empty slices."""
-    source = PseudoMasks(str(bright), pixel_smoothing=0, slice_smoothing=0, low=0.3, high=0.5)
+    source = PseudoMasks(
+        str(bright),
+        pixel_smoothing=0,
+        slice_smoothing=0,
+        sharpening=0,
+        low=0.3,
+        high=0.5,
+    )
     keep = train(small(targets=source), store, tmp_path)
     data = MRISliceDataModule(str(store))
     data.setup("fit")
@@ -200,10 +207,11 @@ def test_slices_that_are_not_trained_on_have_no_target(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"low": 0.6}, {"high": 1.0}, {"low": -0.1}, {"slice_smoothing": -1.0}]
+    "settings",
+    [{"low": 0.6}, {"high": 1.0}, {"low": -0.1}, {"slice_smoothing": -1.0}, {"reach": -1}],
 )
 def test_refuses(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="low and high"):
+    with pytest.raises(ValueError, match=r"PseudoMasks: .* must be"):
         PseudoMasks("x.ckpt", **settings)  # type: ignore[arg-type]
 
 

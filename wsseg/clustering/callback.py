@@ -49,6 +49,7 @@ class ClusterReSupervision(LightningCallback):
         smoothing: float = 1.0,
         low: float | None = None,
         high: float | None = None,
+        dominance: float = 0.7,
         soft_targets: bool = False,
         momentum: float = 0.0,
         seed: int = 0,
@@ -73,6 +74,8 @@ class ClusterReSupervision(LightningCallback):
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores.
             low: Pixels whose relevance is at most this are targets of 0; the scorer's by default.
             high: Pixels whose relevance exceeds this are targets of 1; the scorer's by default.
+            dominance: Regions of a slice whose relevance nowhere reaches this share of the slice's
+                best are targets of 0; 0 keeps all regions.
             soft_targets: Make the relevance itself the target there, instead of 0 and 1.
             momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
             seed: Chooses the sampled slices and starts k-means.
@@ -100,6 +103,7 @@ class ClusterReSupervision(LightningCallback):
             ("smoothing", smoothing < 0, "at least 0"),
             ("low", not 0 <= low <= high, "from 0 to high"),
             ("high", not 0 < high <= 1, "above 0, at most 1"),
+            ("dominance", not 0 <= dominance <= 1, "from 0 to 1"),
             ("momentum", not 0 <= momentum < 1, "at least 0 and below 1"),
         ):
             if wrong:
@@ -118,6 +122,7 @@ class ClusterReSupervision(LightningCallback):
             smoothing=smoothing,
             low=low,
             high=high,
+            dominance=dominance,
             momentum=momentum,
             seed=seed,
         )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, valid_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.relevance import Verdict, relevance_map
@@ -73,6 +74,8 @@ class LabelledSlices:
         maps: ClusterMaps,
         verdict: Verdict,
         smoothing: float,
+        low: float,
+        dominance: float,
         momentum: float,
         old: ClusterMaps | None,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -82,6 +85,8 @@ class LabelledSlices:
             maps: Where to.
             verdict: Of the clusters.
             smoothing: Width of the Gaussian that smooths the new maps, in pixels.
+            low: Regions are made of the pixels whose relevance exceeds this.
+            dominance: Which regions are kept, see :func:`dominant`.
             momentum: Weight of the old maps.
             old: The last refresh's maps.
 
@@ -98,6 +103,7 @@ class LabelledSlices:
         for part, part_tags in zip(_chunks(index[tagged]), _chunks(tags[tagged]), strict=True):
             labels, valid = self._read(len(part))
             new = relevance_map(labels, valid, verdict, part_tags, smoothing)
+            new = dominant(new, low, dominance)
             before = None if old is None else old.lookup(part)
             if before is not None and momentum > 0:
                 new = blend(new, before, momentum)

@@ -36,6 +36,7 @@ class Settings:
     smoothing: float = 1.0
     low: float = 0.15
     high: float = 0.2
+    dominance: float = 0.7
     momentum: float = 0.0
     seed: int = 0
 
@@ -200,7 +201,13 @@ class Refresh:
                 maps.create()
         with others.together("writing cluster maps"):
             for new, was in labelled.write(
-                maps, verdict, settings.smoothing, settings.momentum, before
+                maps,
+                verdict,
+                settings.smoothing,
+                settings.low,
+                settings.dominance,
+                settings.momentum,
+                before,
             ):
                 changes.add(new, was)
         pixels, relevant, changed = (others.sum(changes.sums) / place.copies).tolist()

@@ -32,6 +32,7 @@ PURITY = 0.9
 SIGMA = 2.0  # pixels; the stronger of 1 and 2, on real patients and on phantoms
 SAMPLE = 200_000
 Z_SCORE = 1.5
+SMALLEST_COMPONENT = 0.1  # as for every network
 FLAIR_NAMES = ("flair", "t2f")
 
 
@@ -187,7 +188,9 @@ def _slices(
 def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
     """Predict and score the test cases that have a mask."""
     root = data.store.root
-    metric = CaseSegmentationMetric(read_grids(root), list(data.spec.classes))
+    metric = CaseSegmentationMetric(
+        read_grids(root), data.spec.classes, smallest_component=SMALLEST_COMPONENT
+    )
     masks = ArrayFolder(root / "masks")
     for case, image, valid in _slices(data, data.splits["test"]):
         if not has_mask(root, case):

@@ -16,14 +16,14 @@ from wsseg.evaluation.summary import summarise
 
 
 class CaseEvaluation(pl.Callback):
-    """Scores whole cases at the module's fixed threshold.
+    """Scores whole cases at the module's fixed threshold, rid of specks as it says.
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder and logs
     ``test/dice_<class>``. Validation only logs ``val/dice_<class>``, where the store has masks:
     a curve to look at. It reads masks, so select nothing by it.
 
-    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``, the
-    data module ``store`` and ``splits``.
+    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold`` and
+    ``smallest_component``, the data module ``store`` and ``splits``.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,10 @@ class CaseEvaluation(pl.Callback):
         if self._metric is None:
             store = trainer.datamodule.store  # type: ignore[attr-defined]
             metric = CaseSegmentationMetric(
-                read_grids(store.root), list(store.spec.classes), distances=distances
+                read_grids(store.root),
+                store.spec.classes,
+                smallest_component=float(pl_module.smallest_component),  # type: ignore[arg-type]
+                distances=distances,
             )
             self._metric = metric.to(pl_module.device)
         prediction = outputs["probability"] > float(pl_module.threshold)  # type: ignore[arg-type]

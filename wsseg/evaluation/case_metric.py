@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import Scores, score
+from wsseg.models.inclusion import containers
+from wsseg.prediction.components import tidy
 
 
 class CaseRow(NamedTuple):
@@ -36,19 +38,28 @@ class CaseSegmentationMetric(Metric):
     bits: list[Tensor] | Tensor
 
     def __init__(
-        self, grids: Sequence[CaseGrid], classes: Sequence[str], *, distances: bool = True
+        self,
+        grids: Sequence[CaseGrid],
+        classes: Mapping[str, Sequence[int]],
+        *,
+        smallest_component: float = 0.0,
+        distances: bool = True,
     ) -> None:
         """Name what is scored.
 
         Args:
             grids: The grid of every case of the store, in manifest order.
-            classes: Names of the classes, in channel order.
+            classes: The mask labels that make each class, in channel order.
+            smallest_component: Predictions are rid of smaller components, see
+                :func:`~wsseg.prediction.components.large_components`.
             distances: Whether to compute surface distances; they are NaN otherwise.
         """
         super().__init__()
         self.grids = list(grids)
         self.classes = list(classes)
+        self.smallest_component = smallest_component
         self.distances = distances
+        self._inside = containers(classes)
         self.shape: tuple[int, ...] = ()
         for state in ("index", "case", "bits"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
@@ -89,11 +100,12 @@ class CaseSegmentationMetric(Metric):
     def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[CaseRow]:
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
-        slices = flat.reshape(len(index), *self.shape)
-        rows = index - grid.first_index
+        volume = grid.volume(flat.reshape(len(index), *self.shape), index - grid.first_index)
+        predictions, truths = volume.swapaxes(0, 1)
+        predictions = tidy(predictions, self.smallest_component, self._inside)
         found: list[CaseRow] = []
         for channel, name in enumerate(self.classes):
-            prediction, truth = (grid.volume(slices[:, k, channel], rows) for k in (0, 1))
+            prediction, truth = predictions[:, channel], truths[:, channel]
             scores = score(prediction, truth, grid.spacing, distances=self.distances)
             found.append(CaseRow(grid.id, name, scores))
         return found

@@ -33,11 +33,11 @@ class CaseGrid:
         """Stack slices to a volume, empty where there is no slice.
 
         Args:
-            slices: [n, H, W].
+            slices: [n, ...].
             rows: Which slice of the case each is, [n].
 
         Returns:
-            [Z, H, W].
+            [Z, ...].
         """
         volume = np.zeros((self.planes[-1] + 1, *slices.shape[1:]), bool)
         volume[np.asarray(self.planes)[rows]] = slices

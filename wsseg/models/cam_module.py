@@ -42,6 +42,7 @@ class CamModule(pl.LightningModule):
     threshold: float = 0.5
     """A pixel is predicted where its probability exceeds this. Fixed in advance, for every data
     set: it is the value to which the cluster loss calibrates the maps."""
+    smallest_component: float = 0.1
 
     def __init__(
         self,

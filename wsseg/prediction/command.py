@@ -8,12 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
+from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.components import tidy
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
 from wsseg.prediction.overview import overview
@@ -38,6 +41,7 @@ def predict(
     device: str = "auto",
     batch_size: int = 32,
     threshold: float | None = None,
+    smallest_component: float | None = None,
 ) -> list[Path]:
     """Write a mask and a picture for every case of raw volumes.
 
@@ -55,6 +59,8 @@ def predict(
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the
             checkpoint's own.
+        smallest_component: Least volume of a component of a mask, as a share of the largest one's;
+            0 keeps all. By default the checkpoint's own.
 
     Returns:
         The masks, in the order of the cases.
@@ -65,7 +71,10 @@ def predict(
     module = load_module(ckpt_path).to(choose_device(device))
     spec: DataSpec = module.spec  # type: ignore[assignment]
     level = float(module.threshold if threshold is None else threshold)  # type: ignore[arg-type]
-    _check_options(batch_size, level)
+    smallest = float(
+        module.smallest_component if smallest_component is None else smallest_component  # type: ignore[arg-type]
+    )
+    _check_options(batch_size, level, smallest)
     cases = find_raw_cases(input, layout, spec)
     _check_targets(cases, output)
 
@@ -73,10 +82,29 @@ def predict(
         return read_raw_case(files, spec)
 
     def write(prediction: Prediction) -> Path:
-        return write_prediction(prediction, spec, level, output)
+        return write_prediction(
+            without_specks(prediction, spec, level, smallest), spec, level, output
+        )
 
     raw = read_ahead(read, cases)
     return _with_progress(write_behind(write, _forward(module, raw, batch_size)), cases, output)
+
+
+def without_specks(
+    prediction: Prediction, spec: DataSpec, level: float, smallest: float
+) -> Prediction:
+    """Set probabilities to 0 where the mask of a case has specks.
+
+    Args:
+        prediction: The case and its probabilities.
+        spec: The data specification of the checkpoint.
+        level: Probability above which a voxel belongs to a class.
+        smallest: Least volume of a component, as a share of the largest one's.
+    """
+    found = (prediction.probability > level).numpy()
+    kept = torch.from_numpy(tidy(found, smallest, containers(spec.classes)))
+    specks = torch.from_numpy(found) & ~kept
+    return prediction._replace(probability=prediction.probability.masked_fill(specks, 0.0))
 
 
 def write_prediction(prediction: Prediction, spec: DataSpec, level: float, output: Path) -> Path:
@@ -139,11 +167,13 @@ def _with_progress(masks: Iterator[Path], cases: Sequence[CaseFiles], output: Pa
     return done
 
 
-def _check_options(batch_size: int, level: float) -> None:
+def _check_options(batch_size: int, level: float, smallest: float) -> None:
     if batch_size < 1:
         raise InputError(f"--batch_size {batch_size}: must be at least 1")
     if not 0.0 <= level < 1.0:
         raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
+    if not 0.0 <= smallest <= 1.0:
+        raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
 
 
 def _check_targets(cases: Sequence[CaseFiles], output: Path) -> None:

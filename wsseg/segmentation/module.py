@@ -35,6 +35,7 @@ class SegmentationModule(pl.LightningModule):
 
     threshold: float = 0.5
     """A pixel is predicted where its probability exceeds this. Fixed in advance."""
+    smallest_component: float = 0.1
 
     def __init__(
         self,

@@ -19,7 +19,9 @@ from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE, to_targets
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.inclusion import containers
+from wsseg.segmentation.appearance import sharpen
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource, data_of
 
@@ -38,6 +40,8 @@ class PseudoMasks(TargetSource):
         checkpoint: str,
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
+        sharpening: float = 2.0,
+        reach: int = 6,
         low: float = 0.3,
         high: float = 0.5,
         soft_targets: bool = False,
@@ -50,6 +54,9 @@ class PseudoMasks(TargetSource):
             checkpoint: The trained first stage (``RUN/last.ckpt``); needed for training only.
             pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
             slice_smoothing: Width in slices of the Gaussian that smooths across slices.
+            sharpening: Weight of what the patient's own lesion looks like, see
+                :func:`~wsseg.segmentation.appearance.sharpen`; 0 leaves masks as they are.
+            reach: How far a border may be redrawn, in pixels.
             low: Pixels whose probability is at most this are targets of 0.
             high: Pixels whose probability exceeds this are targets of 1; what lies between is
                 ignored, as is a tagged slice in which no pixel exceeds it.
@@ -61,13 +68,15 @@ class PseudoMasks(TargetSource):
             ValueError: A value is out of range.
         """
         super().__init__()
-        if not 0 <= low <= high < 1 or min(pixel_smoothing, slice_smoothing) < 0:
-            raise ValueError(
-                "PseudoMasks: low and high must be 0 <= low <= high < 1, and smoothing at least 0"
-            )
+        if not 0 <= low <= high < 1:
+            raise ValueError("PseudoMasks: low and high must be 0 <= low <= high < 1")
+        if min(pixel_smoothing, slice_smoothing, sharpening, reach) < 0:
+            raise ValueError("PseudoMasks: smoothing, sharpening and reach must be at least 0")
         self.checkpoint = checkpoint
         self.pixel_smoothing = pixel_smoothing
         self.slice_smoothing = slice_smoothing
+        self.sharpening = sharpening
+        self.reach = reach
         self.low = low
         self.high = high
         self.soft_targets = soft_targets
@@ -144,8 +153,11 @@ class PseudoMasks(TargetSource):
         counts = torch.zeros(len(COUNTS), dtype=torch.float64)
         for case in cases:
             batch = SliceDataset(data.store.root, [case]).__getitems__(range(len(case.tags)))
+            probability = self._predict(first, batch["image"], batch["valid"])
+            if self.sharpening > 0:
+                probability = self._sharpen(first, probability, batch)
             found = case_maps(
-                self._predict(first, batch["image"], batch["valid"]),
+                probability,
                 batch["valid"],
                 case.tags,
                 pixels=self.pixel_smoothing,
@@ -164,6 +176,28 @@ class PseudoMasks(TargetSource):
             return probability
         mirrored = predict_slices(first, image.flip(-1), valid.flip(-1), self.batch_size)
         return (probability + mirrored.flip(-1)) / 2
+
+    def _sharpen(self, first: pl.LightningModule, probability: Tensor, batch: Batch) -> Tensor:
+        """Redraw the borders of every class, [S, C, H, W], where tags leave it open.
+
+        Classes that lie in others may be rings, as enhancing tumour is; the others are solid.
+        """
+        tagged = probability * (batch["tags"] > 0.5)[:, :, None, None]
+        spec: DataSpec = first.spec  # type: ignore[assignment]
+        classes = [
+            sharpen(
+                each,
+                batch["image"],
+                batch["valid"],
+                level=self.high,
+                reach=self.reach,
+                weight=self.sharpening,
+                smallest=first.smallest_component,  # type: ignore[arg-type]
+                solid=not others,
+            )
+            for each, others in zip(tagged.unbind(dim=1), containers(spec.classes), strict=True)
+        ]
+        return torch.stack(classes, dim=1)
 
     def _load(self, spec: DataSpec) -> pl.LightningModule:
         from wsseg.prediction.checkpoint import load_module

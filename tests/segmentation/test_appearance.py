@@ -1,0 +1,108 @@
+"""Borders redrawn to what a patient's own lesion looks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wsseg.segmentation.appearance import discriminate, sharpen
+
+DEFAULTS: dict[str, Any] = {
+    "level": 0.5,
+    "reach": 4,
+    "weight": 2.0,
+    "smallest": 0.1,
+    "solid": True,
+}
+
+
+def disc(radius: float, size: int = 40) -> torch.Tensor:
+    row, column = torch.meshgrid(*(torch.arange(size) - size // 2,) * 2, indexing="ij")
+    return (row**2 + column**2 <= radius**2).expand(3, size, size)
+
+
+@pytest.fixture
+def patient() -> dict[str, torch.Tensor]:
+    """A bright disc in noise, of which the first stage found too small a part."""
+    truth, found = disc(8), disc(6)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(3, 2, 40, 40, generator=generator) * 0.5
+    image[:, 0] += 3 * truth
+    probability = torch.where(found, 0.8, 0.2).masked_fill(~disc(12), 0.0)
+    return {"probability": probability, "image": image, "valid": disc(18), "truth": truth}
+
+
+def dice(found: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def run(patient: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
+    inputs = {name: value for name, value in patient.items() if name != "truth"}
+    return sharpen(**inputs, **DEFAULTS | options)
+
+
+def test_a_mask_that_is_too_small_grows_to_the_border(patient: dict[str, torch.Tensor]) -> None:
+    assert dice(patient["probability"] > 0.5, patient["truth"]) < 0.75
+    assert dice(run(patient) > 0.5, patient["truth"]) > 0.95
+
+
+def test_no_border_moves_further_than_its_reach(patient: dict[str, torch.Tensor]) -> None:
+    patient["image"][:, 0] += 3 * disc(15)
+    found = run(patient, reach=2) > 0.5
+    assert not (found & ~disc(6 + 2 * 2**0.5)).any()
+
+
+def test_nothing_grows_out_of_the_anatomy(patient: dict[str, torch.Tensor]) -> None:
+    patient["valid"] = disc(7)
+    assert not (run(patient)[~patient["valid"]] > 0.5).any()
+
+
+def test_brighter_or_darker_is_the_same(patient: dict[str, torch.Tensor]) -> None:
+    found = run(patient)
+    patient["image"] = -patient["image"]
+    torch.testing.assert_close(run(patient), found)
+
+
+def test_holes_belong_to_what_is_solid(patient: dict[str, torch.Tensor]) -> None:
+    patient["image"][:, 0] -= 6 * disc(3)
+    patient["probability"][disc(3)] = 0.0
+    solid, ring = (run(patient, solid=solid) > 0.5 for solid in (True, False))
+    assert solid[disc(2)].all()
+    assert not ring[disc(2)].any()
+
+
+def test_specks_go(patient: dict[str, torch.Tensor]) -> None:
+    patient["probability"][1, 20, 33] = 0.9
+    assert run(patient)[1, 20, 33] < 0.5
+    assert run(patient, smallest=0.0, weight=0.0)[1, 20, 33] > 0.5
+
+
+def test_weight_0_leaves_borders_as_they_are(patient: dict[str, torch.Tensor]) -> None:
+    found = run(patient, weight=0.0)
+    assert torch.equal(found > 0.5, patient["probability"] > 0.5)
+
+
+def test_a_case_without_lesion_stays_without(patient: dict[str, torch.Tensor]) -> None:
+    patient["probability"] = torch.zeros(3, 40, 40)
+    assert not run(patient).any()
+
+
+def test_the_discriminant_is_scikit_learns() -> None:
+    discriminant = pytest.importorskip("sklearn.discriminant_analysis")
+    generator = np.random.default_rng(0)
+    inside = np.arange(300) < 60
+    points = generator.normal(size=(300, 3)) @ generator.normal(size=(3, 3)) * 20
+    points[inside] += [30, -10, 5]
+    peer = discriminant.LinearDiscriminantAnalysis(solver="lsqr").fit(points, inside)
+    prior = np.log(60 / 240)  # scikit-learn counts it in; here both sides are equally likely
+    found = discriminate(torch.from_numpy(points), torch.from_numpy(inside)).numpy()
+    # The ridge is small beside the variance of these data.
+    np.testing.assert_allclose(found, peer.decision_function(points) - prior, rtol=1e-3, atol=1e-3)
+
+
+def test_one_side_alone_says_nothing() -> None:
+    points = torch.randn(5, 2, dtype=torch.float64)
+    assert not discriminate(points, torch.ones(5, dtype=torch.bool)).any()
