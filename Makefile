@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+TABLE ?= phantom
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -37,8 +38,8 @@ minima: ## Run all tests on the lowest versions that pyproject.toml allows (larg
 	    --editable ".[cpu,dev]"
 	build/minima/bin/python -m pytest -n 2
 
-benchmark: $(STAMP) ## Rebuild the phantom table of the README
-	$(BIN)/wsseg benchmark experiments/phantom/benchmark.yaml
+benchmark: $(STAMP) ## Rebuild a table of the README: make benchmark TABLE=phantom
+	$(BIN)/wsseg benchmark experiments/benchmarks/$(TABLE).yaml
 
 clean: ## Remove the environment and everything that runs have written
 	rm -rf .venv runs build dist

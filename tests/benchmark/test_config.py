@@ -28,6 +28,22 @@ def test_shipped_benchmarks_can_be_read(path: Path, monkeypatch: pytest.MonkeyPa
     assert {"cam", "crs"} <= {method.name for method in settings.methods}
 
 
+def test_overrides_of_a_method_follow_those_of_all(tmp_path: Path) -> None:
+    config = tmp_path / "fit.yaml"
+    config.write_text("")
+    methods = {
+        "a": {"config": str(config)},
+        "b": {"config": str(config), "overrides": ["--trainer.max_epochs=2"]},
+        "c": {"baseline": "zscore_threshold"},
+    }
+    common = ["--trainer.max_epochs=1", "--trainer.precision=bf16-mixed"]
+    path = tmp_path / "benchmark.yaml"
+    plain = {"store": "s", "output": "o", "overrides": common, "methods": methods}
+    path.write_text(yaml.safe_dump(plain))
+    found = [method.overrides for method in load_config(path).methods]
+    assert found == [tuple(common), (*common, "--trainer.max_epochs=2"), ()]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -12,7 +12,7 @@ import yaml
 from wsseg.errors import InputError
 
 METHOD_KEYS = ("config", "overrides", "after", "baseline")
-KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds")
+KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds", "overrides")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def load_config(path: Path) -> BenchmarkConfig:
         raise InputError(f"{path}: `{missing[0]}` is missing; add it")
     if not isinstance(plain["methods"], dict):
         raise InputError(f"{path}: `methods` is no mapping; give each method a name")
-    methods = [_method(path, str(name), block) for name, block in plain["methods"].items()]
+    common = _overrides(str(path), plain)
+    methods = [_method(path, str(name), block, common) for name, block in plain["methods"].items()]
     _check_order(path, methods)
     return BenchmarkConfig(
         store=Path(plain["store"]),
@@ -95,7 +96,7 @@ def load_config(path: Path) -> BenchmarkConfig:
     )
 
 
-def _method(path: Path, name: str, block: Any) -> Method:
+def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Method:
     from wsseg.evaluation.baselines import BASELINES
 
     where = f"{path}: method `{name}`"
@@ -117,16 +118,20 @@ def _method(path: Path, name: str, block: Any) -> Method:
     config = Path(block["config"])
     if not config.is_file():
         raise InputError(f"{where}: {config} is no file; paths are relative to the current folder")
-    overrides = block.get("overrides") or []
-    if not isinstance(overrides, list):
-        raise InputError(f"{where}: `overrides` is no list; give arguments as on a command line")
     after = block.get("after")
     return Method(
         name,
         config,
-        tuple(str(each) for each in overrides),
+        common + _overrides(where, block),
         after=None if after is None else str(after),
     )
+
+
+def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
+    overrides = block.get("overrides") or []
+    if not isinstance(overrides, list):
+        raise InputError(f"{where}: `overrides` is no list; give arguments as on a command line")
+    return tuple(str(each) for each in overrides)
 
 
 def _check_order(path: Path, methods: Sequence[Method]) -> None:

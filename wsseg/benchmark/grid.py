@@ -16,8 +16,9 @@ def benchmark(experiment: Path) -> Path:
     that fails is reported and the others go on.
 
     Args:
-        experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds` and, to make the
-            data first, `phantom` and `prepare`. Its paths are relative to the current folder.
+        experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds`, `overrides` for
+            all methods and, to make the data first, `phantom` and `prepare`. Its paths are relative
+            to the current folder.
 
     Returns:
         The output folder, with `results.csv`, `table.md`, `dice.png`, `overview.png` and a folder
