@@ -44,8 +44,10 @@ def write(folder: Path, rank: int, **found: Any) -> None:
 class Failing(ToySource):
     """Raises in the second process only."""
 
-    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
-        for batch in super().__call__(positions):
+    def __call__(
+        self, positions: Sequence[int], activation: bool = True
+    ) -> Iterator[PixelEmbeddings]:
+        for batch in super().__call__(positions, activation):
             if dist.get_rank() == 1:
                 raise RuntimeError("out of memory")
             yield batch

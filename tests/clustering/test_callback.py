@@ -87,7 +87,7 @@ def test_the_example_finds_squares_and_cleans_up(project: ModuleType, tmp_path: 
     assert not (tmp_path / "cluster_maps").exists()
     rows = list(csv.DictReader(next(tmp_path.rglob("metrics.csv")).open()))
     last = rows[-1]
-    for name in ("churn", "relevant_clusters", "relevant_area", "support", "seconds_assign"):
+    for name in ("churn", "relevant_clusters", "relevant_area", "support", "seconds_map"):
         assert float(last[f"clusters/{name}"]) >= 0
     assert callback.report["support"] >= 1
 
@@ -337,6 +337,8 @@ def test_nan_in_training_is_named(project: ModuleType, tmp_path: Path) -> None:
         {"n_clusterings": 0},
         {"warmup_epochs": -1},
         {"every_n_epochs": 0},
+        {"steady": 1.5},
+        {"evidence_slices": 1},
         {"sample_size": 5},
         {"iterations": 0},
         {"low": 0.7},

@@ -80,7 +80,7 @@ def test_traffic_does_not_grow_with_the_data(found: Found) -> None:
 def test_a_failure_of_one_ends_all(found: Found) -> None:
     healthy, failed = (each["error"] for each in found["failing-2"])
     assert failed == "RuntimeError: out of memory"
-    assert healthy.startswith("ClusteringError: sampling pixels failed on rank 1")
+    assert healthy.startswith("ClusteringError: embedding slices failed on rank 1")
 
 
 def test_training_on_two_processes(found: Found) -> None:

@@ -14,6 +14,7 @@ from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.place import Place
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
+from wsseg.clustering.source import SliceTags
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
@@ -66,6 +67,32 @@ def test_same_input_same_maps_whatever_the_batches(toys: ModuleType, tmp_path: P
     assert left_maps.path.read_bytes() == right_maps.path.read_bytes()
 
 
+def test_untagged_slices_are_not_embedded_if_tags_are_known(
+    toys: ModuleType, tmp_path: Path
+) -> None:
+    results = []
+    for known in (False, True):
+        source = toys.ToySource()
+        if known:
+            source.known = SliceTags(torch.arange(24), source.tags)
+        folder = tmp_path / str(known)
+        folder.mkdir()
+        results.append((refresh(source, folder)[1].path.read_bytes(), source.embedded))
+    (plain, all_), (quick, fewer) = results
+    assert quick == plain
+    assert (all_, fewer) == (24 + 24, 24 + 12)
+
+
+def test_evidence_of_some_slices_finds_the_objects_in_all(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource(count=96)
+    source.known = SliceTags(torch.arange(96), source.tags)
+    _, maps, _ = refresh(source, tmp_path, evidence_slices=24)
+    assert source.embedded == 24 + 48
+    tagged = source.tags[:, 0] > 0
+    found = maps.lookup(torch.arange(96))[tagged][:, 0][source.objects[tagged][:, 0]]
+    assert float((found > 0.55).float().mean()) > 0.9
+
+
 def test_second_refresh_starts_from_the_first(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource()
     clusters, maps, _ = refresh(source, tmp_path)
@@ -115,8 +142,20 @@ def test_classes_that_tags_say_nothing_about(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_rare_class_that_was_not_looked_at(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource(classes=2)
+    source.tags[:, 1] = 0
+    source.tags[7, 1] = 1
+    with pytest.raises(
+        ClusteringError, match=r"class 1 among the 4 that were looked at .evidence_slices"
+    ):
+        refresh(source, tmp_path, evidence_slices=4)
+    source.known = SliceTags(torch.arange(24), source.tags)
+    refresh(source, tmp_path, evidence_slices=4)
+
+
 def test_more_clusters_than_pixels(toys: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ClusteringError, match="500 clusters of 132 pixels"):
+    with pytest.raises(ClusteringError, match="500 clusters of 288 pixels"):
         refresh(toys.ToySource(), tmp_path, n_clusters=500, sample_size=300)
 
 
@@ -133,11 +172,12 @@ def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
 def test_slices_that_share_an_index(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource()
 
-    def twice(positions: Any) -> Any:
-        for batch in source(positions):
+    def twice(positions: Any, activation: bool = True) -> Any:
+        for batch in source(positions, activation):
             yield batch._replace(index=batch.index // 2)
 
     class Twice:
+        known = None
         __call__ = staticmethod(twice)
         __len__ = source.__len__
 
@@ -175,11 +215,13 @@ def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: 
     source = toys.ToySource()
 
     class Symmetric:
+        known = None
+
         def __len__(self) -> int:
             return len(source)
 
-        def __call__(self, positions: Any) -> Any:
-            for batch in source(positions):
+        def __call__(self, positions: Any, activation: bool = True) -> Any:
+            for batch in source(positions, activation):
                 features = torch.rand(batch.features.shape, generator=torch.manual_seed(0))
                 yield batch._replace(features=features, asymmetry=batch.features)
 

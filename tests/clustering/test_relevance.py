@@ -25,7 +25,7 @@ def test_tags_overrule_clusters_and_invalid_pixels_are_ignored() -> None:
     valid = torch.ones(2, 3, 3, dtype=torch.bool)
     valid[:, 0] = False
     tags = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    found = relevance_map(labels, valid, verdict(torch.ones(1, 1, 2)), tags)
+    found = relevance_map(labels[valid], valid, verdict(torch.ones(1, 1, 2)), tags)
     assert bool((found[0, 0, 1:] == 1).all())
     assert bool((found[0, 0, 0] == IGNORE).all())
     assert not found[0, 1].any()
@@ -35,7 +35,7 @@ def test_tags_overrule_clusters_and_invalid_pixels_are_ignored() -> None:
 def test_equal_clusterings_have_equal_votes() -> None:
     scores = torch.tensor([[0.8, 0.0], [0.8, 0.4]])[..., None]
     labels, valid, tags = whole(0, 1)
-    found = relevance_map(labels, valid, verdict(scores), tags)
+    found = relevance_map(labels[valid], valid, verdict(scores), tags)
     torch.testing.assert_close(found, torch.full((1, 1, 5, 6), (0.8 + 0.4) / 2 / 0.8))
 
 
@@ -43,13 +43,13 @@ def test_a_clustering_that_has_found_nothing_has_no_vote() -> None:
     scores = torch.tensor([[0.5, 0.1], [0.0, 0.0]])[..., None]
     labels, valid, tags = whole(0, 0)
     torch.testing.assert_close(
-        relevance_map(labels, valid, verdict(scores), tags), torch.ones(1, 1, 5, 6)
+        relevance_map(labels[valid], valid, verdict(scores), tags), torch.ones(1, 1, 5, 6)
     )
 
 
 def test_where_none_has_found_anything_nothing_is_relevant() -> None:
     labels, valid, tags = whole(0, 0)
-    found = relevance_map(labels, valid, verdict(torch.full((2, 3, 1), 0.01)), tags)
+    found = relevance_map(labels[valid], valid, verdict(torch.full((2, 3, 1), 0.01)), tags)
     assert float(found.max()) < 0.02
 
 
@@ -61,7 +61,7 @@ def test_what_lies_opposite_a_lesion_is_no_lesion() -> None:
     valid, tags = torch.ones(1, 20, 20, dtype=torch.bool), torch.ones(1, 1)
     scores = torch.tensor([[0.0, 0.05], [0.0, 0.6]])[..., None]
     leaning = torch.tensor([[0.2, 0.6], [0.0, 0.0]])[..., None]
-    found = relevance_map(labels, valid, verdict(scores, leaning, paired=1), tags)[0, 0]
+    found = relevance_map(labels[valid], valid, verdict(scores, leaning, paired=1), tags)[0, 0]
     assert found[10, 4] > 0.9
     assert found[10, 15] < 0.4
     assert found[1, 1] == 0

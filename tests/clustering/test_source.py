@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, valid_pixels
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import evaluating, untouched_generators
 from wsseg.clustering.source import EmbeddingSource, choose_slices, sample_rows, share
@@ -39,14 +39,25 @@ def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@given(count=st.integers(1, 5000), sample_size=st.integers(1, 300_000), seed=st.integers(0, 2**40))
-def test_sample_is_bounded(count: int, sample_size: int, seed: int) -> None:
-    chosen, quota = choose_slices(count, sample_size, seed)
+@given(count=st.integers(1, 5000), most=st.integers(1, 600), seed=st.integers(0, 2**40))
+def test_chosen_slices_are_bounded(count: int, most: int, seed: int) -> None:
+    chosen = choose_slices(count, most, seed)
     assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(count, most)
     assert chosen[0] >= 0
     assert chosen[-1] < count
-    assert len(chosen) * quota <= sample_size
-    assert quota >= min(sample_size, 512) or len(chosen) == 1
+
+
+@given(rare=st.integers(1, 40), most=st.integers(4, 90), seed=st.integers(0, 2**40))
+def test_rare_tags_are_not_left_out(rare: int, most: int, seed: int) -> None:
+    tags = torch.zeros(1000, 2)
+    tags[:500, 0] = 1
+    tags[:rare, 1] = 1  # nested in the first, as a core is in a tumour
+    chosen = torch.tensor(choose_slices(1000, most, seed, tags))
+    kinds = torch.bincount(tags[chosen].sum(dim=1).long(), minlength=3)
+    fair = most // 3
+    assert kinds[2] >= min(rare, fair)
+    assert kinds[:2].min() >= fair
 
 
 @given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=6), quota=st.integers(1, 40))
@@ -58,12 +69,21 @@ def test_sampled_pixels_are_distinct_and_spread(counts: list[int], quota: int) -
     assert found == [min(quota, count) for count in counts]
 
 
-def test_valid_pixels_in_order_of_slices() -> None:
-    given_ = embeddings()
-    pixels = valid_pixels(given_)
-    assert pixels.row.tolist() == sorted(pixels.row.tolist())
-    expected = torch.cat([f[:, v].T for f, v in zip(given_.features, given_.valid, strict=True)])
-    assert torch.equal(pixels.features, expected)
+def test_asymmetry_stands_behind_the_features() -> None:
+    batch = embeddings()._replace(asymmetry=torch.randn(3, 2, 5, 6))
+    assert batch.asymmetry is not None
+    place = torch.tensor([[0, 1, 2], [2, 4, 5]])
+    both = torch.cat([batch.features, batch.asymmetry], dim=1)
+    expected = torch.stack([both[0, :, 1, 2], both[2, :, 4, 5]])
+    assert torch.equal(feature_pixels(batch, place), expected)
+
+
+def test_some_slices_of_a_batch() -> None:
+    batch = embeddings()._replace(activation=None)
+    some = batch.of(torch.tensor([True, False, True]))
+    assert some.index.tolist() == [0, 2]
+    assert torch.equal(some.features, batch.features[[0, 2]])
+    assert some.activation is None
 
 
 def test_loader_is_sequential_and_uses_its_collation() -> None:
@@ -74,7 +94,7 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
         return items
 
     loader = DataLoader(range(10), batch_size=3, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    source = EmbeddingSource(loader, lambda batch: batch)
+    source = EmbeddingSource(loader, lambda batch, _: batch)
     assert list(source([1, 2, 5, 8])) == [[1, 2, 5], [8]]
     assert list(source([])) == []
     assert len(source) == 10
@@ -83,7 +103,7 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
 @pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])
 def test_loaders_that_cannot_be_used(loader: object) -> None:
     with pytest.raises(ClusteringError, match="dataloader="):
-        EmbeddingSource(loader, lambda batch: batch)
+        EmbeddingSource(loader, lambda batch, _: batch)
 
 
 def test_streams_cannot_be_used() -> None:
@@ -92,7 +112,7 @@ def test_streams_cannot_be_used() -> None:
             return iter(range(3))
 
     with pytest.raises(ClusteringError, match="length"):
-        EmbeddingSource(DataLoader(Stream()), lambda batch: batch)
+        EmbeddingSource(DataLoader(Stream()), lambda batch, _: batch)
 
 
 @pytest.mark.parametrize(

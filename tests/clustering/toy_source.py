@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.source import SliceTags
 
 
 class ToySource:
@@ -31,16 +32,21 @@ class ToySource:
         self.group = order // 4
         self.stratum = order // 4
         self.batch_size = 5
+        self.known: SliceTags | None = None
+        self.embedded = 0
 
     def __len__(self) -> int:
         return len(self.tags)
 
-    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
+    def __call__(
+        self, positions: Sequence[int], activation: bool = True
+    ) -> Iterator[PixelEmbeddings]:
         for part in torch.split(torch.tensor(list(positions), dtype=torch.int64), self.batch_size):
             if len(part):
+                self.embedded += len(part)
                 yield PixelEmbeddings(
                     self.features[part],
-                    self.activation[part],
+                    self.activation[part] if activation else None,
                     self.valid[part],
                     self.tags[part],
                     part,

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.clustering.embeddings import valid_pixels
 from wsseg.clustering.kmeans import assign
-from wsseg.clustering.relevance import Verdict, relevance_map
+from wsseg.clustering.mapping import MapMaker
+from wsseg.clustering.relevance import Verdict
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
@@ -109,11 +109,12 @@ def _relevance(
     tags = torch.ones(count, clusters["scores"].shape[2])
     number = torch.arange(count)
     batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
-    embedded = module.embed_pixels(batch)
-    labels = torch.zeros(*valid.shape, len(clusters["centroids"]), dtype=torch.int64)
-    pixels = (valid_pixels(embedded).features - clusters["mean"]) / clusters["std"]
-    labels[valid] = assign(pixels, clusters["centroids"])
+    embedded = module.embed_pixels(batch, activation=False)
+
+    def nearest(features: Tensor) -> Tensor:
+        return assign((features - clusters["mean"]) / clusters["std"], clusters["centroids"])
+
     verdict = Verdict(*(clusters[name] for name in Verdict._fields))
-    relevance = relevance_map(labels, valid, verdict, tags, clusters["smoothing"])
-    found: NDArray[np.float32] = relevance[:, 0].numpy()
+    settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
+    found: NDArray[np.float32] = MapMaker(nearest, verdict, **settings)(embedded)[:, 0].numpy()
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import IGNORE, resize, to_targets
+from wsseg.clustering.targets import resize, to_targets
 
 MOST_CLUSTERS = 2**15 - 1
 
@@ -28,7 +30,10 @@ class ClusterReSupervision(LightningCallback):
     """Clusters the pixels of the training set and pulls activations to the relevant clusters.
 
     Works with any LightningModule that has ``embed_pixels(batch) -> PixelEmbeddings`` and whose
-    training batches are dictionaries with an ``index`` [B] (the slice's id). After the warm-up
+    training batches are dictionaries with an ``index`` [B] (the slice's id). Two things make it
+    quicker where they are offered: a data set with tensors ``index`` [N] and ``tags`` [N, C] saves
+    untagged slices, and ``embed_pixels(batch, activation=True)`` is told when the activation is not
+    needed (False), and then may leave it None. After the warm-up
     every training batch also carries ``cluster_map`` [B, C, H, W]: 1 where the class is, 0 where
     it is not, -1 where the clusters do not say. Maps are looked up when the batch is on its
     device, so augmentation that moves pixels belongs into ``training_step``.
@@ -43,7 +48,9 @@ class ClusterReSupervision(LightningCallback):
         warmup_epochs: int = 1,
         every_n_epochs: int = 1,
         last_refresh_epoch: int | None = None,
-        sample_size: int = 100_000,
+        steady: float = 0.05,
+        evidence_slices: int = 256,
+        sample_size: int = 50_000,
         iterations: int = 20,
         scorer: Scorer | None = None,
         smoothing: float = 1.0,
@@ -66,6 +73,9 @@ class ClusterReSupervision(LightningCallback):
                 second one sees the asymmetry too, if the module gives it.
             warmup_epochs: Epochs before the first maps; 0 makes them before training.
             every_n_epochs: Epochs from one refresh of the maps to the next.
+            steady: That interval doubles after a refresh that changes less than this share of the
+                relevant area; 0 keeps it.
+            evidence_slices: Most slices that clusters are made from and judged by.
             last_refresh_epoch: No refresh for epochs after this one (counted from 0).
             sample_size: Most pixels that k-means sees. More gain nothing: with K of 64 on MRI
                 intensities, 50,000 and 200,000 pixels leave the same variance (0.787 and 0.783).
@@ -98,6 +108,8 @@ class ClusterReSupervision(LightningCallback):
             ("n_clusterings", n_clusterings < 1, "at least 1"),
             ("warmup_epochs", warmup_epochs < 0, "at least 0"),
             ("every_n_epochs", every_n_epochs < 1, "at least 1"),
+            ("steady", not 0 <= steady <= 1, "from 0 to 1"),
+            ("evidence_slices", evidence_slices < 2, "at least 2"),
             ("sample_size", sample_size < n_clusters, "at least n_clusters"),
             ("iterations", iterations < 1, "at least 1"),
             ("smoothing", smoothing < 0, "at least 0"),
@@ -111,12 +123,14 @@ class ClusterReSupervision(LightningCallback):
         self.warmup_epochs = warmup_epochs
         self.every_n_epochs = every_n_epochs
         self.last_refresh_epoch = last_refresh_epoch
+        self.steady = steady
         self.soft_targets = soft_targets
         self.batch_key = batch_key
         self.settings = Settings(
             scorer=scorer,
             n_clusters=n_clusters,
             n_clusterings=n_clusterings,
+            evidence_slices=evidence_slices,
             sample_size=sample_size,
             iterations=iterations,
             smoothing=smoothing,
@@ -133,6 +147,7 @@ class ClusterReSupervision(LightningCallback):
         self._dataloader = dataloader
         self._folder = folder
         self._epoch = -1  # the epoch that the maps were made for
+        self._interval = every_n_epochs  # from there to the next refresh
         self._place: Place | None = None
         self._packed: dict[str, Any] = {}  # the maps while there is no file of them
 
@@ -190,24 +205,31 @@ class ClusterReSupervision(LightningCallback):
         """
         if self.maps is None:
             return None
-        known = ((index >= 0) & (index < self.maps.shape[0])).cpu()
-        relevance = torch.full((len(index), *self.maps.shape[1:]), IGNORE)
-        relevance[known] = self.maps.lookup(index.cpu()[known])
-        return self._targets(relevance)
+        return self._targets(self.maps.lookup_known(index))
 
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps as tensors, numbers and lists."""
         if self.clusters is None:
             return {}
         packed = self._packed if self.maps is None else self._pack(self.maps)
-        smoothing = self.settings.smoothing  # with it, the clusters alone can map any slice
-        return {"epoch": self._epoch, "smoothing": smoothing, **packed, **vars(self.clusters)}
+        # With these, the clusters alone can map any slice.
+        settings = {
+            name: getattr(self.settings, name) for name in ("smoothing", "low", "dominance")
+        }
+        return {
+            "epoch": self._epoch,
+            "interval": self._interval,
+            **settings,
+            **packed,
+            **vars(self.clusters),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over clusters and maps; the file is made when training starts."""
         if not state_dict:
             return
         self._epoch = state_dict["epoch"]
+        self._interval = state_dict.get("interval", self.every_n_epochs)
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
         names = ("mean", "std", "centroids", "scores", "leaning", "sees_asymmetry")
         self.clusters = Clusters(**{name: state_dict[name] for name in names})
@@ -227,6 +249,9 @@ class ClusterReSupervision(LightningCallback):
         if old is not None and self._place.rank == 0:
             old.remove()
         self._epoch, self.report = due, work.report
+        if self._is_steady():
+            self._interval *= 2
+        work.report["every_n_epochs"] = self._interval
         named = {f"clusters/{name}": value for name, value in work.report.items()}
         pl_module.log_dict(named, batch_size=1, sync_dist=collective.size > 1)
 
@@ -234,24 +259,32 @@ class ClusterReSupervision(LightningCallback):
         """Return the last epoch up to this one that begins with new maps; -1 if there is none."""
         if self.last_refresh_epoch is not None:
             epoch = min(epoch, self.last_refresh_epoch)
-        since = epoch - self.warmup_epochs
-        return -1 if since < 0 else epoch - since % self.every_n_epochs
+        first = self.warmup_epochs if self._epoch < 0 else self._epoch
+        since = epoch - first
+        return -1 if since < 0 else epoch - since % self._interval
+
+    def _is_steady(self) -> bool:
+        """Return whether the last refresh changed little; the first one has nothing to change."""
+        relevant, changed = (self.report.get(name, 0.0) for name in ("relevant_area", "churn"))
+        return "churn" in self.report and changed < self.steady * relevant
 
     def _source(self, trainer: Any, pl_module: Any) -> EmbeddingSource:
         loader = trainer.train_dataloader if self._dataloader is None else self._dataloader()
-        embed = self._embed or (lambda module, batch: module.embed_pixels(batch))
         if self._embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
             raise ClusteringError(
                 f"{type(pl_module).__name__} has no embed_pixels(batch) -> PixelEmbeddings; add "
                 "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
             )
+        embed = partial(self._embed, pl_module) if self._embed else pl_module.embed_pixels
+        can_leave_out = "activation" in inspect.signature(embed).parameters
 
-        def embed_batch(batch: Any) -> PixelEmbeddings:
+        def embed_batch(batch: Any, activation: bool) -> PixelEmbeddings:
             check_batch(batch)
+            less = {} if activation or not can_leave_out else {"activation": False}
             batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
             batch = trainer.precision_plugin.convert_input(batch)
             with torch.inference_mode(), trainer.precision_plugin.forward_context():
-                return check_embeddings(embed(pl_module, batch))
+                return check_embeddings(embed(batch, **less))
 
         return EmbeddingSource(loader, embed_batch)
 

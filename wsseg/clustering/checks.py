@@ -11,11 +11,12 @@ from wsseg.clustering.source import Source
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics
 
 
-def check_tags(statistics: ClusterStatistics) -> None:
+def check_tags(statistics: ClusterStatistics, slices: int) -> None:
     """Refuse slices that cannot tell a class from anything.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Of all training slices, or of some.
+        slices: How many there are in all.
 
     Raises:
         ClusteringError: A class has no tagged or no untagged slice.
@@ -23,8 +24,10 @@ def check_tags(statistics: ClusterStatistics) -> None:
     for number, counts in enumerate(statistics.total.tolist()):
         for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
             if count == 0:
+                some = f" among the {sum(counts):.0f} that were looked at (evidence_slices)"
                 raise ClusteringError(
-                    f"no training slice is {kind} for class {number}; clustering needs tagged and"
+                    f"no training slice is {kind} for class {number}"
+                    f"{some if sum(counts) < slices else ''}; clustering needs tagged and"
                     " untagged slices of every class, add some or leave the class out"
                 )
 

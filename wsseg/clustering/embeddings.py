@@ -17,7 +17,7 @@ class PixelEmbeddings(NamedTuple):
     """
 
     features: Tensor  # [B, D, h, w], any floating type
-    activation: Tensor  # [B, C, h, w] class activation in [0, 1]
+    activation: Tensor | None  # [B, C, h, w] class activation in [0, 1]; None if not asked for
     valid: Tensor  # [B, h, w] bool, pixels to be clustered
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
@@ -25,36 +25,32 @@ class PixelEmbeddings(NamedTuple):
     stratum: Tensor  # [B] int64, e.g. the level in the body; slices are compared within it
     asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.asymmetry
 
+    def of(self, rows: Tensor) -> PixelEmbeddings:
+        """Return some of the slices.
 
-class ValidPixels(NamedTuple):
-    """The valid pixels of a batch, one after the other."""
+        Args:
+            rows: [B] bool.
+        """
+        if bool(rows.all()):
+            return self
+        parts = {name: part[rows] for name, part in self._asdict().items() if part is not None}
+        return self._replace(**parts)
 
-    features: Tensor  # [n, D + E] float32, with the asymmetry behind
-    activation: Tensor  # [n, C] float32
-    row: Tensor  # [n] int64, which slice of the batch a pixel belongs to
-    place: Tensor  # [n, 2] int64, its row and column in the slice
 
-
-def valid_pixels(embeddings: PixelEmbeddings) -> ValidPixels:
-    """List the valid pixels of a batch, slice by slice in raster order.
+def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
+    """Return what pixels are clustered by.
 
     Args:
-        embeddings: The batch.
+        embeddings: A batch.
+        place: Slice, row and column of each pixel, [n, 3] int64.
 
     Returns:
-        Features, activation and place of each valid pixel.
+        [n, D + E] float32, with the asymmetry behind.
     """
-    valid = embeddings.valid
-    place = valid.nonzero()
-    features = embeddings.features.float()
-    if embeddings.asymmetry is not None:
-        features = torch.cat((features, embeddings.asymmetry.float()), dim=1)
-    return ValidPixels(
-        features=features.permute(0, 2, 3, 1)[valid],
-        activation=embeddings.activation.permute(0, 2, 3, 1)[valid].float(),
-        row=place[:, 0],
-        place=place[:, 1:],
-    )
+    slice_, row, column = place.T
+    maps = (embeddings.features, embeddings.asymmetry)
+    parts = [each[slice_, :, row, column].float() for each in maps if each is not None]
+    return torch.cat(parts, dim=1)
 
 
 def check_embeddings(embeddings: object) -> PixelEmbeddings:
@@ -78,13 +74,14 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
     batch, _, height, width = features.shape
     classes = embeddings.tags.shape[-1]
     expected = {
-        "activation": (batch, classes, height, width),
         "valid": (batch, height, width),
         "tags": (batch, classes),
         "index": (batch,),
         "group": (batch,),
         "stratum": (batch,),
     }
+    if embeddings.activation is not None:
+        expected["activation"] = (batch, classes, height, width)
     if embeddings.asymmetry is not None:
         expected["asymmetry"] = (batch, embeddings.asymmetry.shape[1], height, width)
     for name, shape in expected.items():

@@ -45,11 +45,7 @@ def fit_kmeans(
             f"{k} clusters of {len(points)} pixels: there are fewer pixels than clusters; "
             "lower n_clusters or give more or larger slices"
         )
-    if not bool(torch.isfinite(points).all()):
-        raise ClusteringError(
-            "the embeddings hold NaN or infinite values; lower the learning rate or the precision"
-            " settings until training is stable"
-        )
+    check_finite(points)
     faiss = load_faiss()
     clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
     if init is not None:
@@ -83,9 +79,25 @@ def assign(points: Tensor, centroids: Tensor) -> Tensor:
         ClusteringError: A point is not finite.
     """
     labels = _assign_torch if points.is_cuda else _assign_faiss
-    if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
-        raise ClusteringError("the embeddings hold NaN or infinite values")
+    check_finite(points)
     return labels(points, centroids)
+
+
+def check_finite(points: Tensor) -> None:
+    """Refuse embeddings that hold anything but numbers.
+
+    Args:
+        points: [n, D].
+
+    Raises:
+        ClusteringError: A value is not finite.
+    """
+    # A sum is quick, but may overflow where no value is infinite.
+    if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
+        raise ClusteringError(
+            "the embeddings hold NaN or infinite values; lower the learning rate or the precision"
+            " settings until training is stable"
+        )
 
 
 def load_faiss() -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,13 +12,13 @@ from torch import Tensor
 
 from wsseg.clustering.checks import check_scores, check_tags, describe_scores
 from wsseg.clustering.collective import Collective
-from wsseg.clustering.embeddings import valid_pixels
+from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import assign, fit_kmeans
-from wsseg.clustering.labelling import Changes, LabelledSlices
+from wsseg.clustering.mapping import Changes, MapMaker, MapWriter, check_distinct
 from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.source import Source, choose_slices, sample_rows, share
+from wsseg.clustering.source import Source, choose_slices, share
 from wsseg.clustering.statistics import empty_statistics, merge
 from wsseg.clustering.store import ClusterMaps
 
@@ -31,7 +30,8 @@ class Settings:
     scorer: Scorer
     n_clusters: int = 64
     n_clusterings: int = 4
-    sample_size: int = 100_000
+    evidence_slices: int = 256
+    sample_size: int = 50_000
     iterations: int = 20
     smoothing: float = 1.0
     low: float = 0.15
@@ -103,40 +103,35 @@ class Refresh:
         Raises:
             ClusteringError: The slices cannot be clustered or scored; the message says why.
         """
-        with self._stage("sample"):
-            sample = self._sample()
+        with self._stage("embed"):
+            evidence, sample = self._embed()
         with self._stage("cluster"):
             mean, std, centroids = self._cluster(sample, previous)
-        with tempfile.TemporaryFile(dir=self._place.folder) as file:
-            labelled = LabelledSlices(file, self._settings.n_clusters)
-            with self._stage("assign"):
-                self._label(labelled, mean, std, centroids)
-            with self._stage("score"):
-                verdict = self._score(labelled)
-            with self._stage("map"):
-                maps = self._map(labelled, verdict, old)
+
+        def nearest(features: Tensor) -> Tensor:
+            return assign((features - mean) / std, centroids)
+
+        with self._stage("score"):
+            verdict = self._score(evidence, nearest)
+        with self._stage("map"):
+            maps = self._map(evidence, verdict, nearest, old)
         return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), *verdict), maps
 
-    def _sample(self) -> Tensor:
-        """Return the embeddings of a bounded sample of pixels, the same in every process."""
-        others = self._collective
-        positions, quota = choose_slices(
-            len(self._source), self._settings.sample_size, self._settings.seed
-        )
-        mine = share(len(positions), others.rank, others.size)
-        features, keys, extra = [], [], 0
-        with others.together("sampling pixels"):
-            for batch in self._source([positions[number] for number in mine]):
-                extra = 0 if batch.asymmetry is None else batch.asymmetry.shape[1]
-                pixels = valid_pixels(batch)
-                chosen = sample_rows(pixels.row, quota)
-                features.append(pixels.features[chosen])
-                keys.append(batch.index.to(chosen.device)[pixels.row[chosen]])
-        dimensions = others.maximum(features[0].shape[1] if features else 0)
-        sample = others.gather(torch.cat(features or [torch.empty(0, dimensions)]))
-        self._extra = others.maximum(extra)
-        slices = others.gather(torch.cat(keys or [torch.empty(0, dtype=torch.int64)]))
-        return sample[slices.argsort(stable=True)]
+    def _embed(self) -> tuple[Evidence, Tensor]:
+        """Embed some slices; return what is kept here and the sample that every process gets."""
+        settings, others, known = self._settings, self._collective, self._source.known
+        tags = None if known is None else known.tags
+        chosen = choose_slices(len(self._source), settings.evidence_slices, settings.seed, tags)
+        count = max(1, len(chosen))
+        evidence = Evidence(quota=max(1, PIXELS // count))
+        with others.together("embedding slices"):
+            mine = share(len(chosen), others.rank, others.size)
+            evidence.collect(self._source([chosen[number] for number in mine]))
+            features, slices = evidence.sample(max(1, settings.sample_size // count))
+        features = features.reshape(len(features), others.maximum(features.shape[1]))
+        self._extra = others.maximum(evidence.extra)
+        sample, slices = others.gather(features), others.gather(slices)
+        return evidence, sample[slices.argsort(stable=True).to(sample.device)]
 
     def _cluster(self, sample: Tensor, previous: Clusters | None) -> tuple[Tensor, Tensor, Tensor]:
         """Standardise and cluster the sample; each process makes some of the clusterings."""
@@ -159,26 +154,15 @@ class Refresh:
                 )
         return mean, std, others.sum(centroids)
 
-    def _label(
-        self, labelled: LabelledSlices, mean: Tensor, std: Tensor, centroids: Tensor
-    ) -> None:
-        mine = share(len(self._source), self._place.rank, self._place.size)
-
-        def nearest(features: Tensor) -> Tensor:
-            return assign((features - mean) / std, centroids)
-
-        with self._collective.together("assigning pixels"):
-            labelled.label(self._source(mine), nearest)
-
-    def _score(self, labelled: LabelledSlices) -> Verdict:
+    def _score(self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]) -> Verdict:
         settings, others = self._settings, self._collective
-        classes = others.maximum(labelled.plane[0])
-        statistics = labelled.statistics or empty_statistics(
-            settings.n_clusterings, settings.n_clusters, classes
-        )
-        # A machine with maps of its own has seen all slices: count them once.
-        statistics = merge(statistics, lambda part: others.sum(part) / self._place.copies)
-        check_tags(statistics)
+        classes = others.maximum(evidence.plane[0])
+        with others.together("assigning pixels"):
+            statistics = evidence.statistics(nearest, settings.n_clusters) or empty_statistics(
+                settings.n_clusterings, settings.n_clusters, classes
+            )
+        statistics = merge(statistics, others.sum)
+        check_tags(statistics, len(self._source))
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
         self.report |= describe_scores(scores, statistics, settings.high)
@@ -186,35 +170,47 @@ class Refresh:
         return Verdict(others.broadcast(scores), others.broadcast(leaning), self._sees_asymmetry)
 
     def _map(
-        self, labelled: LabelledSlices, verdict: Verdict, old: ClusterMaps | None
+        self,
+        evidence: Evidence,
+        verdict: Verdict,
+        nearest: Callable[[Tensor], Tensor],
+        old: ClusterMaps | None,
     ) -> ClusterMaps:
         settings, others, place = self._settings, self._collective, self._place
-        count = others.maximum(labelled.top) + 1
-        classes, height, width = (others.maximum(size) for size in labelled.plane)
+        classes, height, width = (others.maximum(size) for size in evidence.plane)
         version = 1 if old is None else old.version + 1
-        maps = ClusterMaps(place.folder, (count, classes, height, width), version)
+        maps = ClusterMaps(place.folder, (0, classes, height, width), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
-        before = old if old is not None and old.shape == maps.shape else None
+        before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
+        make = MapMaker(nearest, verdict, settings.smoothing, settings.low, settings.dominance)
+        writer = MapWriter(maps, make, before, settings.momentum)
         changes = Changes(settings.low, settings.high)
         with others.together("making the file of cluster maps"):
             if place.rank == 0:
                 maps.create()
         with others.together("writing cluster maps"):
-            for new, was in labelled.write(
-                maps,
-                verdict,
-                settings.smoothing,
-                settings.low,
-                settings.dominance,
-                settings.momentum,
-                before,
-            ):
-                changes.add(new, was)
+            self._write(writer, changes)
+        count = others.maximum(max(writer.index.tolist(), default=-1)) + 1
         pixels, relevant, changed = (others.sum(changes.sums) / place.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)
         if before is not None:
             self.report["churn"] = changed / max(1.0, pixels)
-        return maps
+        return ClusterMaps(place.folder, (count, classes, height, width), version)
+
+    def _write(self, writer: MapWriter, changes: Changes) -> None:
+        """Write the maps of this process's slices."""
+        place, known = self._place, self._source.known
+        if known is None:
+            mine = share(len(self._source), place.rank, place.size)
+            writer.write(self._source(mine, activation=False), changes)
+            check_distinct(writer.index)
+            return
+        check_distinct(known.index)
+        tagged = (known.tags > 0.5).any(dim=1)
+        rows = [side.nonzero()[:, 0] for side in (tagged, ~tagged)]
+        shown, rest = (each[list(share(len(each), place.rank, place.size))] for each in rows)
+        writer.write(self._source(shown.tolist(), activation=False), changes)
+        writer.write_untagged(known.index[rest])
 
     @property
     def _sees_asymmetry(self) -> Tensor:

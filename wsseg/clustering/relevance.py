@@ -34,7 +34,7 @@ def relevance_map(
     found nothing does not outvote the others. Relevance is relative to that score.
 
     Args:
-        labels: [B, h, w, R] int64; anything where not valid.
+        labels: Clusters of the valid pixels in raster order, [n, R] int64.
         valid: [B, h, w] bool.
         verdict: Of the clusters.
         tags: [B, C], 0 or 1.
@@ -60,8 +60,8 @@ def relevance_map(
 
 
 def _lay_out(labels: Tensor, valid: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
-    """Add up the values [R, K, C] of each pixel's clusters in the chosen clusterings [R]."""
+    """Add up the values [R, K, C] of the pixels' clusters [n, R] in the chosen clusterings [R]."""
     clusterings = chosen.nonzero()[:, 0]
     found = torch.zeros(*valid.shape, values.shape[2], device=labels.device)
-    found[valid] = values.float()[clusterings, labels[valid][:, clusterings]].sum(dim=1)
+    found[valid] = values.float()[clusterings, labels[:, clusterings]].sum(dim=1)
     return found.permute(0, 3, 1, 2)

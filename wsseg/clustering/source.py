@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -12,30 +13,46 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
 
-PIXELS_PER_SLICE = 512  # fewer slices with more pixels each cost fewer forward passes
+
+@dataclass(frozen=True)
+class SliceTags:
+    """What is known of slices before any is read.
+
+    Attributes:
+        index: Their ids, [N] int64.
+        tags: [N, C], 0 or 1.
+    """
+
+    index: Tensor
+    tags: Tensor
 
 
 class Source(Protocol):
     """Embeds any of the training slices."""
 
+    known: SliceTags | None
+
     def __len__(self) -> int:
         """Return the number of slices."""
         ...
 
-    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at these positions, in batches."""
+    def __call__(
+        self, positions: Sequence[int], activation: bool = True
+    ) -> Iterator[PixelEmbeddings]:
+        """Embed the slices at these positions, in batches, with their activation or without."""
         ...
 
 
 class EmbeddingSource:
     """Embeds any of the training slices, in order and without shuffling."""
 
-    def __init__(self, loader: Any, embed: Callable[[Any], PixelEmbeddings]) -> None:
+    def __init__(self, loader: Any, embed: Callable[[Any, bool], PixelEmbeddings]) -> None:
         """Take over a training loader's data set and way of making batches, not its order.
 
         Args:
-            loader: The ``DataLoader`` of the training slices.
-            embed: Moves a batch to the model and embeds it.
+            loader: The ``DataLoader`` of the training slices. If its data set has ``index`` [N]
+                and ``tags`` [N, C], slices without a tag need not be read.
+            embed: Moves a batch to the model and embeds it, with the activation or without.
 
         Raises:
             ClusteringError: The loader is no single ``DataLoader`` over a data set with a length.
@@ -53,12 +70,18 @@ class EmbeddingSource:
         self._loader = loader
         self._dataset: Dataset[Any] = dataset
         self._embed = embed
+        index, tags = getattr(dataset, "index", None), getattr(dataset, "tags", None)
+        self.known: SliceTags | None = None
+        if isinstance(index, Tensor) and isinstance(tags, Tensor):
+            self.known = SliceTags(index, tags)
 
     def __len__(self) -> int:
         """Return the number of items of the data set (slices, unless it serves batches)."""
         return len(cast(Sized, self._dataset))
 
-    def __call__(self, positions: Sequence[int]) -> Iterator[PixelEmbeddings]:
+    def __call__(
+        self, positions: Sequence[int], activation: bool = True
+    ) -> Iterator[PixelEmbeddings]:
         """Embed the slices at the given positions of the data set."""
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
@@ -71,7 +94,7 @@ class EmbeddingSource:
             generator=torch.Generator(),
         )
         for batch in loader:
-            yield self._embed(batch)
+            yield self._embed(batch, activation)
 
 
 def share(count: int, rank: int, size: int) -> range:
@@ -87,21 +110,25 @@ def share(count: int, rank: int, size: int) -> range:
     return range(count * rank // size, count * (rank + 1) // size)
 
 
-def choose_slices(count: int, sample_size: int, seed: int) -> tuple[list[int], int]:
-    """Choose the slices that a bounded sample of pixels comes from.
+def choose_slices(count: int, most: int, seed: int, tags: Tensor | None = None) -> list[int]:
+    """Choose the slices that clusters are made from and judged by.
 
     Args:
         count: Number of slices.
-        sample_size: Most pixels in the sample.
-        seed: Chooses the slices.
+        most: How many to choose; all if there are no more.
+        seed: Chooses them.
+        tags: [count, C], if they are known: slices of every combination of tags then take turns,
+            so that none is left out because it is rare.
 
     Returns:
-        Their positions in order, and how many pixels each of them gives.
+        Their positions in order.
     """
-    wanted = min(count, max(1, sample_size // PIXELS_PER_SLICE))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    chosen = order[:wanted].sort().values.tolist()
-    return chosen, sample_size // max(1, wanted)
+    if tags is not None and count > most:
+        kind = torch.unique(tags.cpu()[order] > 0.5, dim=0, return_inverse=True)[1]
+        turn = torch.nn.functional.one_hot(kind).cumsum(dim=0).gather(1, kind[:, None])
+        order = order[turn[:, 0].argsort(stable=True)]
+    return order[:most].sort().values.tolist()
 
 
 def sample_rows(row: Tensor, quota: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.targets import decode, encode
+from wsseg.clustering.targets import IGNORE, decode, encode
 
 PACK_BYTES = 2**24  # how much of the file is compressed at a time
 
@@ -77,6 +77,18 @@ class ClusterMaps:
                 f"to {self.shape[0] - 1}; `index` must be the slice's id in the training data"
             )
         return decode(torch.from_numpy(self._array()[positions]))
+
+    def lookup_known(self, index: Tensor) -> Tensor:
+        """Return the maps of slices as :meth:`lookup` does, ``IGNORE`` if there is no such slice.
+
+        Args:
+            index: [B] int64, any device.
+        """
+        index = index.cpu()
+        known = (index >= 0) & (index < self.shape[0])
+        found = torch.full((len(index), *self.shape[1:]), IGNORE)
+        found[known] = self.lookup(index[known])
+        return found
 
     def pack(self) -> Tensor:
         """Return the whole file compressed, as a tensor that fits into a checkpoint."""

@@ -92,6 +92,8 @@ class SliceDataset(Dataset[Batch]):
         self._case = np.repeat(np.arange(len(lengths)), lengths)
         self._row = np.concatenate([np.arange(n) for n in lengths] or [np.empty(0, np.int64)])
         self.tags = torch.cat([case.tags for case in self.cases]) if lengths else torch.empty(0, 0)
+        first = np.repeat([case.first_index for case in self.cases], lengths)
+        self.index = torch.from_numpy(first + self._row).long()
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -111,12 +113,11 @@ class SliceDataset(Dataset[Batch]):
             The batch, without a mask.
         """
         places = [(self.cases[self._case[item]], int(self._row[item])) for item in items]
-        index = [case.first_index + row for case, row in places]
         return Batch(
             image=gather(self.images, places).float(),
             tags=self.tags[list(items)],
             valid=gather(self.valid, places),
-            index=torch.tensor(index, dtype=torch.int64),
+            index=self.index[list(items)],
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
             level=torch.tensor([LEVELS * row // len(case.tags) for case, row in places]),
         )

@@ -169,17 +169,24 @@ class CamModule(pl.LightningModule):
         """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
         return {"probability": self(batch["image"], batch["valid"])}
 
-    def embed_pixels(self, batch: Batch) -> PixelEmbeddings:
-        """Embed every pixel of a batch for the clustering callback."""
+    def embed_pixels(self, batch: Batch, activation: bool = True) -> PixelEmbeddings:
+        """Embed every pixel of a batch for the clustering callback.
+
+        Args:
+            batch: The slices.
+            activation: Whether the class activation is needed; it is the costlier half.
+        """
         image, valid = batch["image"], batch["valid"]
         seen = see(image, valid, self.symmetric)
-        output: CamOutput = self.teacher(seen, valid)
-        features = (
-            output.features if self.reconstruction is None else self.reconstruction(image).features
-        )
+        features = None if self.reconstruction is None else self.reconstruction(image).features
+        cam: Tensor | None = None
+        if activation or features is None:
+            output: CamOutput = self.teacher(seen, valid)
+            cam = torch.sigmoid(output.cam)
+            features = output.features if features is None else features
         return PixelEmbeddings(
             features=features,
-            activation=torch.sigmoid(output.cam),
+            activation=cam,
             valid=valid,
             tags=batch["tags"],
             index=batch["index"],

@@ -16,7 +16,7 @@ from wsseg.clustering.collective import Collective, current_collective
 from wsseg.clustering.isolation import untouched_generators
 from wsseg.clustering.place import Place, close_place, open_place
 from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import IGNORE, to_targets
+from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import CaseSlices, SliceDataset
 from wsseg.data.spec import Batch, DataSpec
@@ -119,10 +119,7 @@ class PseudoMasks(TargetSource):
         """Return the targets of slices; see :meth:`TargetSource.lookup`."""
         if self.maps is None:
             return None
-        known = (index >= 0) & (index < self.maps.shape[0])
-        maps = torch.full((len(index), *self.maps.shape[1:]), IGNORE)
-        maps[known] = self.maps.lookup(index[known])
-        return self._targets(maps)
+        return self._targets(self.maps.lookup_known(index))
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

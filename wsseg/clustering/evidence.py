@@ -1,0 +1,107 @@
+"""What clusters are made from and judged by: pixels of a bounded number of slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.kmeans import check_finite
+from wsseg.clustering.source import sample_rows
+from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
+
+PIXELS = 2**19  # that all processes keep together: 50 MB at 24 dimensions
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the valid pixels [n] of a batch of slices [B]."""
+
+    features: Tensor  # [n, D]
+    activation: Tensor  # [n, C]
+    row: Tensor  # [n], which slice of the batch
+    place: Tensor  # [n, 2], row and column in the slice
+    slices: PixelEmbeddings  # [B], without their maps
+
+
+class Evidence:
+    """Evenly spaced pixels of some slices, embedded once for k-means and for the scores."""
+
+    def __init__(self, quota: int) -> None:
+        """Begin with no slices.
+
+        Args:
+            quota: Most pixels that are kept of a slice.
+        """
+        self.extra = 0  # dimensions of the asymmetry
+        self.plane = (0, 0, 0)  # classes, height and width
+        self._quota = quota
+        self._parts: list[_Part] = []
+
+    def collect(self, batches: Iterable[PixelEmbeddings]) -> None:
+        """Keep pixels of all batches.
+
+        Args:
+            batches: The slices.
+
+        Raises:
+            ClusteringError: A feature or an activation is not finite.
+        """
+        for batch in batches:
+            place = batch.valid.nonzero()
+            kept = place[sample_rows(place[:, 0], self._quota)]
+            features = feature_pixels(batch, kept)
+            check_finite(features)
+            assert batch.activation is not None
+            slice_, row, column = kept.T
+            activation = batch.activation[slice_, :, row, column].float()
+            if not bool(torch.isfinite(activation).all()):
+                raise ClusteringError("the class activation holds NaN or infinite values")
+            self.extra = 0 if batch.asymmetry is None else batch.asymmetry.shape[1]
+            self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
+            nothing = batch.valid.new_empty(0)
+            slices = batch._replace(
+                features=nothing, activation=nothing, valid=nothing, asymmetry=None
+            )
+            self._parts.append(_Part(features, activation, slice_, kept[:, 1:], slices))
+
+    def sample(self, quota: int) -> tuple[Tensor, Tensor]:
+        """Return the features of fewer pixels of each slice [n, D], and the slices' ids [n].
+
+        Args:
+            quota: Most pixels of a slice.
+        """
+        if not self._parts:
+            return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
+        chosen = [(part, sample_rows(part.row, quota)) for part in self._parts]
+        features = torch.cat([part.features[kept] for part, kept in chosen])
+        return features, torch.cat([part.slices.index[part.row[kept]] for part, kept in chosen])
+
+    def statistics(
+        self, assign: Callable[[Tensor], Tensor], clusters: int
+    ) -> ClusterStatistics | None:
+        """Assign the pixels to clusters and count; None without slices.
+
+        Args:
+            assign: Gives features [n, D] their labels [n, R].
+            clusters: K.
+        """
+        total: ClusterStatistics | None = None
+        for part in self._parts:
+            labels = assign(part.features)
+            added = slice_statistics(
+                labels,
+                part.activation.to(labels.device),
+                part.row.to(labels.device),
+                part.place.to(labels.device),
+                part.slices.tags,
+                part.slices.group,
+                part.slices.stratum,
+                clusters,
+            )
+            total = added if total is None else total + added
+        return total

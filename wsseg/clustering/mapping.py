@@ -1,0 +1,153 @@
+"""The map pass: the pixels of tagged slices get their relevance, untagged slices have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.dominance import dominant
+from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
+from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.relevance import Verdict, relevance_map
+from wsseg.clustering.store import ClusterMaps
+from wsseg.clustering.targets import IGNORE, blend, to_targets
+
+ROWS = 256  # maps of untagged slices that are written at a time
+
+
+@dataclass(frozen=True)
+class MapMaker:
+    """Turns embeddings into maps of relevance.
+
+    Attributes:
+        assign: Gives features [n, D] their labels [n, R].
+        verdict: Of the clusters.
+        smoothing: Width of the Gaussian that smooths the maps, in pixels.
+        low: Threshold of irrelevance.
+        dominance: Which regions are kept, see :func:`~wsseg.clustering.dominance.dominant`.
+    """
+
+    assign: Callable[[Tensor], Tensor]
+    verdict: Verdict
+    smoothing: float
+    low: float
+    dominance: float
+
+    def __call__(self, batch: PixelEmbeddings) -> Tensor:
+        """Return the maps of a batch, [B, C, h, w] on the CPU."""
+        labels = self.assign(feature_pixels(batch, batch.valid.nonzero()))
+        valid, tags = batch.valid.to(labels.device), batch.tags.to(labels.device)
+        relevance = relevance_map(labels, valid, self.verdict, tags, self.smoothing)
+        return dominant(relevance.cpu(), self.low, self.dominance)
+
+
+class MapWriter:
+    """Writes maps slice by slice; nothing that it holds grows with the pixels."""
+
+    def __init__(
+        self, maps: ClusterMaps, make: MapMaker, old: ClusterMaps | None, momentum: float
+    ) -> None:
+        """Name what is written where.
+
+        Args:
+            maps: Where to.
+            make: Makes maps.
+            old: The last refresh's maps.
+            momentum: Their weight in the new ones.
+        """
+        self._maps = maps
+        self._make = make
+        self._old = old
+        self._momentum = momentum
+        self._seen = [torch.empty(0, dtype=torch.int64)]
+
+    @property
+    def index(self) -> Tensor:
+        """The ids of the slices that were written, [n]."""
+        return torch.cat(self._seen)
+
+    def write_untagged(self, index: Tensor) -> None:
+        """Write that nothing is relevant in some slices.
+
+        Args:
+            index: Their ids, [n].
+        """
+        for part in index.split(ROWS) if len(index) else ():
+            self._maps.write(part, torch.zeros(len(part), *self._maps.shape[1:]))
+        self._seen.append(index.cpu())
+
+    def write(self, batches: Iterable[PixelEmbeddings], changes: Changes) -> None:
+        """Write the maps of all batches.
+
+        Args:
+            batches: The slices.
+            changes: Counts how the maps differ from the old ones.
+
+        Raises:
+            ClusteringError: Slices differ in shape.
+        """
+        for batch in batches:
+            plane = (batch.tags.shape[1], *batch.valid.shape[1:])
+            if plane != self._maps.shape[1:]:
+                raise ClusteringError(
+                    f"slices of {self._maps.shape[1:]} and {plane} (classes, height, width) in "
+                    "one data set; give all slices one shape"
+                )
+            tagged = (batch.tags > 0.5).any(dim=1)
+            self.write_untagged(batch.index[~tagged])
+            if bool(tagged.any()):
+                self._write_tagged(batch.of(tagged), changes)
+
+    def _write_tagged(self, batch: PixelEmbeddings, changes: Changes) -> None:
+        new, index = self._make(batch), batch.index.cpu()
+        before = None if self._old is None else self._old.lookup_known(index)
+        if before is not None and self._momentum > 0:
+            new = blend(new, before, self._momentum)
+        self._maps.write(index, new)
+        self._seen.append(index)
+        open_pixels = (batch.tags.cpu() > 0.5)[:, :, None, None] & (new > IGNORE)
+        changes.add(new[open_pixels], None if before is None else before[open_pixels])
+
+
+class Changes:
+    """What the new maps look like beside the old ones, as sums over pixels."""
+
+    def __init__(self, low: float, high: float) -> None:
+        """Begin with no pixels.
+
+        Args:
+            low: Threshold of irrelevance.
+            high: Threshold of relevance.
+        """
+        self._low, self._high = low, high
+        self.sums = torch.zeros(3, dtype=torch.float64)  # pixels, relevant, changed
+
+    def add(self, new: Tensor, old: Tensor | None) -> None:
+        """Count pixels by their new and old relevance, [n] each."""
+        target = to_targets(new, self._low, self._high)
+        changed = new.new_zeros(()) if old is None else self._differ(target, old)
+        counts = torch.stack([torch.tensor(float(len(new))), (target == 1).sum(), changed])
+        self.sums += counts.double()
+
+    def _differ(self, target: Tensor, old: Tensor) -> Tensor:
+        return (to_targets(old, self._low, self._high) != target).sum()
+
+
+def check_distinct(index: Tensor) -> None:
+    """Refuse slices that share an id.
+
+    Args:
+        index: [n].
+
+    Raises:
+        ClusteringError: Two do.
+    """
+    values, counts = torch.unique(index, return_counts=True)
+    if bool((counts > 1).any()):
+        raise ClusteringError(
+            f"two training slices share the index {int(values[counts > 1][0])}; give every "
+            "slice its own `index`"
+        )
