@@ -4,7 +4,7 @@
 ``experiments/comparators/`` and ``experiments/reference/``.
 """
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.cross_modality import CrossModality
 from wsseg.comparators.decomposition import FeatureDecomposition
 from wsseg.comparators.gradient_maps import GradCam, LayerCam
@@ -16,7 +16,6 @@ __all__ = [
     "Comparator",
     "CrossModality",
     "FeatureDecomposition",
-    "Finding",
     "GradCam",
     "LayerCam",
     "PrototypeCam",

@@ -1,35 +1,20 @@
-"""What all comparators share: a teacher, a budget, and the contract that plain CAM has outside."""
+"""What all comparators share: the encoder and the budget of plain CAM, and its contract outside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch, DataSpec
+from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.schedules import annealed_adamw, follow
+from wsseg.models.slice_module import Finding, SliceModule
 
 
-class Finding(NamedTuple):
-    """What a trained comparator says about slices."""
-
-    probability: Tensor
-    """Of every class at every pixel, [B, C, H, W] in [0, 1]."""
-    tags: Tensor
-    """Probability of every tag, [B, C]."""
-
-
-class Comparator(pl.LightningModule):
+class Comparator(SliceModule):
     """A method from the literature, within the framework and the budget of ``CamModule``.
 
     Encoder, augmentation, optimiser, schedule and mean teacher are those of ``CamModule``, and so
@@ -37,10 +22,6 @@ class Comparator(pl.LightningModule):
     (:meth:`losses`) and what is found (:meth:`find`), and if need be which network does it
     (:meth:`build_network`).
     """
-
-    threshold: float = 0.5
-    """A pixel is predicted where its probability exceeds this. Fixed in advance."""
-    smallest_component: float = 0.1
 
     def __init__(
         self,
@@ -50,6 +31,7 @@ class Comparator(pl.LightningModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network and its teacher.
@@ -63,28 +45,15 @@ class Comparator(pl.LightningModule):
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`;
                 0 predicts with the weights of the last step.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
             ValueError: The encoder is unknown.
         """
-        super().__init__()
-        self.save_hyperparameters(ignore=["augmentation"])
-        # Tells `load_module` which class to make.
-        self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        self.spec = DataSpec.from_dict(spec)
-        self.network = self.build_network()
-        self.teacher = AveragedModel(
-            self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
-        ).requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
-        self.augmentation = augmentation or SliceAugmentation()
-        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
-
-    @property
-    def num_classes(self) -> int:
-        """Number of tags C."""
-        return len(self.spec.classes)
+        super().__init__(spec, smallest_component, augmentation)
+        self.adopt(self.build_network(), teacher_decay)
 
     def build_encoder(self, in_channels: int | None = None) -> Encoder:
         """Make an encoder as the settings say.
@@ -117,53 +86,11 @@ class Comparator(pl.LightningModule):
         """
         raise NotImplementedError
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return the probability of every class at every pixel.
-
-        Args:
-            image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-
-        Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy.
-        """
-        return self.find(self.teacher.module, image, valid).probability * valid[:, None]
+    def look(self, image: Tensor, valid: Tensor) -> Finding:
+        """Say what the teacher finds in slices."""
+        finding = self.find(self.teacher.module, image, valid)
+        return finding._replace(probability=finding.probability * valid[:, None])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the losses of one augmented batch."""
-        losses = self.losses(self.augmentation(batch))
-        total = torch.stack(list(losses.values())).sum()
-        size = len(batch["index"])
-        self.log("train/loss", total, prog_bar=True, batch_size=size)
-        self.log_dict(
-            {f"train/{name}": loss for name, loss in losses.items()},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=size,
-        )
-        return total
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the teacher follow."""
-        self.teacher.update_parameters(self.network)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        finding = self.find(self.teacher.module, batch["image"], batch["valid"])
-        self.tag_accuracy(finding.tags, batch["tags"])
-        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        return {"probability": finding.probability * batch["valid"][:, None]}
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
-        return {"probability": self(batch["image"], batch["valid"])}
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        return annealed_adamw(
-            self.network.parameters(),
-            self.hparams["lr"],
-            self.hparams["weight_decay"],
-            self.trainer.estimated_stepping_batches,
-        )
+        return self.add_up(self.losses(self.augmentation(batch)), batch)

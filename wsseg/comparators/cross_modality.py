@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.slice_module import Finding
 
 
 class CrossModality(Comparator):
@@ -41,6 +42,7 @@ class CrossModality(Comparator):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the networks; see :class:`Comparator` for what is not described here.
@@ -57,6 +59,8 @@ class CrossModality(Comparator):
             lr: Peak learning rate.
             weight_decay: Weight decay.
             teacher_decay: How slow the teacher is.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
 
         Raises:
@@ -68,7 +72,9 @@ class CrossModality(Comparator):
                 "cross-modality equivariance needs at least two modalities, the data has "
                 f"{', '.join(names)} alone; prepare the store with more modalities"
             )
-        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        super().__init__(
+            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
+        )
 
     def build_network(self) -> nn.Module:
         """Make one network for each modality."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.decomposition_losses import (
     CoAttention,
     alignment_loss,
@@ -26,6 +26,7 @@ from wsseg.comparators.paired_maps import (
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
+from wsseg.models.slice_module import Finding
 
 EXCLUSION, COMMON, ALIGNMENT = 0.2, 0.1, 0.1  # weights of the authors' code
 FINE_LEVEL = 2  # a quarter of the resolution
@@ -101,6 +102,7 @@ class FeatureDecomposition(Comparator):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network; see :class:`Comparator` for the arguments.
@@ -112,6 +114,8 @@ class FeatureDecomposition(Comparator):
             lr: Peak learning rate.
             weight_decay: Weight decay.
             teacher_decay: How slow the teacher is.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
 
         Raises:
@@ -122,7 +126,9 @@ class FeatureDecomposition(Comparator):
                 "feature decomposition tells several classes apart, the data has "
                 f"{', '.join(spec['classes'])} alone; prepare the store with more classes"
             )
-        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        super().__init__(
+            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
+        )
         self.nesting = nesting(list(self.spec.classes.values()))
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import (
     Explain,
     explain_levels,
@@ -18,6 +18,7 @@ from wsseg.comparators.explanations import (
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
 from wsseg.models.pooling import global_average
+from wsseg.models.slice_module import Finding
 
 
 class SliceClassifier(nn.Module):

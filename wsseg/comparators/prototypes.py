@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
 from wsseg.comparators.prototype_clusters import (
     Prototypes,
@@ -20,6 +20,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.slice_module import Finding
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
 SURE, UNLIKELY = 0.9, 0.05
@@ -50,6 +51,7 @@ class PrototypeCam(Comparator):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network; see :class:`Comparator` for what is not described here.
@@ -62,9 +64,13 @@ class PrototypeCam(Comparator):
             lr: Peak learning rate.
             weight_decay: Weight decay.
             teacher_decay: How slow the teacher is.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
         """
-        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        super().__init__(
+            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
+        )
         assert isinstance(self.network, CamNetwork)
         shape = (self.num_classes, 2, n_prototypes)
         self.register_buffer("centres", torch.zeros(*shape, self.network.encoder.widths[0]))

@@ -9,7 +9,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.paired_maps import (
     PairedMaps,
     training_tag_shares,
@@ -26,6 +26,7 @@ from wsseg.comparators.reference_network import ReferenceNetwork
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.reconstruction import mask_patches, modality_channel
+from wsseg.models.slice_module import Finding
 
 RATE_EPOCHS, RATE_DECAY = 20, 0.9
 
@@ -61,6 +62,7 @@ class ReferenceCrs(Comparator):
         anatomy_only: bool = False,
         lr: float = 1e-5,
         teacher_decay: float = 0.0,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network.
@@ -82,12 +84,20 @@ class ReferenceCrs(Comparator):
             anatomy_only: Repair: cluster anatomy only, since background takes most clusters.
             lr: Learning rate of Adam, multiplied by 0.9 every 20 epochs.
             teacher_decay: 0, as published: predict with the last weights.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
 
         Raises:
             ValueError: There is no such modality.
         """
-        super().__init__(spec, lr=lr, teacher_decay=teacher_decay, augmentation=augmentation)
+        super().__init__(
+            spec,
+            lr=lr,
+            teacher_decay=teacher_decay,
+            smallest_component=smallest_component,
+            augmentation=augmentation,
+        )
         modalities = self.spec.modalities
         self.target_channel = modality_channel(
             modalities[-1] if target_modality is None else target_modality, modalities

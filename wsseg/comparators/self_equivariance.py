@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wsseg.comparators.base import Comparator, Finding
+from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.slice_module import Finding
 
 
 class SelfEquivariance(Comparator):
@@ -36,6 +37,7 @@ class SelfEquivariance(Comparator):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network; see :class:`Comparator` for what is not described here.
@@ -48,9 +50,13 @@ class SelfEquivariance(Comparator):
             lr: Peak learning rate.
             weight_decay: Weight decay.
             teacher_decay: How slow the teacher is.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
         """
-        super().__init__(spec, encoder, widths, lr, weight_decay, teacher_decay, augmentation)
+        super().__init__(
+            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
+        )
 
     def losses(self, view: Batch) -> dict[str, Tensor]:
         """Tags and suppression on both branches, and equivariance between them."""

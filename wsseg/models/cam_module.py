@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
-from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch, DataSpec
+from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import build_encoder
 from wsseg.models.inclusion import containers, nest
@@ -26,23 +21,17 @@ from wsseg.models.losses import (
     suppression_loss,
 )
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
-from wsseg.models.schedules import annealed_adamw, follow
 from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
+from wsseg.models.slice_module import Finding, SliceModule
 
 
-class CamModule(pl.LightningModule):
+class CamModule(SliceModule):
     """Class activation maps from image-level tags.
 
     Alone it is plain CAM. With the ``ClusterReSupervision`` callback, batches carry a cluster map
     and the CAM is pulled to it; the callback takes its embeddings from the reconstruction network.
-    All that is evaluated, clustered or shipped comes from a slow average of the CAM network's
-    weights (a mean teacher; Tarvainen and Valpola, NeurIPS 2017): single epochs wander.
+    All that is evaluated, clustered or shipped comes from the teacher: single epochs wander.
     """
-
-    threshold: float = 0.5
-    """A pixel is predicted where its probability exceeds this. Fixed in advance, for every data
-    set: it is the value to which the cluster loss calibrates the maps."""
-    smallest_component: float = 0.1
 
     def __init__(
         self,
@@ -61,6 +50,7 @@ class CamModule(pl.LightningModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the networks.
@@ -87,14 +77,16 @@ class CamModule(pl.LightningModule):
             lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all, for diseases of many
+                small lesions such as multiple sclerosis.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: If ``encoder`` or ``target_modality`` is unknown.
+            ValueError: ``encoder`` or ``target_modality`` is unknown, or ``smallest_component`` is
+                out of range.
         """
-        super().__init__()
-        self.save_hyperparameters(ignore=["augmentation"])
-        self.spec = DataSpec.from_dict(spec)
+        super().__init__(spec, smallest_component, augmentation)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
@@ -103,32 +95,24 @@ class CamModule(pl.LightningModule):
             if target_modality is None
             else modality_channel(target_modality, self.spec.modalities)
         )
-        self.network = CamNetwork(
-            build_encoder(encoder, (3 if self.symmetric else 1) * modalities, widths),
-            len(self.spec.classes),
+        self.adopt(
+            CamNetwork(
+                build_encoder(encoder, (3 if self.symmetric else 1) * modalities, widths),
+                self.num_classes,
+            ),
+            teacher_decay,
         )
-        self.teacher = AveragedModel(
-            self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
-        ).requires_grad_(False)
         self.reconstruction = (
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
         )
         self.to(memory_format=torch.channels_last)
-        self.augmentation = augmentation or SliceAugmentation()
-        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return the probability of every class at every pixel.
-
-        Args:
-            image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-
-        Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy. No class is more probable than one that
-            contains it.
-        """
-        return nest(probability(self._look(image, valid).cam, valid), self.containers)
+    def look(self, image: Tensor, valid: Tensor) -> Finding:
+        """Say what the teacher finds; no class is more probable than one that contains it."""
+        output: CamOutput = self.teacher(see(image, valid, self.symmetric), valid)
+        probability = torch.sigmoid(output.cam) * valid[:, None]
+        tags = output.slice_logits.mean(dim=0).sigmoid()
+        return Finding(nest(probability, self.containers), tags)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
@@ -142,32 +126,9 @@ class CamModule(pl.LightningModule):
             losses["cluster"] = cluster_loss(output.cam, view["valid"], view["cluster_map"])
         if self.reconstruction is not None:
             losses["reconstruction"] = self._reconstruct(view)
-        total = torch.stack([self.hparams[f"{k}_weight"] * v for k, v in losses.items()]).sum()
-        self.log("train/loss", total, prog_bar=True, batch_size=len(batch["index"]))
-        self.log_dict(
-            {f"train/{name}": loss for name, loss in losses.items()},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(batch["index"]),
+        return self.add_up(
+            {name: self.hparams[f"{name}_weight"] * loss for name, loss in losses.items()}, view
         )
-        return total
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the teacher follow."""
-        self.teacher.update_parameters(self.network)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        output = self._look(batch["image"], batch["valid"])
-        self.tag_accuracy(output.slice_logits.mean(dim=0).sigmoid(), batch["tags"])
-        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        found = probability(output.cam, batch["valid"])
-        return {"probability": nest(found, self.containers)}
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
-        return {"probability": self(batch["image"], batch["valid"])}
 
     def embed_pixels(self, batch: Batch, activation: bool = True) -> PixelEmbeddings:
         """Embed every pixel of a batch for the clustering callback.
@@ -195,20 +156,6 @@ class CamModule(pl.LightningModule):
             asymmetry=seen[:, image.shape[1] :] if self.symmetric else None,
         )
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return annealed_adamw(
-            trained,
-            self.hparams["lr"],
-            self.hparams["weight_decay"],
-            self.trainer.estimated_stepping_batches,
-        )
-
-    def _look(self, image: Tensor, valid: Tensor) -> CamOutput:
-        output: CamOutput = self.teacher(see(image, valid, self.symmetric), valid)
-        return output
-
     def _reconstruct(self, view: Batch) -> Tensor:
         assert self.reconstruction is not None
         masked = mask_patches(
@@ -219,8 +166,3 @@ class CamModule(pl.LightningModule):
         )
         image = self.reconstruction(masked).image
         return reconstruction_loss(image, view["image"], view["valid"])
-
-
-def probability(cam: Tensor, valid: Tensor) -> Tensor:
-    """Turn logits [B, C, H, W] into probabilities, 0 where there is no anatomy [B, H, W]."""
-    return torch.sigmoid(cam) * valid[:, None]

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
-from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch, DataSpec
+from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
-from wsseg.models.schedules import annealed_adamw, follow
 from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
+from wsseg.models.slice_module import Finding, SliceModule
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
 from wsseg.segmentation.source import TargetSource
 
 
-class SegmentationModule(pl.LightningModule):
+class SegmentationModule(SliceModule):
     """A segmentation network for targets that are partly wrong.
 
     It learns from ``batch["target"]`` [B, C, H, W] in [0, 1], -1 to ignore; a ``TargetSource``
-    gives batches their targets. A slow average of its weights (a mean teacher; Tarvainen and
-    Valpola, NeurIPS 2017) is what predicts and ships, and in the later part of training corrects
-    the targets where it is sure.
+    gives batches their targets. In the later part of training the teacher corrects the targets
+    where it is sure.
     """
-
-    threshold: float = 0.5
-    """A pixel is predicted where its probability exceeds this. Fixed in advance."""
-    smallest_component: float = 0.1
 
     def __init__(
         self,
@@ -50,6 +41,7 @@ class SegmentationModule(pl.LightningModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network.
@@ -68,31 +60,24 @@ class SegmentationModule(pl.LightningModule):
             lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all, for diseases of many
+                small lesions such as multiple sclerosis.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
             ValueError: A value is out of range.
         """
-        super().__init__()
+        super().__init__(spec, smallest_component, augmentation)
         shares = {"robustness": robustness, "correction": correction, "confidence": confidence}
         for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {value:g}")
-        self.save_hyperparameters(ignore=["targets", "augmentation"])
-        # Tells `load_module` which class to make.
-        self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        self.spec = DataSpec.from_dict(spec)
         self.targets = targets
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
         channels = (3 if self.symmetric else 1) * len(self.spec.modalities)
-        self.network = build_network(channels, len(self.spec.classes), widths)
-        self.teacher = AveragedModel(
-            self.network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
-        ).requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
-        self.augmentation = augmentation or SliceAugmentation()
-        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
+        self.adopt(build_network(channels, self.num_classes, widths), teacher_decay)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Attach the source of targets to the trainer.
@@ -106,24 +91,11 @@ class SegmentationModule(pl.LightningModule):
             self.targets.check(self.spec)
         return [self.targets]
 
-    def train(self, mode: bool = True) -> SegmentationModule:
-        """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return the probability of every class at every pixel.
-
-        Args:
-            image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-
-        Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy. No class is more probable than one that
-            contains it.
-        """
-        return nest(self._opinion(see(image, valid, self.symmetric), valid), self.containers)
+    def look(self, image: Tensor, valid: Tensor) -> Finding:
+        """Say what the teacher finds; no class is more probable than one that contains it."""
+        opinion = self._opinion(see(image, valid, self.symmetric), valid)
+        found = nest(opinion, self.containers)
+        return Finding(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch.
@@ -149,30 +121,6 @@ class SegmentationModule(pl.LightningModule):
             "train/corrected", change, on_step=False, on_epoch=True, sync_dist=True, batch_size=size
         )
         return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the teacher follow."""
-        self.teacher.update_parameters(self.network)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W]; log how often a slice has a mask where tagged."""
-        probability = self(batch["image"], batch["valid"])
-        self.tag_accuracy(probability.amax(dim=(2, 3)), batch["tags"])
-        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        return {"probability": probability}
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
-        return {"probability": self(batch["image"], batch["valid"])}
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        return annealed_adamw(
-            self.network.parameters(),
-            self.hparams["lr"],
-            self.hparams["weight_decay"],
-            self.trainer.estimated_stepping_batches,
-        )
 
     def _opinion(self, seen: Tensor, valid: Tensor) -> Tensor:
         """Return the teacher's probabilities, [B, C, H, W]."""

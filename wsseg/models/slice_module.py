@@ -1,0 +1,153 @@
+"""What every LightningModule of wsseg is: a network and its slow average, which alone predicts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torchmetrics.classification import BinaryAccuracy
+
+from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.schedules import annealed_adamw, follow
+
+
+class Finding(NamedTuple):
+    """What a trained module says about slices."""
+
+    probability: Tensor
+    """Of every class at every pixel, [B, C, H, W] in [0, 1]."""
+    tags: Tensor
+    """Probability of every tag, [B, C]."""
+
+
+class SliceModule(pl.LightningModule):
+    """Learns from slices; a mean teacher predicts (Tarvainen and Valpola, NeurIPS 2017).
+
+    A subclass gives :meth:`adopt` a network, says what is learnt (``training_step``) and what the
+    teacher finds (:meth:`look`). Its checkpoint holds all that prediction needs.
+    """
+
+    threshold: float = 0.5
+    """A pixel is predicted where its probability exceeds this. Fixed in advance, for every data
+    set: it is the value to which the losses calibrate the maps."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        smallest_component: float,
+        augmentation: SliceAugmentation | None,
+    ) -> None:
+        """Save what a subclass was made with.
+
+        Args:
+            spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
+                number of modalities and classes and travels in the checkpoint.
+            smallest_component: Predicted components, connected in 3-D, below this share of the
+                volume of the case's largest one are dropped; 0 keeps all.
+            augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
+
+        Raises:
+            ValueError: ``smallest_component`` is out of range.
+        """
+        super().__init__()
+        if not 0 <= smallest_component <= 1:
+            raise ValueError(f"smallest_component must be from 0 to 1, got {smallest_component:g}")
+        self.save_hyperparameters(ignore=["augmentation", "targets"])
+        # Tells `load_module` which class to make.
+        self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        self.spec = DataSpec.from_dict(spec)
+        self.smallest_component = smallest_component
+        self.augmentation = augmentation or SliceAugmentation()
+        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
+
+    def adopt(self, network: nn.Module, teacher_decay: float) -> None:
+        """Take a network to train, and an average of its weights to predict with.
+
+        Args:
+            network: The network.
+            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+        """
+        self.network = network
+        self.teacher = AveragedModel(
+            network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
+        ).requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of tags C."""
+        return len(self.spec.classes)
+
+    def look(self, image: Tensor, valid: Tensor) -> Finding:
+        """Say what the teacher finds in slices.
+
+        Args:
+            image: Normalised slices, [B, M, H, W].
+            valid: Pixels that hold anatomy, [B, H, W] bool.
+
+        Returns:
+            Probabilities, 0 outside anatomy.
+        """
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the probability of every class at every pixel.
+
+        Args:
+            image: Normalised slices, [B, M, H, W].
+            valid: Pixels that hold anatomy, [B, H, W] bool.
+
+        Returns:
+            [B, C, H, W] in [0, 1]; 0 outside anatomy.
+        """
+        return self.look(image, valid).probability
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def add_up(self, losses: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Log the weighted losses of a batch, by name, and return their sum."""
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch["index"])
+        self.log("train/loss", total, prog_bar=True, batch_size=size)
+        self.log_dict(
+            {f"train/{name}": loss for name, loss in losses.items()},
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=size,
+        )
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the teacher follow."""
+        self.teacher.update_parameters(self.network)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
+        finding = self.look(batch["image"], batch["valid"])
+        self.tag_accuracy(finding.tags, batch["tags"])
+        self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
+        return {"probability": finding.probability}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""
+        return {"probability": self(batch["image"], batch["valid"])}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, its learning rate warmed up and then annealed over the whole run."""
+        return annealed_adamw(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            self.hparams["lr"],
+            self.hparams["weight_decay"],
+            self.trainer.estimated_stepping_batches,
+        )
