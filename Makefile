@@ -6,7 +6,7 @@ TABLE ?= phantom
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint minima benchmark clean
+.PHONY: help setup demo test lint minima bench benchmark clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ minima: ## Run all tests on the lowest versions that pyproject.toml allows (larg
 	build/minima/bin/pip install --quiet --constraint build/minima/constraints.txt \
 	    --editable ".[cpu,dev]"
 	build/minima/bin/python -m pytest -n 2
+
+bench: $(STAMP) ## Time clustering, training, loading, prediction and processes (10 minutes, idle machine)
+	$(BIN)/python experiments/bench/run.py
 
 benchmark: $(STAMP) ## Rebuild a table of the README: make benchmark TABLE=phantom
 	$(BIN)/wsseg benchmark experiments/benchmarks/$(TABLE).yaml

@@ -23,11 +23,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from toy_source import ToySource
 
-from wsseg.clustering import ClusterReSupervision, EvidenceScorer
+from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
 from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.place import Place
 from wsseg.clustering.refresh import Refresh, Settings
+
+STRATEGIES = {"train": "ddp_fork", "spawn": "ddp_spawn"}
 
 
 def checksum(*tensors: Tensor) -> str:
@@ -42,15 +44,33 @@ def write(folder: Path, rank: int, **found: Any) -> None:
 
 
 class Failing(ToySource):
-    """Raises in the second process only."""
+    """Raises in the second process only, in its first or a later pass over the slices."""
+
+    def __init__(self, count: int, passes: int) -> None:
+        super().__init__(count)
+        self.passes = passes
 
     def __call__(
         self, positions: Sequence[int], activation: bool = True
     ) -> Iterator[PixelEmbeddings]:
+        self.passes -= 1
         for batch in super().__call__(positions, activation):
-            if dist.get_rank() == 1:
+            if dist.get_rank() == 1 and self.passes == 0:
                 raise RuntimeError("out of memory")
             yield batch
+
+
+class Counting(Scorer):
+    """Notes how many slices it is told of."""
+
+    low, high = EvidenceScorer.low, EvidenceScorer.high
+
+    def __init__(self) -> None:
+        self.slices = 0
+
+    def __call__(self, statistics: ClusterStatistics) -> Tensor:
+        self.slices = int(statistics.total[0].sum())
+        return EvidenceScorer()(statistics)
 
 
 def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
@@ -61,7 +81,8 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     sent = count_bytes()
     collective = DistributedCollective(torch.device("cpu"))
     count = {"few": 3, "large": 96}.get(scenario, 23)
-    source = (Failing if scenario == "failing" else ToySource)(count)
+    passes = {"failing": 1, "late": 2}.get(scenario)
+    source = Failing(count, passes) if passes else ToySource(count)
     place = Place(folder, rank, processes)
     if scenario == "apart":  # every process is a machine with a disk of its own
         place = Place(folder / f"node-{rank}", 0, 1, copies=processes)
@@ -120,18 +141,20 @@ class Reporter(pl.Callback):
             checksum=checksum(*vars(callback.clusters).values(), targets),
             weights=checksum(*(p.detach() for p in pl_module.parameters())),
             churn=callback.report["churn"],
+            slices=callback.settings.scorer.slices,
         )
 
 
-def train(processes: int, folder: Path) -> None:
+def train(processes: int, folder: Path, strategy: str) -> None:
     torch.set_num_threads(1)
     pl.seed_everything(0, verbose=False)
+    clustering = ClusterReSupervision(n_clusters=8, n_clusterings=2, scorer=Counting())
     trainer = pl.Trainer(
         max_epochs=3,
         accelerator="cpu",
         devices=processes,
-        strategy="ddp_fork",
-        callbacks=[ClusterReSupervision(n_clusters=8, n_clusterings=2), Reporter(folder)],
+        strategy=strategy,
+        callbacks=[clustering, Reporter(folder)],
         default_root_dir=folder,
         logger=pl.loggers.CSVLogger(folder / "logs"),
         log_every_n_steps=1,
@@ -150,8 +173,8 @@ def main(folder: Path, scenarios: list[str]) -> None:
         name, processes = scenario.split("-")
         place = folder / scenario
         place.mkdir()
-        if name == "train":
-            train(int(processes), place)
+        if name in STRATEGIES:
+            train(int(processes), place, STRATEGIES[name])
         else:
             arguments = (name, int(processes), place)
             mp.start_processes(refresh, arguments, nprocs=int(processes), start_method="fork")

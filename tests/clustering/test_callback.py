@@ -24,7 +24,7 @@ from wsseg.clustering.targets import IGNORE
 
 
 def clustering(**changed: Any) -> ClusterReSupervision:
-    return ClusterReSupervision(**{"n_clusters": 8, "n_clusterings": 2, **changed})
+    return ClusterReSupervision(**{"n_clusters": 8, "n_clusterings": 2, "steady": 0.0, **changed})
 
 
 def fit(
@@ -111,6 +111,38 @@ def test_schedule(
     assert [epoch for epoch, maps in witness.maps.items() if maps] == mapped
     assert all(len(witness.maps[epoch]) == 4 for epoch in mapped)
     assert callback.state_dict().get("version", 0) == refreshes
+
+
+@pytest.mark.parametrize(("steady", "refreshes"), [(0.0, 6), (1.0, 3)])
+def test_the_interval_doubles_where_maps_hardly_change(
+    project: ModuleType, tmp_path: Path, steady: float, refreshes: int
+) -> None:
+    """Refreshes for epochs 1, 2 (the first that has something to change), 4 and, then, 8."""
+    callback = clustering(steady=steady)
+    fit(tmp_path, finder(project), loader(project), callback, epochs=7)
+    assert callback.state_dict()["version"] == refreshes
+    assert callback.state_dict()["interval"] == (4 if steady else 1)
+
+
+def test_the_activation_is_only_asked_for_where_it_is_needed(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    asked = []
+
+    class Frugal(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: Any, activation: bool = True) -> PixelEmbeddings:
+            asked.append((activation, len(batch["index"])))
+            full = super().embed_pixels(batch)
+            return full if activation else full._replace(activation=None)
+
+    torch.manual_seed(0)
+    callback = clustering(warmup_epochs=0)
+    data = loader(project)
+    data.dataset.index = torch.arange(16)  # type: ignore[attr-defined]
+    fit(tmp_path, Frugal(), data, callback, epochs=1)
+    tagged = int((data.dataset.tags > 0).sum())  # type: ignore[attr-defined]
+    assert 0 < tagged < 16
+    assert sum(count for needed, count in asked if not needed) == tagged
 
 
 def test_maps_belong_to_their_slices_at_image_resolution(

@@ -21,7 +21,18 @@ from wsseg.clustering.refresh import Refresh, Settings
 HERE = Path(__file__).parent
 
 
-SCENARIOS = ("uneven-2", "few-4", "apart-2", "large-2", "failing-2", "train-2")
+SCENARIOS = (
+    "uneven-2",
+    "uneven-4",
+    "few-4",
+    "apart-2",
+    "large-2",
+    "failing-2",
+    "late-4",
+    "train-2",
+    "train-4",
+    "spawn-2",
+)
 
 Found = dict[str, list[dict[str, Any]]]
 
@@ -58,11 +69,11 @@ def single(
     return clusters.centroids, work.report
 
 
-@pytest.mark.parametrize("scenario", ["uneven-2", "few-4", "apart-2"])
+@pytest.mark.parametrize("scenario", ["uneven-2", "uneven-4", "few-4", "apart-2"])
 def test_processes_agree_with_each_other_and_with_one(
     toys: ModuleType, tmp_path: Path, found: Found, scenario: str
 ) -> None:
-    """23 slices on 2, 3 slices on 4 (one has none), and 2 machines that share no folder."""
+    """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder."""
     centroids, report = single(toys, tmp_path, 3 if scenario == "few-4" else 23)
     assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])
     assert len({each["checksum"] for each in found[scenario]}) == 1
@@ -83,8 +94,23 @@ def test_a_failure_of_one_ends_all(found: Found) -> None:
     assert healthy.startswith("ClusteringError: embedding slices failed on rank 1")
 
 
-def test_training_on_two_processes(found: Found) -> None:
-    """DDP with gradient accumulation and mixed precision, on an odd number of slices."""
-    first, second = found["train-2"]
-    assert first == second
+def test_a_later_failure_of_one_ends_all(found: Found) -> None:
+    for rank, each in enumerate(found["late-4"]):
+        if rank == 1:
+            assert each["error"] == "RuntimeError: out of memory"
+        else:
+            assert each["error"].startswith(
+                "ClusteringError: writing cluster maps failed on rank 1"
+            )
+
+
+@pytest.mark.parametrize("scenario", ["train-2", "train-4", "spawn-2"])
+def test_training_on_several_processes(found: Found, scenario: str) -> None:
+    """DDP with gradient accumulation and mixed precision, on 31 slices, which none share evenly.
+
+    The sampler repeats slices so that all get as many; clusters are told of each slice once.
+    """
+    first, *others = found[scenario]
+    assert all(each == first for each in others)
+    assert first["slices"] == 31
     assert first["churn"] < 0.5

@@ -63,20 +63,6 @@ def test_plain_cam_has_no_reconstruction_and_can_still_be_clustered() -> None:
     assert embeddings.activation.shape == (4, 2, 16, 16)
 
 
-def test_the_teacher_follows_and_is_what_predicts() -> None:
-    module, views = CamModule(**SMALL, teacher_decay=0.5), batch()
-    module.on_train_batch_end(None, views, 0)
-    with torch.no_grad():
-        for parameter in module.network.parameters():
-            parameter.add_(1)
-    module.on_train_batch_end(None, views, 1)
-    for slow, fast in zip(
-        module.teacher.module.parameters(), module.network.parameters(), strict=True
-    ):
-        torch.testing.assert_close(slow, fast - 2 / 11)
-    assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
-
-
 def test_the_checkpoint_alone_rebuilds_the_module(tmp_path: Path) -> None:
     module = CamModule(**SMALL)
     trainer = pl.Trainer(

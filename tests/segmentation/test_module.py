@@ -47,25 +47,6 @@ def test_larger_slices_than_those_of_training_are_fine(small: Make) -> None:
     assert small().eval()(torch.randn(1, 2, 32, 48), valid).shape == (1, 1, 32, 48)
 
 
-def test_the_teacher_only_follows(small: Make) -> None:
-    """Its normalisation must not learn from the batches whose targets it corrects."""
-    module, given = small(teacher_decay=0.5), batch()
-    module.train()
-    before = {name: value.clone() for name, value in module.teacher.state_dict().items()}
-    module(given["image"], given["valid"])
-    after = module.teacher.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    module.on_train_batch_end(None, given, 0)
-    with torch.no_grad():
-        for parameter in module.network.parameters():
-            parameter.add_(1)
-    module.on_train_batch_end(None, given, 1)
-    for slow, fast in zip(
-        module.teacher.module.parameters(), module.network.parameters(), strict=True
-    ):
-        torch.testing.assert_close(slow, fast - 2 / 11)
-
-
 def test_a_checkpoint_loads_as_what_it_is(
     small: Make, store: Path, square: TargetSource, tmp_path: Path
 ) -> None:

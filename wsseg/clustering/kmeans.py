@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.lloyd import Search, lloyd
 
 TEMPORARY_BYTES = 256 * 2**20  # faiss would take 1.5 GiB of a GPU by default
 CHUNK = 2**24  # distances held at a time when torch assigns (64 MiB)
@@ -47,6 +48,11 @@ def fit_kmeans(
         )
     check_finite(points)
     faiss = load_faiss()
+    if points.is_cuda and _has_gpu(faiss):
+        with torch.cuda.device(points.device):
+            index, _resources = _gpu_index(faiss, points.shape[1], points.device)
+            search = pointer_search(faiss, index, points)
+            return lloyd(points, k, seed, iterations, init, search)
     clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
     if init is not None:
         start = init.detach().float().cpu().contiguous().numpy().ravel()
@@ -56,7 +62,7 @@ def fit_kmeans(
         faiss.copy_array_to_vector(start, vector)
         clustering.centroids = vector
     with _threads(faiss):
-        index, _resources = _flat_index(faiss, points.shape[1], points.device)
+        index = faiss.IndexFlatL2(points.shape[1])
         clustering.train(_array(points), index)
         centroids = index.reconstruct_n(0, k)
     return torch.from_numpy(centroids).to(points.device)
@@ -120,17 +126,52 @@ def _parameters(faiss: Any, seed: int, iterations: int) -> Any:
     return parameters
 
 
-def _flat_index(faiss: Any, dimension: int, device: torch.device) -> tuple[Any, Any]:
-    """Return an exact index on the device, and what must live as long as it."""
-    if device.type != "cuda":
-        return faiss.IndexFlatL2(dimension), None
-    if not hasattr(faiss, "StandardGpuResources"):
-        _warn_cpu_only()
-        return faiss.IndexFlatL2(dimension), None
+def pointer_search(faiss: Any, index: Any, points: Tensor) -> Search:
+    """Return a search of an index that reads tensors where they are, without a copy.
+
+    faiss offers it by patching its classes for the whole process (`contrib.torch_utils`), which
+    is not for a library to do.
+
+    Args:
+        faiss: The package.
+        index: An exact index on the device of the points.
+        points: [n, D] float32.
+    """
+    points = points.contiguous()
+    labels = torch.empty(len(points), dtype=torch.int64, device=points.device)
+    distances = torch.empty(len(points), device=points.device)
+
+    def address(tensor: Tensor) -> Any:
+        return faiss.cast_integer_to_float_ptr(tensor.data_ptr())
+
+    def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
+        index.reset()
+        index.add_c(len(centroids), address(centroids))
+        found = faiss.cast_integer_to_idx_t_ptr(labels.data_ptr())
+        index.search_c(len(points), address(points), 1, address(distances), found)
+        return labels, distances
+
+    return search
+
+
+def _has_gpu(faiss: Any) -> bool:
+    """Return whether faiss was built for GPUs; say so once if it was not."""
+    if hasattr(faiss, "StandardGpuResources"):
+        return True
+    _warn_cpu_only()
+    return False
+
+
+def _gpu_index(faiss: Any, dimension: int, device: torch.device) -> tuple[Any, Any]:
+    """Return an exact index on a GPU, and what must live as long as it."""
+    number = torch.cuda.current_device() if device.index is None else device.index
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(TEMPORARY_BYTES)
+    # On the stream of torch, so that neither reads what the other has not written yet.
+    stream = torch.cuda.current_stream(number).cuda_stream
+    resources.setDefaultStream(number, faiss.cast_integer_to_cudastream_t(stream))
     config = faiss.GpuIndexFlatConfig()
-    config.device = torch.cuda.current_device() if device.index is None else device.index
+    config.device = number
     return faiss.GpuIndexFlatL2(resources, dimension, config), resources
 
 

@@ -111,9 +111,7 @@ class PrototypeCam(Comparator):
         Args:
             batches: Training batches. Of several processes, the first one's become everybody's.
         """
-        self.teacher.eval()
         sides = _sample(self.teacher.module, (self._moved(batch) for batch in batches))
-        self.teacher.train(self.training)
         for c, (inside, outside) in enumerate(sides):
             if len(inside):
                 self.centres[c], self.used[c] = self._select(inside, outside, c)

@@ -1,0 +1,68 @@
+"""K-means and assignment: what wsseg uses beside scikit-learn and plain torch."""
+
+from __future__ import annotations
+
+import torch
+from timing import Row, device, measure, row
+from torch import Tensor
+
+from wsseg.clustering.kmeans import _assign_torch, assign, fit_kmeans
+
+ITERATIONS = 20
+
+
+def rows(scale: float) -> list[Row]:
+    """Time the default sample, the sample at K = 256, and the authors' batch.
+
+    Args:
+        scale: Of the number of points.
+    """
+    shapes = ((50_000, 24, 64), (50_000, 24, 256), (921_600, 64, 10))
+    found = []
+    for count, dimensions, k in shapes:
+        count = max(10 * k, int(count * scale))
+        draw = torch.Generator().manual_seed(0)
+        points = torch.randn(count, dimensions, generator=draw).to(device())
+        name = f"k-means, {count:,} x {dimensions}, K={k}, {ITERATIONS} iterations"
+        found += _compare(name, _fits(points, k))
+    points = torch.randn(int(500_000 * scale), 24, device=device())
+    centroids = torch.randn(4, 64, 24, device=device())
+    name = f"assignment, {len(points):,} x 24, 4 clusterings of K=64"
+    works = {
+        "wsseg": lambda: assign(points, centroids),
+        "plain torch": lambda: _assign_torch(points, centroids),
+    }
+    return found + _compare(name, works)
+
+
+def _fits(points: Tensor, k: int) -> dict[str, object]:
+    from sklearn.cluster import KMeans
+
+    array = points.cpu().numpy()
+    sklearn = KMeans(k, init="random", n_init=1, max_iter=ITERATIONS, tol=0.0, random_state=0)
+    return {
+        "wsseg (faiss)": lambda: fit_kmeans(points, k, 0, ITERATIONS),
+        "scikit-learn, CPU": lambda: sklearn.fit(array),
+        "plain torch": lambda: lloyd(points, k, ITERATIONS),
+    }
+
+
+def _compare(name: str, works: dict[str, object]) -> list[Row]:
+    times = {who: measure(work) for who, work in works.items()}  # type: ignore[arg-type]
+    best = min(sorted(each)[len(each) // 2] for each in times.values())
+    found = []
+    for who, seconds in times.items():
+        ratio = sorted(seconds)[len(seconds) // 2] / best
+        found.append(row(f"{name}: {who}", seconds, note=f"{ratio:.2f} times the fastest"))
+    return found
+
+
+def lloyd(points: Tensor, k: int, iterations: int) -> Tensor:
+    """Cluster by plain torch, from random points."""
+    centroids = points[torch.randperm(len(points), device=points.device)[:k]].clone()
+    for _ in range(iterations):
+        nearest = _assign_torch(points, centroids[None])[:, 0]
+        sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
+        counts = torch.bincount(nearest, minlength=k)[:, None]
+        centroids = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
+    return centroids
