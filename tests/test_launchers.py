@@ -1,0 +1,88 @@
+"""The same two-process run under every launcher: real processes, which must end with one result."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.data.conftest import write_store
+from tests.test_cli import CLUSTERING, REPOSITORY, SMALL
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+DDP = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+LIMIT = 240  # seconds
+
+
+def by_lightning(arguments: list[str]) -> None:
+    """One process is started, which starts the other."""
+    command = [sys.executable, "-m", "wsseg", *arguments]
+    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=LIMIT)
+
+
+def by_torchrun(arguments: list[str]) -> None:
+    """Both are started by torchrun, which tells them who they are."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, *launcher, "-m", "wsseg", *arguments]
+    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=LIMIT)
+
+
+def by_slurm(arguments: list[str]) -> None:
+    """Both are started as srun does it, with SLURM's variables."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {
+        "SLURM_JOB_ID": "1234",
+        "SLURM_JOB_NAME": "wsseg",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_NODELIST": "localhost",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    tasks = []
+    for rank in ("0", "1"):
+        own = {**ENVIRONMENT, **shared, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+        tasks.append(subprocess.Popen([sys.executable, "-m", "wsseg", *arguments], env=own))
+    assert [task.wait(LIMIT) for task in tasks] == [0, 0]
+
+
+Launch = Callable[[list[str]], None]
+
+
+def weights(folder: Path, store: Path, launch: Launch) -> dict[str, torch.Tensor]:
+    """What two epochs of clustering and training end with."""
+    run = folder / launch.__name__
+    where = [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
+    settings = ["--trainer.max_epochs=2", "--data.batch_size=4", "--seed_everything=0"]
+    launch(["fit", *where, *SMALL, *DDP, *settings, *CLUSTERING])
+    state: dict[str, torch.Tensor] = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("data") / "store", size=16)
+
+
+@pytest.fixture(scope="module")
+def expected(store: Path) -> dict[str, torch.Tensor]:
+    return weights(store.parent, store, by_lightning)
+
+
+@pytest.mark.parametrize("launch", [by_torchrun, by_slurm])
+def test_every_launcher_trains_the_same(
+    store: Path, expected: dict[str, torch.Tensor], tmp_path: Path, launch: Launch
+) -> None:
+    found = weights(tmp_path, store, launch)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
