@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from wsseg.clustering.kmeans import assign, fit_kmeans
+from wsseg.clustering.smoothing import blur
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder, CaseSlices
 from wsseg.data.masked import has_mask
@@ -145,12 +146,8 @@ def smooth(image: Images, valid: Mask) -> Images:
     Returns:
         [S, M, H, W], 0 outside anatomy.
     """
-    from scipy.ndimage import gaussian_filter
-
-    weight = valid[:, None].astype(np.float32)
-    sigma = (0, 0, SIGMA, SIGMA)
-    share = np.maximum(gaussian_filter(weight, sigma), 1e-6)
-    return np.asarray(gaussian_filter(image * weight, sigma) / share * weight, np.float32)
+    known = torch.from_numpy(valid)[:, None]
+    return np.asarray(blur(torch.from_numpy(image), known, SIGMA).numpy(), np.float32)
 
 
 def _bright_channel(data: MRISliceDataModule) -> int:
@@ -182,7 +179,7 @@ def _slices(
 ) -> Iterator[tuple[CaseSlices, Images, Mask]]:
     images, valid = (ArrayFolder(data.store.root / name) for name in ("images", "valid"))
     for case in cases:
-        yield case, np.asarray(images[case.id], np.float32), np.asarray(valid[case.id])
+        yield case, np.array(images[case.id], np.float32), np.array(valid[case.id])
 
 
 def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
