@@ -2,6 +2,7 @@
 
 from wsseg.models.cam_module import CamModule
 from wsseg.models.cam_network import CamNetwork, CamOutput
+from wsseg.models.compilation import CompileNetworks
 from wsseg.models.encoders import ENCODERS, Encoder, ResNetEncoder, UNetEncoder
 from wsseg.models.reconstruction import ReconstructionNetwork
 
@@ -10,6 +11,7 @@ __all__ = [
     "CamModule",
     "CamNetwork",
     "CamOutput",
+    "CompileNetworks",
     "Encoder",
     "ReconstructionNetwork",
     "ResNetEncoder",
