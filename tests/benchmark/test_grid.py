@@ -46,6 +46,17 @@ def test_goes_on_where_it_stopped(config: Path, child: Child) -> None:
     assert len(child.calls) == count + 2
 
 
+def test_reports_what_is_finished_and_runs_nothing(config: Path, child: Child) -> None:
+    with pytest.raises(InputError, match="out: holds no finished run; leave out --report_only"):
+        benchmark(config, report_only=True)
+    benchmark(config)
+    count, out = len(child.calls), config.parent / "out"
+    (out / "crs" / "fold0-seed1" / "metrics.json").unlink()
+    benchmark(config, report_only=True)
+    assert len(child.calls) == count
+    assert "| crs * |" in (out / "table.md").read_text()
+
+
 def test_a_failed_run_does_not_stop_the_others(
     config: Path, child: Child, capsys: pytest.CaptureFixture[str]
 ) -> None:

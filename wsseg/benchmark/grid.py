@@ -9,7 +9,7 @@ from typing import Any
 from wsseg.errors import InputError
 
 
-def benchmark(experiment: Path) -> Path:
+def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     """Compare methods over seeds and folds.
 
     Runs that are finished are kept, so an interrupted benchmark goes on where it stopped. A run
@@ -19,25 +19,30 @@ def benchmark(experiment: Path) -> Path:
         experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds`, `overrides` for
             all methods and, to make the data first, `phantom` and `prepare`. Its paths are relative
             to the current folder.
+        report_only: Write tables and pictures of the runs that are finished, and run nothing.
 
     Returns:
         The output folder, with `results.csv`, `table.md`, `dice.png`, `overview.png` and a folder
         per run.
 
     Raises:
-        InputError: The file cannot be used, or a finished run was made with other settings.
+        InputError: The file cannot be used, a finished run was made with other settings, or there
+            is none to report.
         SystemExit: A run failed (status 1).
     """
     from wsseg.benchmark.config import load_config
     from wsseg.benchmark.runs import plan
 
     settings = load_config(Path(experiment))
-    make_data(settings.phantom, settings.prepare, settings.store)
+    sources = (None, None) if report_only else (settings.phantom, settings.prepare)
+    make_data(*sources, settings.store)
     runs = plan(settings)
     for run in runs:
         run.check()
-    failures = _execute(runs)
+    failures = {} if report_only else _execute(runs)
     done = [run for run in runs if run.finished]
+    if report_only and not done:
+        raise InputError(f"{settings.output}: holds no finished run; leave out --report_only")
     if done:
         _report(done, settings.output)
     if failures:
