@@ -12,6 +12,7 @@ import yaml
 
 from tests.data.conftest import write_store
 from wsseg.benchmark import runs
+from wsseg.comparators import GradCam
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.baselines import run_baseline
 from wsseg.models.cam_module import CamModule
@@ -36,6 +37,7 @@ class Child:
             config = {"store": given["data.root"], "fold": int(given["data.fold"])}
             (folder / "config.yaml").write_text(yaml.safe_dump(config))
             write = write_second if "model.targets.checkpoint" in given else write_checkpoint
+            write = write_explained if "grad" in given["config"] else write
             write(Path(given["data.root"]), folder / "last.ckpt")
         else:
             config = yaml.safe_load(Path(given["config"]).read_text())
@@ -79,6 +81,17 @@ def write_second(store: Path, path: Path) -> None:
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),
         "callbacks": {"PseudoMasks": {"sha256": "0"}},
+        "pytorch-lightning_version": pl.__version__,
+    }
+    torch.save(content, path)
+
+
+def write_explained(store: Path, path: Path) -> None:
+    """Write an untrained classifier whose maps are made from gradients."""
+    module = GradCam(MRISliceDataModule(str(store)).spec.to_dict(), widths=(4, 8, 8))
+    content = {
+        "state_dict": module.state_dict(),
+        "hyper_parameters": dict(module.hparams),
         "pytorch-lightning_version": pl.__version__,
     }
     torch.save(content, path)

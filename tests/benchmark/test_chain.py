@@ -49,19 +49,37 @@ def test_it_gets_the_checkpoint_of_its_own_fold_and_seed(
     assert (out / "overview.png").is_file()
 
 
-def test_the_overview_shows_a_network_without_embeddings(
-    chain: Path, child: Child, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[list[str]] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The columns of every overview."""
+    found: list[list[str]] = []
     draw = overview.contact_sheet
     spy = lambda rows, columns, *more, **named: (  # noqa: E731
-        drawn.append(list(columns)) or draw(rows, columns, *more, **named)
+        found.append(list(columns)) or draw(rows, columns, *more, **named)
     )
     monkeypatch.setattr(overview, "contact_sheet", spy)
+    return found
+
+
+def test_the_overview_shows_networks_of_every_kind(
+    chain: Path, child: Child, drawn: list[list[str]]
+) -> None:
+    """With clusters, without embeddings, and one whose maps need gradients."""
+    (chain.parent / "grad.yaml").write_text("trainer: {}\n")
+    change(chain, explained={"config": str(chain.parent / "grad.yaml")})
     benchmark(chain)
     shown = [name for name in drawn[0] if ":" in name]
-    first = ["crs: CAM", "crs: clusters", "crs: mask"]
-    assert shown == [*first, "masks: probability", "masks: mask"]
+    first = ["crs: CAM", "crs: clusters", "crs: mask", "masks: probability", "masks: mask"]
+    assert shown == [*first, "explained: probability", "explained: mask"]
+
+
+def test_the_overview_of_many_methods_shows_masks_only(
+    chain: Path, child: Child, drawn: list[list[str]]
+) -> None:
+    names = [f"more{number}" for number in range(overview.MANY)]
+    change(chain, **{name: {"config": str(chain.parent / "crs.yaml")} for name in names})
+    benchmark(chain)
+    assert drawn[0][-len(names) - 3 :] == ["crs", "masks", *names, "truth"]
 
 
 def test_its_seconds_are_those_of_both(chain: Path, child: Child) -> None:

@@ -86,7 +86,7 @@ def view_method(checkpoint: Path, slices: HeldOutSlices) -> MethodView:
     """
     module = load_module(checkpoint)
     image, valid = torch.from_numpy(slices.image), torch.from_numpy(slices.valid)
-    probability = module(image, valid)[:, 0].float().numpy()
+    probability = module(image, valid)[:, 0].detach().float().numpy()
     embeds = callable(getattr(module, "embed_pixels", None))
     clusters = _clusters(checkpoint) if embeds else None
     relevance = None if clusters is None else _relevance(module, clusters, image, valid)

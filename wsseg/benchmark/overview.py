@@ -19,6 +19,7 @@ from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
 
 HEIGHT = 168
+MANY = 4  # methods; of more, only the masks are drawn
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
 
     Columns are the modalities, for every trained method its CAM (the probability, for one that is
     no CAM network), its cluster map (if its checkpoint has clusters) and its prediction, and the
-    truth. With several classes it is the first one that is drawn. All panels come from one fold and
+    truth; of more than ``MANY`` methods only the predictions. With several classes it is the first one that is drawn. All panels come from one fold and
     one seed.
 
     Args:
@@ -58,7 +59,7 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
     spec, slices = telling_slices(first.store, first.fold, cases)
     if slices is None:
         return None
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode, in which no method could take gradients to explain
         views = {run.method.name: view_method(run.checkpoint, slices) for run in trained}
     rows = [_row(slices, views, number) for number in range(len(slices.labels))]
     title = f"held-out slices, {next(iter(spec.classes))} (fold {first.fold}, seed {first.seed})"
@@ -70,9 +71,10 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
 def _columns(spec: DataSpec, views: dict[str, MethodView]) -> list[str]:
     columns = list(spec.modalities)
     for name, view in views.items():
-        columns += [f"{name}: {view.heading}"]
-        columns += [f"{name}: clusters"] if view.relevance is not None else []
-        columns += [f"{name}: mask"]
+        if len(views) <= MANY:
+            columns += [f"{name}: {view.heading}"]
+            columns += [f"{name}: clusters"] if view.relevance is not None else []
+        columns += [f"{name}: mask" if len(views) <= MANY else name]
     return [*columns, "truth"]
 
 
@@ -85,9 +87,10 @@ def _row(slices: HeldOutSlices, views: dict[str, MethodView], number: int) -> li
     row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in slices.image[number]]
     base, truth = row[0], cut(slices.truth[number])
     for view in views.values():
-        row.append(panels.heat(base, cut(view.probability[number])))
-        if view.relevance is not None:
-            row.append(panels.targets(base, cut(view.relevance[number]), inside))
+        if len(views) <= MANY:
+            row.append(panels.heat(base, cut(view.probability[number])))
+            if view.relevance is not None:
+                row.append(panels.targets(base, cut(view.relevance[number]), inside))
         mask = cut(view.probability[number] > view.threshold)
         row.append(panels.outline(panels.overlay(base, mask, PREDICTION), truth, TRUTH, width=1.2))
     return [*row, panels.overlay(base, truth, TRUTH)]
@@ -95,6 +98,8 @@ def _row(slices: HeldOutSlices, views: dict[str, MethodView], number: int) -> li
 
 def _legend(views: dict[str, MethodView]) -> Legend:
     colours = [("predicted", PREDICTION), ("true", TRUTH)]
+    if len(views) > MANY:
+        return Legend(colours)
     if any(view.relevance is not None for view in views.values()):
         colours += [("relevant cluster", RELEVANT), ("irrelevant cluster", IRRELEVANT)]
     return Legend(colours, "class activation, probability")
