@@ -40,8 +40,8 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
 
     Columns are the modalities, for every trained method its CAM (the probability, for one that is
     no CAM network), its cluster map (if its checkpoint has clusters) and its prediction, and the
-    truth; of more than ``MANY`` methods only the predictions. With several classes it is the first one that is drawn. All panels come from one fold and
-    one seed.
+    truth; of more than ``MANY`` methods only the predictions. With several classes it is the first
+    one that is drawn. All panels come from one fold and one seed.
 
     Args:
         runs: Finished runs; those of methods that are not trained are left out.
