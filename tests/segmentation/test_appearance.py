@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wsseg.segmentation.appearance import discriminate, sharpen
+from wsseg.segmentation.appearance import discriminate, enclosed, sharpen
 
 DEFAULTS: dict[str, Any] = {
     "level": 0.5,
@@ -72,6 +72,31 @@ def test_holes_belong_to_what_is_solid(patient: dict[str, torch.Tensor]) -> None
     solid, ring = (run(patient, solid=solid) > 0.5 for solid in (True, False))
     assert solid[disc(2)].all()
     assert not ring[disc(2)].any()
+
+
+def test_a_necrosis_at_the_surface_is_enclosed_and_a_lobe_behind_a_lesion_is_not() -> None:
+    valid = disc(18)
+    row = torch.arange(40)[:, None].expand(3, 40, 40)
+    column = torch.arange(40).expand(3, 40, 40)
+    around = disc(9).roll(-14, dims=1) & valid  # a lesion at the upper edge
+    necrosis = disc(4).roll(-15, dims=1) & valid
+    assert torch.equal(enclosed(around & ~necrosis, valid), necrosis)
+    band = valid & (row >= 8) & (row < 12)
+    assert (valid & (row < 8)).any()
+    assert not enclosed(band, valid).any()
+    apart = valid & (column != 30)  # a thin gap cuts a part off, which no lesion touches
+    assert not enclosed(disc(3) & apart, apart).any()
+
+
+def test_what_a_mask_encloses_without_the_edge_is_what_scipy_fills() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(8, 30, 30, generator=generator) > 0.4
+    valid = torch.ones(8, 30, 30, dtype=torch.bool)
+    mask[:, :3] = mask[:, -3:] = mask[:, :, :3] = mask[:, :, -3:] = False
+    filled = torch.stack([torch.from_numpy(ndimage.binary_fill_holes(each)) for each in mask])
+    assert torch.equal(enclosed(mask, valid), filled & ~mask)
+    assert enclosed(mask, valid).any()
 
 
 def test_specks_go(patient: dict[str, torch.Tensor]) -> None:

@@ -49,7 +49,7 @@ class ClusterReSupervision(LightningCallback):
         every_n_epochs: int = 1,
         last_refresh_epoch: int | None = None,
         steady: float = 0.05,
-        evidence_slices: int = 256,
+        evidence_slices: int = 128,
         sample_size: int = 50_000,
         iterations: int = 20,
         scorer: Scorer | None = None,

@@ -30,7 +30,7 @@ class Settings:
     scorer: Scorer
     n_clusters: int = 64
     n_clusterings: int = 4
-    evidence_slices: int = 256
+    evidence_slices: int = 128
     sample_size: int = 50_000
     iterations: int = 20
     smoothing: float = 1.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ FEWEST = 20  # pixels of lesion that say what it looks like
 RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
 CERTAIN = 1e-4
+SIDES = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
 def sharpen(
@@ -46,7 +48,7 @@ def sharpen(
         weight: Of the discriminant's log odds beside those of the first stage; 0 leaves the
             border as it is.
         smallest: Components of the mask below this share of the largest are dropped.
-        solid: Whether holes of the mask belong to it, as necrosis does to a tumour.
+        solid: Whether what the mask encloses belongs to it, as necrosis does to a tumour.
 
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
@@ -64,7 +66,7 @@ def sharpen(
         found = torch.sigmoid(prior + weight * odds.clamp(-LARGEST, LARGEST)).to(probability.dtype)
         mask = _without_specks((found > level) & near, smallest)
     found = found * near
-    return found.masked_fill(_holes(mask), 1.0) if solid else found
+    return found.masked_fill(enclosed(mask, valid), 1.0) if solid else found
 
 
 def discriminate(points: Tensor, inside: Tensor) -> Tensor:
@@ -88,16 +90,45 @@ def discriminate(points: Tensor, inside: Tensor) -> Tensor:
     return odds
 
 
-def _without_specks(mask: Tensor, smallest: float) -> Tensor:
-    return torch.from_numpy(large_components(mask.numpy(), smallest))
+def enclosed(mask: Tensor, valid: Tensor) -> Tensor:
+    """Return what a mask encloses within slices, alone or against the edge of the anatomy.
+
+    Anatomy that the mask cuts off from the largest rest of its slice is enclosed if the mask makes
+    up most of its rim: a necrosis at the brain's surface is, a lobe behind a lesion is not.
+
+    Args:
+        mask: [S, H, W] bool.
+        valid: [S, H, W] bool.
+
+    Returns:
+        [S, H, W] bool, without the mask.
+    """
+    found = torch.zeros_like(mask)
+    for number in mask.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
+        plane = _enclosed(mask[number].numpy(), valid[number].numpy())
+        found[number] = torch.from_numpy(plane)
+    return found
 
 
-def _holes(mask: Tensor) -> Tensor:
-    """Return what a mask [S, H, W] encloses within slices."""
+def _enclosed(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
-    filled = np.stack([ndimage.binary_fill_holes(each) for each in mask.numpy()])
-    return torch.from_numpy(filled) & ~mask
+    rest, count = ndimage.label(valid & ~mask)
+    parts = np.arange(count + 1)
+    # How many sides of each pixel border on the mask, and on what is outside the anatomy.
+    on_mask, outside = (
+        ndimage.convolve(plane.astype(np.float32), SIDES, mode="constant", cval=beyond)
+        for plane, beyond in ((mask, 0.0), (~valid, 1.0))
+    )
+    inner = np.asarray(ndimage.sum_labels(on_mask - outside, rest, parts)) > 0
+    sizes = np.bincount(rest.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    inner[[0, int(sizes.argmax())]] = False
+    return np.asarray(inner[rest])
+
+
+def _without_specks(mask: Tensor, smallest: float) -> Tensor:
+    return torch.from_numpy(large_components(mask.numpy(), smallest))
 
 
 def _widened(mask: Tensor, reach: int) -> Tensor:
