@@ -22,8 +22,10 @@ def find_valid(images: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     valid: NDArray[np.bool_] = (images != 0).any(axis=1)
     for plane in valid:
-        if plane.any():
-            plane[...] = binary_fill_holes(plane)
+        rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
+        if len(rows):
+            box = plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            box[...] = binary_fill_holes(box)
     return valid
 
 
@@ -46,5 +48,5 @@ def zscore(images: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.
             step = -(-inside.size // SAMPLE)
             inside = np.clip(inside, *np.percentile(inside[::step], CLIP))
             deviation = max(float(inside.std(dtype=np.float64)), 1e-8)
-            result[:, channel][valid] = (inside - inside.mean(dtype=np.float64)) / deviation
+            result[:, channel][valid] = (inside - float(inside.mean(dtype=np.float64))) / deviation
     return result

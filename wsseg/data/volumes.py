@@ -157,15 +157,15 @@ def _channel(array: NDArray[np.float32], place: ImageFile, case: str) -> NDArray
 
 
 def _check_values(volume: NDArray[np.float32], path: Path, what: str) -> None:
+    low, high = (volume.min(), volume.max()) if volume.size else (0.0, 0.0)
+    extreme = low if low < 0 else high
     problem = ""
-    if not np.isfinite(volume).all():
+    if not (np.isfinite(low) and np.isfinite(high)):
         problem = "holds NaN or infinite voxels"
-    elif not volume.any():
+    elif extreme == 0:
         problem = "is empty (no voxel, or all of them 0)"
-    else:
-        inside = volume[volume != 0]
-        if inside.min() == inside.max():
-            problem = f"is constant ({inside[0]:g} wherever it is not 0)"
+    elif low == high or (low * high == 0 and ((volume == 0) | (volume == extreme)).all()):
+        problem = f"is constant ({extreme:g} wherever it is not 0)"
     if problem:
         raise InputError(f"{path}: {what} {problem}; replace the file or remove the case")
 

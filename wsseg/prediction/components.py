@@ -44,7 +44,10 @@ def large_components(mask: Mask, smallest: float) -> Mask:
 
     if smallest == 0 or not mask.any():
         return mask
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    (box,) = ndimage.find_objects(mask.astype(np.int8))
+    labels, _ = ndimage.label(mask[box], structure=np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
-    return np.asarray((sizes >= smallest * sizes.max())[labels] & mask)
+    kept = np.zeros_like(mask)
+    kept[box] = (sizes >= smallest * sizes.max())[labels] & mask[box]
+    return kept
