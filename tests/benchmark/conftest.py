@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -64,34 +65,28 @@ def write_checkpoint(store: Path, path: Path) -> None:
         "leaning": torch.rand(2, 6, 1),
         "sees_asymmetry": torch.tensor([False, True]),
     }
-    content = {
-        "state_dict": module.state_dict(),
-        "hyper_parameters": dict(module.hparams),
-        "callbacks": {"ClusterReSupervision": state},
-        "pytorch-lightning_version": pl.__version__,
-    }
-    torch.save(content, path)
+    save(module, path, {"ClusterReSupervision": state})
 
 
 def write_second(store: Path, path: Path) -> None:
     """Write an untrained second stage, which has neither clusters nor embeddings."""
     spec = MRISliceDataModule(str(store)).spec
     module = SegmentationModule(spec.to_dict(), widths=(4, 8, 8))
-    content = {
-        "state_dict": module.state_dict(),
-        "hyper_parameters": dict(module.hparams),
-        "callbacks": {"PseudoMasks": {"sha256": "0"}},
-        "pytorch-lightning_version": pl.__version__,
-    }
-    torch.save(content, path)
+    save(module, path, {"PseudoMasks": {"sha256": "0"}})
 
 
 def write_explained(store: Path, path: Path) -> None:
     """Write an untrained classifier whose maps are made from gradients."""
     module = GradCam(MRISliceDataModule(str(store)).spec.to_dict(), widths=(4, 8, 8))
+    save(module, path, {})
+
+
+def save(module: pl.LightningModule, path: Path, callbacks: dict[str, Any]) -> None:
+    """Write a checkpoint."""
     content = {
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),
+        "callbacks": callbacks,
         "pytorch-lightning_version": pl.__version__,
     }
     torch.save(content, path)

@@ -1,7 +1,8 @@
-"""Telling slices of held-out cases, and what a checkpoint makes of them."""
+"""Held-out cases, and what a checkpoint makes of their most telling slices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,80 +19,117 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.components import tidy
+from wsseg.prediction.inference import predict_slices
+
+BATCH = 32  # slices
 
 
 @dataclass(frozen=True)
-class HeldOutSlices:
-    """Slices to draw: labels, image [S, M, H, W], valid [S, H, W], truth of one class [S, H, W]."""
+class HeldOutCase:
+    """A case of which one slice is drawn.
 
-    labels: list[str]
+    Attributes:
+        label: Names the case and the slice.
+        image: [S, M, H, W].
+        valid: [S, H, W].
+        truth: Of the first class, [S, H, W].
+        row: The slice.
+    """
+
+    label: str
     image: NDArray[np.float32]
     valid: NDArray[np.bool_]
     truth: NDArray[np.bool_]
+    row: int
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """What a method makes of a slice, for the first class.
+
+    Attributes:
+        probability: [H, W].
+        mask: What counts as predicted, [H, W]: above the threshold, and no speck in the case.
+        relevance: Cluster map [h, w] in [0, 1], -1 where unknown; None without clusters.
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    relevance: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
 class MethodView:
-    """What a method makes of the slices, for the first class.
+    """What a method makes of some slices.
 
     Attributes:
-        probability: [S, H, W].
-        threshold: Above it a pixel is predicted.
-        relevance: Cluster map [S, h, w] in [0, 1], -1 where unknown; None without clusters.
+        slices: One per case.
         heading: What the probability is.
     """
 
-    probability: NDArray[np.float32]
-    threshold: float
-    relevance: NDArray[np.float32] | None
-    heading: str = "CAM"
+    slices: list[SliceView]
+    heading: str
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether there are cluster maps."""
+        return any(view.relevance is not None for view in self.slices)
 
 
-def telling_slices(store: Path, fold: int, count: int) -> tuple[DataSpec, HeldOutSlices | None]:
-    """Choose the slice with most of the first class in each of some test cases.
+def telling_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[HeldOutCase]]:
+    """Choose some test cases, each with its slice that has most of the first class.
 
     Args:
         store: The slice store.
         fold: Which of its splits.
-        count: How many cases; the first ones that have any of the class.
+        count: How many; the first ones that have any of the class.
 
     Returns:
-        The store's specification and the slices; None if no test case has a mask with the class.
+        The store's specification and the cases; none if no test case has a mask with the class.
     """
     data = MRISliceDataModule(str(store), fold)
-    folders = [ArrayFolder(store / name) for name in ("images", "valid", "masks")]
-    labels: list[str] = []
-    parts = []
+    images, valid, masks = (ArrayFolder(store / name) for name in ("images", "valid", "masks"))
+    found: list[HeldOutCase] = []
     for case in data.splits["test"]:
-        if len(labels) == count or not has_mask(store, case):
+        if len(found) == count or not has_mask(store, case):
             continue
-        truth = folders[2][case.id][:, 0]
+        truth = masks[case.id][:, 0]
         row = int(truth.sum(axis=(1, 2)).argmax())
         if truth[row].any():
-            labels.append(f"{case.id}\nslice {row}")
-            parts.append((folders[0][case.id][row], folders[1][case.id][row], truth[row]))
-    if not parts:
-        return data.spec, None
-    image, valid, truth = (np.stack(each) for each in zip(*parts, strict=True))
-    return data.spec, HeldOutSlices(labels, image.astype(np.float32), valid, truth)
+            image = images[case.id].astype(np.float32)
+            label = f"{case.id}\nslice {row}"
+            found.append(HeldOutCase(label, image, np.array(valid[case.id]), truth, row))
+    return data.spec, found
 
 
-def view_method(checkpoint: Path, slices: HeldOutSlices) -> MethodView:
-    """Run a checkpoint on slices.
+def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
+    """Run a checkpoint on cases.
 
     Args:
         checkpoint: Of a trained method.
-        slices: The slices.
+        cases: The cases.
     """
     module = load_module(checkpoint)
-    image, valid = torch.from_numpy(slices.image), torch.from_numpy(slices.valid)
-    probability = module(image, valid)[:, 0].detach().float().numpy()
     embeds = callable(getattr(module, "embed_pixels", None))
     clusters = _clusters(checkpoint) if embeds else None
-    relevance = None if clusters is None else _relevance(module, clusters, image, valid)
-    threshold = float(getattr(module, "threshold", 0.5))
-    return MethodView(probability, threshold, relevance, "CAM" if embeds else "probability")
+    views = [_view(module, clusters, case) for case in cases]
+    return MethodView(views, "CAM" if embeds else "probability")
+
+
+def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> SliceView:
+    image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
+    probability = predict_slices(module, image, valid, BATCH).numpy()
+    masks = tidy(
+        probability > module.threshold, module.smallest_component, containers(module.spec.classes)
+    )
+    relevance = None
+    if clusters is not None:
+        here = slice(case.row, case.row + 1)
+        relevance = _relevance(module, clusters, image[here], valid[here])
+    return SliceView(probability[case.row, 0], masks[case.row, 0], relevance)
 
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:
@@ -104,17 +142,17 @@ def _clusters(checkpoint: Path) -> dict[str, Any] | None:
 def _relevance(
     module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor
 ) -> NDArray[np.float32]:
-    """Map held-out slices by the clusters of the training slices, as if they were tagged."""
-    count = len(image)
-    tags = torch.ones(count, clusters["scores"].shape[2])
-    number = torch.arange(count)
+    """Map a held-out slice by the clusters of the training slices, as if it were tagged."""
+    tags = torch.ones(1, clusters["scores"].shape[2])
+    number = torch.zeros(1, dtype=torch.int64)
     batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
-    embedded = module.embed_pixels(batch, activation=False)
+    with torch.inference_mode():
+        embedded = module.embed_pixels(batch, activation=False)
 
     def nearest(features: Tensor) -> Tensor:
         return assign((features - clusters["mean"]) / clusters["std"], clusters["centroids"])
 
     verdict = Verdict(*(clusters[name] for name in Verdict._fields))
     settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
-    found: NDArray[np.float32] = MapMaker(nearest, verdict, **settings)(embedded)[:, 0].numpy()
+    found: NDArray[np.float32] = MapMaker(nearest, verdict, **settings)(embedded)[0, 0].numpy()
     return found

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from wsseg.benchmark.heldout import HeldOutSlices, MethodView, telling_slices, view_method
+from wsseg.benchmark.heldout import HeldOutCase, MethodView, telling_cases, view_method
 from wsseg.benchmark.runs import Run
 from wsseg.data.spec import DataSpec
 from wsseg.visualisation import panels
@@ -29,7 +28,7 @@ class _Crop:
     shape: tuple[int, int]
     box: tuple[slice, slice]
 
-    def __call__(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, plane: panels.Plane) -> NDArray[np.float32]:
         """Bring a plane of any resolution to the slice's grid, turned and cropped."""
         cut: NDArray[np.float32] = panels.resized(plane, self.shape)[self.box]
         return cut
@@ -56,50 +55,56 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
         return None
     first = trained[0]
     trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
-    spec, slices = telling_slices(first.store, first.fold, cases)
-    if slices is None:
+    spec, chosen = telling_cases(first.store, first.fold, cases)
+    if not chosen:
         return None
-    with torch.no_grad():  # not inference mode, in which no method could take gradients to explain
-        views = {run.method.name: view_method(run.checkpoint, slices) for run in trained}
-    rows = [_row(slices, views, number) for number in range(len(slices.labels))]
+    views = {run.method.name: view_method(run.checkpoint, chosen) for run in trained}
+    brief = len(views) > MANY
+    rows = [_row(case, views, number, brief) for number, case in enumerate(chosen)]
     title = f"held-out slices, {next(iter(spec.classes))} (fold {first.fold}, seed {first.seed})"
-    columns = _columns(spec, views)
-    sheet = contact_sheet(rows, columns, slices.labels, title=title, legend=_legend(views))
+    columns = _columns(spec, views, brief)
+    labels = [case.label for case in chosen]
+    sheet = contact_sheet(rows, columns, labels, title=title, legend=_legend(views, brief))
     return save_png(sheet, path)
 
 
-def _columns(spec: DataSpec, views: dict[str, MethodView]) -> list[str]:
+def _columns(spec: DataSpec, views: dict[str, MethodView], brief: bool) -> list[str]:
     columns = list(spec.modalities)
     for name, view in views.items():
-        if len(views) <= MANY:
-            columns += [f"{name}: {view.heading}"]
-            columns += [f"{name}: clusters"] if view.relevance is not None else []
-        columns += [f"{name}: mask" if len(views) <= MANY else name]
+        if brief:
+            columns.append(name)
+            continue
+        columns.append(f"{name}: {view.heading}")
+        columns += [f"{name}: clusters"] if view.has_clusters else []
+        columns.append(f"{name}: mask")
     return [*columns, "truth"]
 
 
-def _row(slices: HeldOutSlices, views: dict[str, MethodView], number: int) -> list[Picture]:
-    valid = slices.valid[number]
+def _row(
+    case: HeldOutCase, views: dict[str, MethodView], number: int, brief: bool
+) -> list[Picture]:
+    valid = case.valid[case.row]
     shape = (int(valid.shape[0]), int(valid.shape[1]))
     box = panels.anatomy_box(valid)
     cut = _Crop(shape, box)
     inside = valid[box]
-    row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in slices.image[number]]
-    base, truth = row[0], cut(slices.truth[number])
-    for view in views.values():
-        if len(views) <= MANY:
-            row.append(panels.heat(base, cut(view.probability[number])))
+    row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in case.image[case.row]]
+    base, truth = row[0], cut(case.truth[case.row])
+    for method in views.values():
+        view = method.slices[number]
+        if not brief:
+            row.append(panels.heat(base, cut(view.probability)))
             if view.relevance is not None:
-                row.append(panels.targets(base, cut(view.relevance[number]), inside))
-        mask = cut(view.probability[number] > view.threshold)
-        row.append(panels.outline(panels.overlay(base, mask, PREDICTION), truth, TRUTH, width=1.2))
+                row.append(panels.targets(base, cut(view.relevance), inside))
+        mask = panels.overlay(base, cut(view.mask), PREDICTION)
+        row.append(panels.outline(mask, truth, TRUTH, width=1.2))
     return [*row, panels.overlay(base, truth, TRUTH)]
 
 
-def _legend(views: dict[str, MethodView]) -> Legend:
+def _legend(views: dict[str, MethodView], brief: bool) -> Legend:
     colours = [("predicted", PREDICTION), ("true", TRUTH)]
-    if len(views) > MANY:
+    if brief:
         return Legend(colours)
-    if any(view.relevance is not None for view in views.values()):
+    if any(view.has_clusters for view in views.values()):
         colours += [("relevant cluster", RELEVANT), ("irrelevant cluster", IRRELEVANT)]
     return Legend(colours, "class activation, probability")

@@ -18,7 +18,7 @@ def dominant(relevance: Tensor, low: float, share: float) -> Tensor:
     lesions of other patients but stands beside a better candidate.
 
     Args:
-        relevance: [B, C, h, w] in [0, 1], negative where unknown.
+        relevance: [B, C, h, w] in [0, 1], negative where unknown, on the CPU.
         low: Regions are made of the connected pixels whose relevance exceeds this.
         share: Least relevance of a region's best pixel, as a share of the map's relevance; 0
             keeps all.
@@ -31,14 +31,14 @@ def dominant(relevance: Tensor, low: float, share: float) -> Tensor:
     flat = relevance.flatten(0, 1)
     best = flat.flatten(1).topk(min(TOP, flat[0].numel()), dim=1).values.mean(dim=1)
     weak = [_weak_regions(each, low, share * top) for each, top in zip(flat, best, strict=True)]
-    return relevance.masked_fill(torch.stack(weak).view_as(relevance).to(relevance.device), 0.0)
+    return relevance.masked_fill(torch.stack(weak).view_as(relevance), 0.0)
 
 
 def _weak_regions(relevance: Tensor, low: float, least: Tensor) -> Tensor:
     """Return the pixels [h, w] of the regions none of whose pixels is at least so relevant."""
     from scipy import ndimage
 
-    values = relevance.cpu().numpy()
+    values = relevance.numpy()
     regions, count = ndimage.label(values > low, structure=TOUCHING)
     if count < 2:
         return torch.zeros(relevance.shape, dtype=torch.bool)
