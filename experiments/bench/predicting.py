@@ -14,7 +14,7 @@ from timing import Row, device, measure, row
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
-from wsseg.prediction.command import _forward, write_prediction
+from wsseg.prediction.command import Prediction, _forward, without_specks, write_prediction
 from wsseg.prediction.inference import predict_slices
 from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, find_raw_cases, read_raw_case
@@ -43,10 +43,12 @@ def rows(scale: float) -> list[Row]:
         def read(each: CaseFiles) -> RawCase:
             return read_raw_case(each, spec)
 
+        def write(made: Prediction) -> Path:
+            return write_prediction(without_specks(made, spec, 0.5, 0.1), spec, 0.5, target)
+
         def whole() -> None:
-            raw = read_ahead(read, files)
-            made = _forward(module, raw, 32)
-            list(write_behind(lambda one: write_prediction(one, spec, 0.5, target), made))
+            made = _forward(module, read_ahead(read, files), 32)
+            list(write_behind(write, made))
 
         seconds = [each / CASES for each in measure(whole, repeats=2, warmup=0)]
     over = min(seconds) / min(bare) - 1
