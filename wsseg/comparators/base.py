@@ -50,7 +50,7 @@ class Comparator(SliceModule):
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: The encoder is unknown.
+            ValueError: The encoder is unknown, or ``smallest_component`` is out of range.
         """
         super().__init__(spec, smallest_component, augmentation)
         self.adopt(self.build_network(), teacher_decay)

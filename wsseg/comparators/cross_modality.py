@@ -64,7 +64,7 @@ class CrossModality(Comparator):
             augmentation: Random changes of training batches.
 
         Raises:
-            ValueError: There is only one modality.
+            ValueError: There is only one modality, or a value is out of range.
         """
         names = spec["modalities"]
         if len(names) < 2:

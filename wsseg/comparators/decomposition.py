@@ -119,7 +119,7 @@ class FeatureDecomposition(Comparator):
             augmentation: Random changes of training batches.
 
         Raises:
-            ValueError: There is only one class.
+            ValueError: There is only one class, or a value is out of range.
         """
         if len(spec["classes"]) < 2:
             raise ValueError(

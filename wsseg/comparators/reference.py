@@ -89,7 +89,7 @@ class ReferenceCrs(Comparator):
             augmentation: Random changes of training batches.
 
         Raises:
-            ValueError: There is no such modality.
+            ValueError: There is no such modality, or a value is out of range.
         """
         super().__init__(
             spec,
