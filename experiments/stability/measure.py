@@ -61,7 +61,7 @@ def run(store: str, fold: int, seed: int, output: Path) -> list[float]:
     """Train once; return the mean Dice after each refresh."""
     pl.seed_everything(seed, verbose=False)
     data = MRISliceDataModule(store, fold=fold, batch_size=16)
-    clustering = ClusterReSupervision(warmup_epochs=WARMUP, every_n_epochs=EVERY)
+    clustering = ClusterReSupervision(warmup_epochs=WARMUP, every_n_epochs=EVERY, steady=0.0)
     watcher = MapScores(clustering)
     trainer = pl.Trainer(
         default_root_dir=output / f"seed{seed}",
