@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.kmeans import _assign_torch, assign, fit_kmeans
+from wsseg.clustering.kmeans import Clustering, _assign_torch, assign, fit_clusterings, fit_kmeans
 
 
 def lloyd(points: torch.Tensor, centroids: torch.Tensor, iterations: int) -> torch.Tensor:
@@ -64,6 +64,24 @@ def test_threads_of_faiss_are_given_back() -> None:
     fit_kmeans(blobs(100), 2, seed=0)
     assert faiss.omp_get_max_threads() == 2
     faiss.omp_set_num_threads(before)
+
+
+def test_side_by_side_as_one_by_one() -> None:
+    before = torch.get_num_threads()
+    points = torch.randn(5000, 24, generator=torch.Generator().manual_seed(1))
+    jobs = [Clustering(points, 3), Clustering(points * 2, 4), Clustering(points, 5, points[:16])]
+    try:
+        torch.set_num_threads(2)
+        found = fit_clusterings(jobs, 16)
+    finally:
+        torch.set_num_threads(before)
+    for job, each in zip(jobs, found, strict=True):
+        assert torch.equal(each, fit_kmeans(job.points, 16, job.seed, init=job.init))
+
+
+def test_side_by_side_an_error_is_raised() -> None:
+    with pytest.raises(ClusteringError, match="16 clusters of 8 pixels"):
+        fit_clusterings([Clustering(torch.randn(8, 2), 0)] * 2, 16)
 
 
 def test_too_few_points() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from wsseg.clustering.checks import check_scores, check_tags, describe_scores
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.evidence import PIXELS, Evidence
-from wsseg.clustering.kmeans import assign, fit_kmeans
+from wsseg.clustering.kmeans import Clustering, assign, fit_clusterings
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter, check_distinct
 from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict
@@ -146,12 +146,19 @@ class Refresh:
         if previous is not None and previous.centroids.shape == shape:
             start = list(previous.centroids)
         centroids = points.new_zeros(shape)
+        mine = range(others.rank, shape[0], others.size)
         with others.together("k-means"):
-            for number in range(others.rank, shape[0], others.size):
-                seen = points if self._sees_asymmetry[number] else plain
-                centroids[number] = fit_kmeans(
-                    seen, shape[1], settings.seed + number, settings.iterations, start[number]
+            jobs = [
+                Clustering(
+                    points if self._sees_asymmetry[number] else plain,
+                    settings.seed + number,
+                    start[number],
                 )
+                for number in mine
+            ]
+            found = fit_clusterings(jobs, shape[1], settings.iterations)
+            for number, each in zip(mine, found, strict=True):
+                centroids[number] = each
         return mean, std, others.sum(centroids)
 
     def _score(self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]) -> Verdict:
