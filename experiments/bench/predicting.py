@@ -11,13 +11,11 @@ import torch
 from synthetic import MODALITIES
 from timing import Row, device, measure, row
 
-from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
-from wsseg.prediction.command import Prediction, _forward, without_specks, write_prediction
+from wsseg.prediction.command import write_masks
 from wsseg.prediction.inference import predict_slices
-from wsseg.prediction.pipeline import read_ahead, write_behind
-from wsseg.prediction.raw import RawCase, find_raw_cases, read_raw_case
+from wsseg.prediction.raw import find_raw_cases, read_raw_case
 
 CASES = 3
 
@@ -40,15 +38,8 @@ def rows(scale: float) -> list[Row]:
         case = read_raw_case(files[0], spec)
         bare = measure(lambda: predict_slices(module, case.image, case.valid, 32), repeats=2)
 
-        def read(each: CaseFiles) -> RawCase:
-            return read_raw_case(each, spec)
-
-        def write(made: Prediction) -> Path:
-            return write_prediction(without_specks(made, spec, 0.5, 0.1), spec, 0.5, target)
-
         def whole() -> None:
-            made = _forward(module, read_ahead(read, files), 32)
-            list(write_behind(write, made))
+            list(write_masks(module, files, target, 0.5, 0.1, 32))
 
         seconds = [each / CASES for each in measure(whole, repeats=2, warmup=0)]
     over = min(seconds) / min(bare) - 1

@@ -11,10 +11,11 @@ import pytest
 from wsseg.prediction.pipeline import read_ahead, write_behind
 
 
+@pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_order_is_kept(count: int) -> None:
-    items = read_ahead(lambda n: n * 10, range(count))
-    assert list(write_behind(lambda n: n + 1, items)) == [n * 10 + 1 for n in range(count)]
+def test_order_is_kept(count: int, beside: bool) -> None:
+    items = read_ahead(lambda n: n * 10, range(count), beside)
+    assert list(write_behind(lambda n: n + 1, items, beside)) == [n * 10 + 1 for n in range(count)]
 
 
 def test_the_next_is_read_while_the_last_is_used() -> None:
@@ -35,6 +36,17 @@ def test_the_next_is_read_while_the_last_is_used() -> None:
     assert list(items) == [1, 2, 3]
 
 
+def test_on_a_cpu_nothing_runs_beside() -> None:
+    threads: set[int] = set()
+
+    def work(number: int) -> int:
+        threads.add(threading.get_ident())
+        return number
+
+    assert list(write_behind(work, read_ahead(work, range(3), False), False)) == [0, 1, 2]
+    assert threads == {threading.get_ident()}
+
+
 def test_read_errors_come_where_the_item_would() -> None:
     def read(number: int) -> int:
         if number == 2:
@@ -47,7 +59,8 @@ def test_read_errors_come_where_the_item_would() -> None:
         next(items)
 
 
-def test_what_was_made_before_an_error_is_written() -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_was_made_before_an_error_is_written(beside: bool) -> None:
     written: list[int] = []
 
     def make() -> Iterator[int]:
@@ -55,7 +68,7 @@ def test_what_was_made_before_an_error_is_written() -> None:
         raise ValueError("case 2")
 
     with pytest.raises(ValueError, match="case 2"):
-        list(write_behind(written.append, make()))
+        list(write_behind(written.append, make(), beside))
     assert written == [0, 1]
 
 

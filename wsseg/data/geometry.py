@@ -274,6 +274,8 @@ def _windows(
 
 
 def _crop(planes: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
+    if geometry.start == (0, 0) and geometry.size == geometry.resampled:
+        return planes
     inside, target = _windows(geometry, geometry.resampled)
     result = np.zeros((*planes.shape[:-2], *geometry.size), planes.dtype)
     result[(..., *target)] = planes[(..., *inside)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,13 +49,13 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
         InputError: A file cannot be read, or the volumes are not finite, are empty or constant, or
             differ in shape or position.
     """
-    files: dict[Path, _File] = {}
+    paths = list(dict.fromkeys(case.images[name].path for name in modalities))
+    with ThreadPoolExecutor(len(paths)) as pool:  # most of it is decompression, outside the GIL
+        files = dict(zip(paths, pool.map(_read_file, paths, repeat(case.id)), strict=True))
     volumes: list[NDArray[np.float32]] = []
-    first = case.images[modalities[0]].path
+    first = paths[0]
     for name in modalities:
         place = case.images[name]
-        if place.path not in files:
-            files[place.path] = _read_file(place.path, case.id)
         volume = _channel(files[place.path].array, place, case.id)
         volume = without_background(volume)
         _check_values(volume, place.path, f"case {case.id}, {name}")

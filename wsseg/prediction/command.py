@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,16 +78,46 @@ def predict(
     cases = find_raw_cases(input, layout, spec)
     _check_targets(cases, output)
 
+    masks = write_masks(module, cases, output, level, smallest, batch_size)
+    return _with_progress(masks, cases, output)
+
+
+def write_masks(
+    module: pl.LightningModule,
+    cases: Iterable[CaseFiles],
+    output: Path,
+    level: float,
+    smallest: float,
+    batch_size: int,
+) -> Iterator[Path]:
+    """Read cases, run a module over them and write masks and pictures, case by case.
+
+    Args:
+        module: Module in evaluation mode, on the device to use.
+        cases: Files of each case.
+        output: Folder to write to.
+        level: Probability above which a voxel belongs to a class.
+        smallest: Least volume of a component, as a share of the largest one's.
+        batch_size: Slices per forward pass.
+
+    Yields:
+        Each mask file.
+
+    Raises:
+        InputError: A volume cannot be used.
+    """
+    spec: DataSpec = module.spec  # type: ignore[assignment]
+    beside = module.device.type != "cpu"
+
     def read(files: CaseFiles) -> RawCase:
         return read_raw_case(files, spec)
 
     def write(prediction: Prediction) -> Path:
-        return write_prediction(
-            without_specks(prediction, spec, level, smallest), spec, level, output
-        )
+        tidied = without_specks(prediction, spec, level, smallest)
+        return write_prediction(tidied, spec, level, output)
 
-    raw = read_ahead(read, cases)
-    return _with_progress(write_behind(write, _forward(module, raw, batch_size)), cases, output)
+    raw = read_ahead(read, cases, beside)
+    return write_behind(write, _forward(module, raw, batch_size), beside)
 
 
 def without_specks(
