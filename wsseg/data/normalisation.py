@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,11 +44,15 @@ def zscore(images: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.
         [S, M, H, W], 0 outside ``valid``.
     """
     result = np.zeros_like(images)
-    for channel in range(images.shape[1]):
+
+    def normalise(channel: int) -> None:
         inside = images[:, channel][valid]
-        if inside.size:
-            step = -(-inside.size // SAMPLE)
-            inside = np.clip(inside, *np.percentile(inside[::step], CLIP))
-            deviation = max(float(inside.std(dtype=np.float64)), 1e-8)
-            result[:, channel][valid] = (inside - float(inside.mean(dtype=np.float64))) / deviation
+        step = -(-inside.size // SAMPLE)
+        inside = np.clip(inside, *np.percentile(inside[::step], CLIP))
+        deviation = max(float(inside.std(dtype=np.float64)), 1e-8)
+        result[:, channel][valid] = (inside - float(inside.mean(dtype=np.float64))) / deviation
+
+    if valid.any():
+        with ThreadPoolExecutor(images.shape[1]) as pool:  # NumPy leaves the GIL
+            list(pool.map(normalise, range(images.shape[1])))
     return result
