@@ -62,7 +62,7 @@ def usage() -> str:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    if name in (*LIGHTNING, "predict", "benchmark"):
+    if name in (*LIGHTNING, "prepare", "predict", "benchmark"):
         keep_freed_memory()
     if name in LIGHTNING:
         from wsseg.lightning_cli import run

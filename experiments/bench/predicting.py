@@ -5,10 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-import torch
-from synthetic import MODALITIES
+from synthetic import MODALITIES, write_case
 from timing import Row, device, measure, row
 
 from wsseg.data.spec import DataSpec
@@ -33,7 +30,7 @@ def rows(scale: float) -> list[Row]:
         source, target = Path(folder) / "in", Path(folder) / "out"
         target.mkdir()
         for number in range(CASES):
-            _write_case(source / f"case_{number}", depth)
+            write_case(source / f"case_{number}", depth)
         files = find_raw_cases(source, "brats", spec)
         case = read_raw_case(files[0], spec)
         bare = measure(lambda: predict_slices(module, case.image, case.valid, 32), repeats=2)
@@ -48,14 +45,3 @@ def rows(scale: float) -> list[Row]:
         row(f"{name}: forward pass alone", bare),
         row(f"{name}: NIfTI to NIfTI, {CASES} cases", seconds, note=f"{over:+.0%}, a case"),
     ]
-
-
-def _write_case(folder: Path, depth: int) -> None:
-    folder.mkdir(parents=True)
-    draw = torch.Generator().manual_seed(0)
-    line = np.arange(240) / 240 - 0.5
-    head = ((line[:, None] / 0.42) ** 2 + (line / 0.30) ** 2 < 1)[..., None]
-    for name in ("t1", "t1ce", "t2", "flair"):
-        noise = torch.randint(1, 1000, (240, 240, depth), generator=draw).numpy()
-        volume = nib.Nifti1Image((noise * head).astype(np.int16), np.eye(4))
-        nib.save(volume, folder / f"{folder.name}_{name}.nii.gz")

@@ -25,6 +25,7 @@ SECTIONS = {
     "backends": "Clustering back ends",
     "shares": "Refresh beside an epoch",
     "memory": "Memory of a refresh",
+    "preparing": "Preparation",
     "loading": "Loader",
     "steps": "Training step",
     "predicting": "Prediction",

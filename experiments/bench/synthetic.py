@@ -1,4 +1,4 @@
-"""Slice stores and models of the shapes that timings are taken on; pictures do not matter here."""
+"""Slice stores and volumes of the shapes that timings are taken on; pictures do not matter here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
+import torch
 
 from wsseg.data.spec import DataSpec
 
@@ -46,6 +48,26 @@ def write_store(root: Path, slices: int, size: int, modalities: int = 4) -> Path
     fold = {"train": names[:-2], "val": names[-2:-1], "test": names[-1:]}
     (root / "splits.json").write_text(json.dumps({"seed": 0, "folds": [fold]}))
     return root
+
+
+def write_case(folder: Path, depth: int) -> None:
+    """Write a case of BraTS: four volumes of 240 x 240 x depth and a mask.
+
+    Args:
+        folder: Folder of the case, whose name the files bear.
+        depth: Slices.
+    """
+    folder.mkdir(parents=True)
+    draw = torch.Generator().manual_seed(0)
+    line = np.arange(240) / 240 - 0.5
+    head = ((line[:, None] / 0.42) ** 2 + (line / 0.30) ** 2 < 1)[..., None]
+    for name in ("t1", "t1ce", "t2", "flair"):
+        noise = torch.randint(1, 1000, (240, 240, depth), generator=draw).numpy()
+        volume = nib.Nifti1Image((noise * head).astype(np.int16), np.eye(4))
+        nib.save(volume, folder / f"{folder.name}_{name}.nii.gz")
+    mask = np.zeros((240, 240, depth), np.uint8)
+    mask[100:140, 80:120, depth // 4 : depth // 2] = 1
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), folder / f"{folder.name}_seg.nii.gz")
 
 
 def _write_case(root: Path, number: int, count: int, size: int, modalities: int) -> dict[str, Any]:

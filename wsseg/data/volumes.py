@@ -89,10 +89,11 @@ def read_case_mask(
     first = next(iter(case.images.values())).path
     reference = _File(images.array[0], images.source)
     _check_grid(path, image, volume.shape, case.id, reference, first)
-    # Scaled integers come back as 0.99999994.
-    nearest = np.rint(volume)
-    volume = np.where(np.abs(volume - nearest) < 1e-3, nearest, volume)
     found = np.unique(volume)
+    if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994
+        nearest = np.rint(volume)
+        volume = np.where(np.abs(volume - nearest) < 1e-3, nearest, volume)
+        found = np.unique(volume)
     unknown = [value for value in found.tolist() if value not in labels]
     if unknown:
         raise InputError(

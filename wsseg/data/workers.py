@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from wsseg.allocation import keep_freed_memory
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -51,6 +53,7 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
 def _begin() -> None:
     # An interrupt is the business of the main process, which lets begun cases end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
 
 
 def _tracked(title: str, results: Iterable[Result], total: int) -> list[Result]:

@@ -1,0 +1,51 @@
+"""Preparation of cases of BraTS, beside reading and decompressing their files and no more."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from synthetic import write_case
+from timing import Row, measure, row
+
+from wsseg.data.preparation import prepare
+from wsseg.data.workers import mapper
+
+CASES = 16
+
+
+def rows(scale: float) -> list[Row]:
+    """Prepare some cases, in as many processes as there are cores.
+
+    Args:
+        scale: Of the number of slices of a case.
+    """
+    depth = max(8, int(155 * scale))
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "in", Path(folder) / "out"
+        for number in range(CASES):
+            write_case(source / f"case_{number}", depth)
+
+        def read_all() -> None:
+            with mapper(None, CASES) as run:
+                run("Reading", read_files, sorted(source.iterdir()))
+
+        def whole() -> None:
+            prepare("brats", source, out, overwrite=True, seed=next(seeds))
+
+        seeds = iter(range(100))  # else the store is found to be there already
+        bound, seconds = ([each / CASES for each in measure(work, 3)] for work in (read_all, whole))
+    name = f"{CASES} cases of 240 x 240 x {depth} x 4 with masks"
+    share = min(bound) / min(seconds)
+    return [
+        row(f"{name}: reading and decompressing", bound, note="a case"),
+        row(f"{name}: wsseg prepare", seconds, note=f"a case; {share:.0%} of that speed"),
+    ]
+
+
+def read_files(folder: Path) -> None:
+    """Read all files of a case."""
+    for path in sorted(folder.glob("*.nii.gz")):
+        np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
