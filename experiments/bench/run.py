@@ -46,8 +46,21 @@ def main() -> None:
         found = importlib.import_module(options.worker).rows(options.scale)
         print(json.dumps([asdict(each) for each in found]))
         return
-    results = {name: _section(name, options.scale) for name in options.only or SECTIONS}
-    _write(results, options.out, options.scale)
+    facts = machine()
+    results = _earlier(options.out, options.scale) if options.only else {}
+    results |= {name: _section(name, options.scale) for name in options.only or SECTIONS}
+    _write(
+        {name: results[name] for name in SECTIONS if name in results}, options.out, options.scale
+    )
+
+
+def _earlier(out: Path, scale: float) -> dict[str, list[Row]]:
+    """Return what an earlier run of the same scale has left: one section can be timed anew."""
+    path = out / "results.json"
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    if content.get("scale") != scale:
+        return {}
+    return {name: [Row(**each) for each in rows] for name, rows in content["results"].items()}
 
 
 def _section(name: str, scale: float) -> list[Row]:
@@ -64,8 +77,7 @@ def _section(name: str, scale: float) -> list[Row]:
     return [Row(**each) for each in json.loads(done.stdout.splitlines()[-1])]
 
 
-def _write(results: dict[str, list[Row]], out: Path, scale: float) -> None:
-    facts = machine()
+def _write(results: dict[str, list[Row]], facts: dict[str, str], out: Path, scale: float) -> None:
     out.mkdir(parents=True, exist_ok=True)
     plain = {name: [asdict(each) for each in found] for name, found in results.items()}
     content = {"machine": facts, "scale": scale, "results": plain}
