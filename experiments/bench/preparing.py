@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 from synthetic import write_case
 from timing import Row, measure, row
 
+from wsseg.data.nifti import read_nifti
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import mapper
 
@@ -30,7 +30,7 @@ def rows(scale: float) -> list[Row]:
 
         def read_all() -> None:
             with mapper(None, CASES) as run:
-                run("Reading", read_files, sorted(source.iterdir()))
+                run("Reading", partial(read_nifti, case="any"), sorted(source.rglob("*.nii.gz")))
 
         def whole() -> None:
             prepare("brats", source, out, overwrite=True, seed=next(seeds))
@@ -43,9 +43,3 @@ def rows(scale: float) -> list[Row]:
         row(f"{name}: reading and decompressing", bound, note="a case"),
         row(f"{name}: wsseg prepare", seconds, note=f"a case; {share:.0%} of that speed"),
     ]
-
-
-def read_files(folder: Path) -> None:
-    """Read all files of a case."""
-    for path in sorted(folder.glob("*.nii.gz")):
-        np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]

@@ -49,9 +49,8 @@ def main() -> None:
     facts = machine()
     results = _earlier(options.out, options.scale) if options.only else {}
     results |= {name: _section(name, options.scale) for name in options.only or SECTIONS}
-    _write(
-        {name: results[name] for name in SECTIONS if name in results}, options.out, options.scale
-    )
+    results = {name: results[name] for name in SECTIONS if name in results}
+    _write(results, facts, options.out, options.scale)
 
 
 def _earlier(out: Path, scale: float) -> dict[str, list[Row]]:

@@ -1,4 +1,7 @@
-"""Timing with warm-up and repeats, and what a reader must know about the machine."""
+"""Timing with warm-up and repeats, and what a reader must know about the machine.
+
+Processes that preparation starts import this too, so torch is imported where it is needed.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "faiss-cpu", "faiss-gpu-cuvs", "faiss-gpu", "scikit-learn", "numpy")
 
@@ -40,6 +44,8 @@ class Row:
 
 def device() -> torch.device:
     """Return the GPU if there is one."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -70,6 +76,8 @@ def row(name: str, values: list[float], unit: str = "s", note: str = "") -> Row:
 
 def machine() -> dict[str, str]:
     """Describe hardware, threads and versions."""
+    import torch
+
     found = {"processor": _processor(), "cores": str(os.cpu_count())}
     found["threads"] = str(torch.get_num_threads())
     found["load at start"] = f"{os.getloadavg()[0]:.1f}"
@@ -104,5 +112,7 @@ def _processor() -> str:
 
 
 def _wait() -> None:
+    import torch
+
     if torch.cuda.is_available():
         torch.cuda.synchronize()
