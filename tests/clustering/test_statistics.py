@@ -76,6 +76,9 @@ def test_counts_as_by_hand() -> None:
         assert abs(found.drop[at] - drop) < 1e-4
         assert abs(found.spread[at] - spread) < 1e-3
     assert torch.equal(found.total[:, TAGGED], data["tags"].sum(dim=0).double())
+    both = (data["tags"][:, 0] * data["tags"][:, 1]).sum()
+    assert found.together[0, 1] == found.together[1, 0] == both
+    assert torch.equal(found.together.diagonal(), found.total[:, TAGGED])
 
 
 @settings(max_examples=20, deadline=None)
@@ -113,7 +116,9 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
         K,
     )
     assert found.total.sum() == 6 * C
-    assert all(not value.any() for name, value in vars(found).items() if name != "total")
+    assert all(
+        not value.any() for name, value in vars(found).items() if name not in ("total", "together")
+    )
 
 
 def test_merging_applies_the_collective_to_every_sum() -> None:

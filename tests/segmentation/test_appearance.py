@@ -123,11 +123,14 @@ def test_the_discriminant_is_scikit_learns() -> None:
     points[inside] += [30, -10, 5]
     peer = discriminant.LinearDiscriminantAnalysis(solver="lsqr").fit(points, inside)
     prior = np.log(60 / 240)  # scikit-learn counts it in; here both sides are equally likely
-    found = discriminate(torch.from_numpy(points), torch.from_numpy(inside)).numpy()
+    found = discriminate(
+        torch.from_numpy(points), torch.from_numpy(inside), torch.from_numpy(~inside)
+    ).numpy()
     # The ridge is small beside the variance of these data.
     np.testing.assert_allclose(found, peer.decision_function(points) - prior, rtol=1e-3, atol=1e-3)
 
 
 def test_one_side_alone_says_nothing() -> None:
     points = torch.randn(5, 2, dtype=torch.float64)
-    assert not discriminate(points, torch.ones(5, dtype=torch.bool)).any()
+    everywhere = torch.ones(5, dtype=torch.bool)
+    assert not discriminate(points, everywhere, ~everywhere).any()

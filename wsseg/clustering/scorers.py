@@ -71,7 +71,7 @@ class PurityScorer(Scorer):
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the purity of every cluster and class."""
-        return purity(statistics, self.smoothing)
+        return purity(statistics, smoothing=self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ class EvidenceScorer(Scorer):
     every refresh. So purity and focus, which do not depend on the network's opinion, lead, and
     activation moderates. Purity counts with its lower confidence bound over patients, since neither
     pixels nor slices of one patient are independent, and as the share of the cluster that untagged
-    slices do not explain.
+    slices do not explain. Where a class is tagged only beside another one, as a tumour core beside
+    the whole tumour, slices of that outer class alone must not explain it either: oedema is as
+    rare in healthy slices as the core is.
 
     Attributes:
         confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
@@ -110,15 +112,18 @@ class EvidenceScorer(Scorer):
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
-        pure = lower_bound(
-            purity(statistics), statistics.support[..., TAGGED].float(), self.confidence
-        )
+        own = self._unexplained(purity(statistics), statistics)
+        inner = self._unexplained(purity(statistics, surroundings(statistics)), statistics)
         product = (
-            excess(pure)
+            torch.where(outer_class(statistics) < 0, own, own * inner)
             * focus(statistics) ** self.focus_power
             * contrast(statistics) ** self.activation_power
         )
         return product * _occurs(statistics)
+
+    def _unexplained(self, pure: Tensor, statistics: ClusterStatistics) -> Tensor:
+        support = statistics.support[..., TAGGED].float()
+        return excess(lower_bound(pure, support, self.confidence))
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:
@@ -135,7 +140,41 @@ def vote(statistics: ClusterStatistics) -> Tensor:
     return torch.where(untagged > 0, 0.0, relevant).float()
 
 
-def pixel_shares(statistics: ClusterStatistics) -> Tensor:
+def outer_class(statistics: ClusterStatistics) -> Tensor:
+    """Return the class that each class lies in, as far as tags tell.
+
+    A class whose every slice is tagged with another one, which has more, lies in that one; in the
+    least frequent if there are several.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [C] int64, -1 for classes that lie in no other.
+    """
+    together = statistics.together
+    slices = together.diagonal()
+    inside = (together == slices[:, None]) & (slices > slices[:, None]) & (slices[:, None] > 0)
+    nearest = torch.where(inside, slices, torch.inf).argmin(dim=1)
+    return torch.where(inside.any(dim=1), nearest, -1)
+
+
+def surroundings(statistics: ClusterStatistics) -> Tensor:
+    """Count pixels, by stratum, of the slices that have each class's outer class but not itself.
+
+    Args:
+        statistics: Of all training slices.
+
+    Returns:
+        [R, K, C, G]; of untagged slices for classes that lie in no other.
+    """
+    outer, tagged = outer_class(statistics), statistics.pixels[..., TAGGED, :]
+    # Every slice of the class is one of the outer class, so that the rest is a difference.
+    rest = tagged[:, :, outer.clamp_min(0)] - tagged
+    return torch.where((outer < 0)[:, None], statistics.pixels[..., UNTAGGED, :], rest)
+
+
+def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) -> Tensor:
     """Return each cluster's share of the pixels of untagged and of tagged slices.
 
     The share in untagged slices is what it would be if they were spread over the strata as the
@@ -144,11 +183,15 @@ def pixel_shares(statistics: ClusterStatistics) -> Tensor:
 
     Args:
         statistics: Of all training slices.
+        untagged: Pixels, by stratum, of the slices to compare with, [R, K, C, G]; those without
+            the class by default.
 
     Returns:
         [R, K, C, 2].
     """
-    untagged, tagged = statistics.pixels[..., UNTAGGED, :], statistics.pixels[..., TAGGED, :]
+    tagged = statistics.pixels[..., TAGGED, :]
+    if untagged is None:
+        untagged = statistics.pixels[..., UNTAGGED, :]
     stratum_untagged = untagged.sum(dim=1, keepdim=True)  # [R, 1, C, G]
     stratum_tagged = tagged.sum(dim=1, keepdim=True)
     overall = untagged.sum(dim=-1, keepdim=True) / stratum_untagged.sum(-1, True).clamp_min(1)
@@ -159,17 +202,20 @@ def pixel_shares(statistics: ClusterStatistics) -> Tensor:
     return torch.stack((matched, tagged.sum(dim=-1) / total), dim=-1)
 
 
-def purity(statistics: ClusterStatistics, smoothing: float = 1e-5) -> Tensor:
+def purity(
+    statistics: ClusterStatistics, untagged: Tensor | None = None, smoothing: float = 1e-5
+) -> Tensor:
     """Return p / (p + n), the share p in tagged slices against the share n in untagged ones.
 
     Args:
         statistics: Of all training slices.
+        untagged: See :func:`pixel_shares`.
         smoothing: Added to both shares.
 
     Returns:
         [R, K, C] in [0, 1].
     """
-    shares = pixel_shares(statistics) + smoothing
+    shares = pixel_shares(statistics, untagged) + smoothing
     pure = shares[..., TAGGED] / shares.sum(dim=-1).clamp_min(1e-12)
     return (pure * _occurs(statistics)).float()
 

@@ -38,6 +38,7 @@ class ClusterStatistics:
         spread: Sum over pixels of how far the cluster spreads over their slice, [R, K, C, 2]: the
             variance of its pixels' places, as a share of that of all valid pixels.
         total: All slices, [C, 2].
+        together: Slices that have both the class of the row and that of the column, [C, C].
     """
 
     pixels: Tensor
@@ -49,6 +50,7 @@ class ClusterStatistics:
     drop: Tensor
     spread: Tensor
     total: Tensor
+    together: Tensor
 
     def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
         """Return the statistics of both sets of slices."""
@@ -94,6 +96,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
         drop=zeros(*shape),
         spread=zeros(*shape),
         total=zeros(classes, 2),
+        together=zeros(classes, classes),
     )
 
 
@@ -156,6 +159,7 @@ def slice_statistics(
         drop=by_tag_and_class(_exact(lost)),
         spread=by_tag(_exact(counts * relative_variance(counts, moments))),
         total=side.sum(dim=0),
+        together=side[..., TAGGED].T @ side[..., TAGGED],
     )
 
 

@@ -21,6 +21,7 @@ ROUNDS = 2
 FEWEST = 20  # pixels of lesion that say what it looks like
 RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
+OUTWARD = 0.5  # log odds of any pixel: first stages keep to the inside of lesions
 CERTAIN = 1e-4
 SIDES = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
@@ -61,29 +62,37 @@ def sharpen(
         if mask.sum() < FEWEST:
             break
         around = _widened(mask, 2 * reach) & valid
+        # Pixels that touch the mask are often half lesion: they do not show what is outside.
+        outside = ~_widened(mask, 1)
         odds = torch.zeros_like(prior)
-        odds[around] = discriminate(image.movedim(1, -1)[around].double(), mask[around])
-        found = torch.sigmoid(prior + weight * odds.clamp(-LARGEST, LARGEST)).to(probability.dtype)
+        odds[around] = discriminate(
+            image.movedim(1, -1)[around].double(), mask[around], outside[around]
+        )
+        odds = (odds + OUTWARD).clamp(-LARGEST, LARGEST)
+        found = torch.sigmoid(prior + weight * odds).to(probability.dtype)
         mask = _without_specks((found > level) & near, smallest)
     found = found * near
     return found.masked_fill(enclosed(mask, valid), 1.0) if solid else found
 
 
-def discriminate(points: Tensor, inside: Tensor) -> Tensor:
+def discriminate(points: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     """Return the log odds of belonging inside, under normal distributions that share a covariance.
 
     Args:
         points: [n, M].
-        inside: [n] bool. Both sides count as equally likely, however many points they have.
+        inside: [n] bool.
+        outside: [n] bool. Both sides count as equally likely, however many points they have; what
+            is on neither is judged, but nothing is learnt from it.
 
     Returns:
         [n]; 0 if one side has no points.
     """
-    if not (inside.any() and (~inside).any()):
+    if not (inside.any() and outside.any()):
         return points.new_zeros(len(points))
-    means = torch.stack([points[~inside].mean(dim=0), points[inside].mean(dim=0)])
-    centred = points - means[inside.long()]
-    covariance = centred.T @ centred / len(points)
+    sides = points[outside], points[inside]
+    means = torch.stack([side.mean(dim=0) for side in sides])
+    centred = torch.cat([side - mean for side, mean in zip(sides, means, strict=True)])
+    covariance = centred.T @ centred / len(centred)
     ridge = RIDGE * torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
     direction = torch.linalg.solve(covariance + ridge, means[1] - means[0])
     odds: Tensor = (points - means.mean(dim=0)) @ direction
