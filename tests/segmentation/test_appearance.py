@@ -15,7 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "reach": 4,
     "weight": 2.0,
     "smallest": 0.1,
-    "solid": True,
+    "outermost": True,
 }
 
 
@@ -66,12 +66,26 @@ def test_brighter_or_darker_is_the_same(patient: dict[str, torch.Tensor]) -> Non
     torch.testing.assert_close(run(patient), found)
 
 
-def test_holes_belong_to_what_is_solid(patient: dict[str, torch.Tensor]) -> None:
+def test_holes_belong_to_what_is_outermost(patient: dict[str, torch.Tensor]) -> None:
     patient["image"][:, 0] -= 6 * disc(3)
     patient["probability"][disc(3)] = 0.0
-    solid, ring = (run(patient, solid=solid) > 0.5 for solid in (True, False))
+    solid, ring = (run(patient, outermost=each) > 0.5 for each in (True, False))
     assert solid[disc(2)].all()
     assert not ring[disc(2)].any()
+
+
+def test_an_inner_class_is_what_differs_from_the_rest_of_its_outer_class() -> None:
+    core, oedema = disc(4), disc(10)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(3, 2, 40, 40, generator=generator) * 0.3
+    image[:, 0] += 3 * oedema
+    image[:, 1] += 1.5 * core
+    patient = {"probability": torch.where(disc(6), 0.8, 0.2), "image": image}
+    within = run({**patient, "valid": oedema}, outermost=False) > 0.5
+    assert dice(within, core) > 0.85
+    assert dice(patient["probability"] > 0.5, core) < 0.7
+    anywhere = run({**patient, "valid": disc(18)}, outermost=False) > 0.5
+    assert dice(anywhere, core) < 0.7, "beside healthy tissue, oedema looks like the core"
 
 
 def test_a_necrosis_at_the_surface_is_enclosed_and_a_lobe_behind_a_lesion_is_not() -> None:

@@ -35,7 +35,7 @@ def sharpen(
     reach: int,
     weight: float,
     smallest: float,
-    solid: bool,
+    outermost: bool,
 ) -> Tensor:
     """Add what the intensities around a case's mask say to its probabilities.
 
@@ -43,17 +43,19 @@ def sharpen(
         probability: Of one class in all slices of the case, in order, [S, H, W]; 0 in slices
             without the class.
         image: [S, M, H, W].
-        valid: [S, H, W] bool.
+        valid: Where the class may be, [S, H, W] bool: the anatomy, or the class that contains it.
         level: Where the probability exceeds it the mask is.
         reach: How far from the mask, in pixels, its border may be redrawn.
         weight: Of the discriminant's log odds beside those of the first stage; 0 leaves the
             border as it is.
         smallest: Components of the mask below this share of the largest are dropped.
-        solid: Whether what the mask encloses belongs to it, as necrosis does to a tumour.
+        outermost: Whether the class lies in no other. Then what the mask encloses belongs to it, as
+            necrosis does to a tumour, and its border is sought further out.
 
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
     """
+    probability = probability * valid
     mask = _without_specks(probability > level, smallest)
     near = _widened(mask, reach) & valid
     prior = torch.logit(probability.double(), CERTAIN)
@@ -68,11 +70,11 @@ def sharpen(
         odds[around] = discriminate(
             image.movedim(1, -1)[around].double(), mask[around], outside[around]
         )
-        odds = (odds + OUTWARD).clamp(-LARGEST, LARGEST)
+        odds = (odds + OUTWARD * outermost).clamp(-LARGEST, LARGEST)
         found = torch.sigmoid(prior + weight * odds).to(probability.dtype)
         mask = _without_specks((found > level) & near, smallest)
     found = found * near
-    return found.masked_fill(enclosed(mask, valid), 1.0) if solid else found
+    return found.masked_fill(enclosed(mask, valid), 1.0) if outermost else found
 
 
 def discriminate(points: Tensor, inside: Tensor, outside: Tensor) -> Tensor:

@@ -177,24 +177,24 @@ class PseudoMasks(TargetSource):
     def _sharpen(self, first: pl.LightningModule, probability: Tensor, batch: Batch) -> Tensor:
         """Redraw the borders of every class, [S, C, H, W], where tags leave it open.
 
-        Classes that lie in others may be rings, as enhancing tumour is; the others are solid.
+        A class that lies in others is sought within them, by how it differs from the rest of them.
         """
         tagged = probability * (batch["tags"] > 0.5)[:, :, None, None]
         spec: DataSpec = first.spec  # type: ignore[assignment]
-        classes = [
-            sharpen(
-                each,
+        found = torch.zeros_like(tagged)
+        outer = containers(spec.classes)
+        for channel in sorted(range(len(outer)), key=lambda number: len(outer[number])):
+            found[:, channel] = sharpen(
+                tagged[:, channel],
                 batch["image"],
-                batch["valid"],
+                batch["valid"] & (found[:, outer[channel]] > self.high).all(dim=1),
                 level=self.high,
                 reach=self.reach,
                 weight=self.sharpening,
                 smallest=first.smallest_component,  # type: ignore[arg-type]
-                solid=not others,
+                outermost=not outer[channel],
             )
-            for each, others in zip(tagged.unbind(dim=1), containers(spec.classes), strict=True)
-        ]
-        return torch.stack(classes, dim=1)
+        return found
 
     def _load(self, spec: DataSpec) -> pl.LightningModule:
         from wsseg.prediction.checkpoint import load_module
