@@ -39,7 +39,7 @@ class CamModule(SliceModule):
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
         embedding_widths: Sequence[int] = (16, 32, 64),
-        mask_ratio: float = 0.1,
+        mask_ratio: float = 0.0,
         mask_patch_size: int = 4,
         target_modality: str | None = None,
         symmetry: bool = True,
@@ -62,7 +62,8 @@ class CamModule(SliceModule):
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
-            mask_ratio: Share of patches that reconstruction must fill in.
+            mask_ratio: Share of patches that reconstruction must fill in; the paper masks, here it
+                gained nothing (README, ablation), so by default nothing is masked.
             mask_patch_size: Side of such a patch, in pixels.
             target_modality: The modality whose patches are masked; by default one is drawn for
                 every slice.

@@ -1,9 +1,10 @@
 """Self-supervised inter-modality reconstruction: where the pixel embeddings come from.
 
-The network must fill in patches of one modality from the others and from their surroundings
-(Kuang et al., JBHI 2023, section III-B). It shares no weights with the CAM network: with a shared
-encoder the tag losses reach the embeddings, clusters then show where tagged slices lie instead of
-what tissue looks like, and the cluster maps decay from refresh to refresh.
+The network reconstructs all modalities together; with masking it must also fill in patches of one
+modality from the others and from their surroundings (Kuang et al., JBHI 2023, section III-B). It
+shares no weights with the CAM network: with a shared encoder the tag losses reach the embeddings,
+clusters then show where tagged slices lie instead of what tissue looks like, and the cluster maps
+decay from refresh to refresh.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Reconstruction(NamedTuple):
 
 
 class ReconstructionNetwork(nn.Module):
-    """A small U-Net that reconstructs every modality from masked ones."""
+    """A small U-Net that reconstructs every modality."""
 
     def __init__(self, num_modalities: int, widths: Sequence[int] = (16, 32, 64)) -> None:
         """Build the network.
