@@ -9,6 +9,7 @@ from argparse import ArgumentError
 from wsseg import __version__
 from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError
+from wsseg.importing import quick_imports
 from wsseg.messages import one_line
 
 LIGHTNING = {
@@ -65,14 +66,16 @@ def _run(name: str, arguments: list[str]) -> int:
     if name in (*LIGHTNING, "prepare", "predict", "benchmark"):
         keep_freed_memory()
     if name in LIGHTNING:
-        from wsseg.lightning_cli import run
+        with quick_imports():
+            from wsseg.lightning_cli import run
 
         run([name, *arguments])
         return 0
     import jsonargparse
 
     module, _, function = FUNCTIONS[name][0].partition(":")
-    command = getattr(importlib.import_module(module), function)
+    with quick_imports():
+        command = getattr(importlib.import_module(module), function)
     try:
         jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}", exit_on_error=False)
     except ArgumentError as error:

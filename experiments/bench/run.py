@@ -30,6 +30,7 @@ SECTIONS = {
     "steps": "Training step",
     "predicting": "Prediction",
     "ranks": "Processes",
+    "starting": "Start of a command",
 }
 
 
