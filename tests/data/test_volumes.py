@@ -101,6 +101,37 @@ def test_flipped_bits_are_noticed(case: CaseFiles) -> None:
         refused(case)
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 512])
+def test_gzip_of_several_streams(case: CaseFiles, pieces: int, padding: int) -> None:
+    path = case.images["FLAIR"].path
+    whole = read_case_images(case, ("FLAIR",)).array
+    content = gzip.decompress(path.read_bytes())
+    step = -(-len(content) // pieces)
+    streams = [gzip.compress(content[i : i + step]) for i in range(0, len(content), step)]
+    path.write_bytes(b"".join(streams) + b"\0" * padding)
+    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).array, whole)
+
+
+def test_what_follows_the_voxels_is_checked_and_left_out(case: CaseFiles) -> None:
+    path = case.images["FLAIR"].path
+    whole = read_case_images(case, ("FLAIR",)).array
+    content = path.read_bytes()
+    more = bytearray(gzip.compress(bytes(3_000_000)))
+    path.write_bytes(content + more)
+    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).array, whole)
+    more[-6] ^= 1  # in its CRC
+    path.write_bytes(content + more)
+    assert "damaged" in refused(case)
+
+
+@pytest.mark.parametrize("lost", [1, 4, 8])
+def test_gzip_without_its_last_bytes(case: CaseFiles, lost: int) -> None:
+    path = case.images["FLAIR"].path
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert "truncated" in refused(case)
+
+
 def test_header_that_claims_too_much(case: CaseFiles) -> None:
     path = case.images["FLAIR"].path
     content = bytearray(gzip.decompress(path.read_bytes()))

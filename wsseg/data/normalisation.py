@@ -48,9 +48,11 @@ def zscore(images: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.
     def normalise(channel: int) -> None:
         inside = images[:, channel][valid]
         step = -(-inside.size // SAMPLE)
-        inside = np.clip(inside, *np.percentile(inside[::step], CLIP))
+        np.clip(inside, *np.percentile(inside[::step], CLIP), out=inside)
         deviation = max(float(inside.std(dtype=np.float64)), 1e-8)
-        result[:, channel][valid] = (inside - float(inside.mean(dtype=np.float64))) / deviation
+        inside -= float(inside.mean(dtype=np.float64))
+        inside /= deviation
+        result[:, channel][valid] = inside
 
     if valid.any():
         with ThreadPoolExecutor(images.shape[1]) as pool:  # NumPy leaves the GIL

@@ -88,7 +88,7 @@ def save_png(picture: Picture, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        Image.fromarray(picture).save(part, format="PNG", compress_level=3)
+        Image.fromarray(picture).save(part, format="PNG", compress_level=1)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
