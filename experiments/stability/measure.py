@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from wsseg.benchmark.precision import native_precision
 from wsseg.clustering import ClusterReSupervision
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
@@ -66,7 +67,7 @@ def run(store: str, fold: int, seed: int, output: Path) -> list[float]:
     trainer = pl.Trainer(
         default_root_dir=output / f"seed{seed}",
         max_epochs=WARMUP + EVERY * REFRESHES,
-        precision="bf16-mixed",
+        precision=native_precision(),  # type: ignore[arg-type]
         callbacks=[clustering, watcher, StepSeeding()],
         logger=False,
         enable_checkpointing=False,

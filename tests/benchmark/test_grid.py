@@ -13,6 +13,7 @@ from PIL import Image
 from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark
 from wsseg.benchmark.grid import make_data
+from wsseg.benchmark.precision import native_precision
 from wsseg.cli import main
 from wsseg.errors import InputError
 
@@ -23,7 +24,8 @@ def test_writes_tables_and_pictures(
     out = benchmark(config)
     assert [call[0] for call in child.calls] == ["fit", "test"] * 2
     assert f"--trainer.default_root_dir={out / 'crs' / 'fold0-seed1'}" in child.calls[2]
-    assert {"--data.fold=0", "--seed_everything=1", "--model.lr=0.1"} <= set(child.calls[2])
+    expected = {"--data.fold=0", "--seed_everything=1", "--model.lr=0.1"}
+    assert expected | {f"--trainer.precision={native_precision()}"} <= set(child.calls[2])
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 2

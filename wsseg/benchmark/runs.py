@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsseg.benchmark.config import BenchmarkConfig, Method
+from wsseg.benchmark.precision import native_precision
 from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE, write_text
 
@@ -106,7 +107,7 @@ class Run:
         return run_command(self.fit_arguments()) or run_command(self.test_arguments())
 
     def fit_arguments(self) -> list[str]:
-        """Return the arguments of ``wsseg`` that train."""
+        """Return the arguments of ``wsseg`` that train; overrides may name another precision."""
         return [
             "fit",
             f"--config={self.method.config}",
@@ -114,6 +115,7 @@ class Run:
             f"--data.fold={self.fold}",
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={self.folder}",
+            f"--trainer.precision={native_precision()}",
             *([f"--model.targets.checkpoint={self.first.checkpoint}"] if self.first else []),
             *self.method.overrides,
         ]

@@ -1,0 +1,44 @@
+"""Which precision a machine gets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wsseg.benchmark.precision import native_precision
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, "32-true"),
+        ({"avx2": True, "avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": True}, "bf16-mixed"),
+        ({"neon": True, "bf16": True}, "bf16-mixed"),
+        ({}, "32-true"),
+    ],
+)
+def test_processors(monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert native_precision() == expected
+
+
+def test_a_torch_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert native_precision() == "32-true"
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_gpus(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> None:
+    asked = []
+
+    def supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return native
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert native_precision() == expected
+    assert asked == [False]
