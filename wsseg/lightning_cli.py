@@ -12,7 +12,7 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 # Imported so that a configuration can name their classes without the module path.
 import wsseg.comparators
@@ -22,6 +22,7 @@ from wsseg.clustering import ClusteringError
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
 from wsseg.messages import one_line, plain_messages
+from wsseg.precision import computes_bfloat16
 from wsseg.resuming import check_data, check_model, read_checkpoint
 from wsseg.run_folder import RunConfig, RunLogger, run_callbacks, run_plugins
 
@@ -118,7 +119,15 @@ class WssegCLI(LightningCLI):
         if config["logger"] in (None, True):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
             config["logger"] = RunLogger(root, version, self.checkpoint.get("global_step", 0))
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if trainer.precision.startswith("bf16") and not computes_bfloat16(
+            trainer.strategy.root_device
+        ):
+            rank_zero_warn(
+                f"leave out --trainer.precision {trainer.precision}: this processor only imitates "
+                "bfloat16, and float32 is some ten times as fast"
+            )
+        return trainer
 
     def after_fit(self) -> None:
         """Say where the weights are."""

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark
 from wsseg.benchmark.grid import make_data
-from wsseg.benchmark.precision import native_precision
 from wsseg.cli import main
 from wsseg.errors import InputError
+from wsseg.precision import native_precision
 
 
 def test_writes_tables_and_pictures(

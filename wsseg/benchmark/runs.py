@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsseg.benchmark.config import BenchmarkConfig, Method
-from wsseg.benchmark.precision import native_precision
 from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE, write_text
+from wsseg.precision import native_precision
 
 RECORD = "benchmark.json"
 LAST_LINES = 8

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from wsseg.benchmark.precision import native_precision
+from tests.data.conftest import write_store
+from tests.test_lightning_cli import fit
+from wsseg.precision import native_precision
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,19 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, native: bool, expected: str) -> N
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     assert native_precision() == expected
     assert asked == [False]
+
+
+@pytest.mark.parametrize(("native", "warned"), [(False, True), (True, False)])
+def test_slow_bfloat16_is_said_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
+    native: bool,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    store = write_store(tmp_path / "store", size=16)
+    short = ("--trainer.precision=bf16-mixed", "--trainer.fast_dev_run=1")
+    assert fit(store, tmp_path / "run", *short) == 0
+    message = "leave out --trainer.precision bf16-mixed: this processor only imitates bfloat16"
+    assert any(message in str(each.message) for each in recwarn) == warned
