@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
-from wsseg.clustering.relevance import Verdict, relevance_map
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsseg.clustering.relevance import (
+    FAINT,
+    Verdict,
+    relevance_map,
+    slice_peaks,
+    typical_peak,
+    weigh,
+)
 from wsseg.clustering.targets import IGNORE
 
 
-def verdict(scores: torch.Tensor, leaning: torch.Tensor | None = None, paired: int = 0) -> Verdict:
+def verdict(
+    scores: torch.Tensor, leaning: torch.Tensor | None = None, paired: int = 0, peak: float = 1.0
+) -> Verdict:
     """The last ``paired`` clusterings have seen the asymmetry."""
-    count = len(scores)
+    count, _, classes = scores.shape
     seen = torch.arange(count) >= count - paired
-    return Verdict(scores, scores if leaning is None else leaning, seen)
+    leaning = scores if leaning is None else leaning
+    return Verdict(scores, leaning, seen, torch.full((classes,), peak))
 
 
 def whole(*labels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -65,3 +79,39 @@ def test_what_lies_opposite_a_lesion_is_no_lesion() -> None:
     assert found[10, 4] > 0.9
     assert found[10, 15] < 0.4
     assert found[1, 1] == 0
+
+
+def test_relevance_is_relative_to_the_peak() -> None:
+    scores = torch.tensor([[0.8, 0.0], [0.8, 0.4]])[..., None]
+    labels, valid, tags = whole(1, 1)  # votes of 0 and 0.25
+    for peak, expected in ((1.0, 0.25), (0.5, 0.5), (0.2, 1.0)):
+        found = relevance_map(labels[valid], valid, verdict(scores, peak=peak), tags)
+        torch.testing.assert_close(found, torch.full((1, 1, 5, 6), expected))
+
+
+@given(st.floats(0.2, 1.0), st.integers(0, 2**31))
+def test_votes_depend_on_no_scale_and_add_up_to_at_most_one(scale: float, seed: int) -> None:
+    scores = torch.rand(3, 5, 2, generator=torch.Generator().manual_seed(seed)) * 0.5 + 0.5
+    votes = weigh(scores)
+    assert float(votes.amax(dim=1).sum(dim=0).max()) <= 1 + 1e-6
+    torch.testing.assert_close(weigh(scores * scale), votes)
+
+
+def test_a_slice_reaches_what_its_best_pixels_reach() -> None:
+    """300 pixels in each slice: three of them, one in a hundred, make its peak."""
+    votes = torch.tensor([[[0.1], [0.9]], [[0.0], [0.1]]])
+    labels = torch.zeros(900, 2, dtype=torch.int64)
+    labels[[5, 80, 299], :] = 1  # the first slice: votes of 1.0 and, elsewhere, 0.1
+    labels[300, :] = 1  # the second: one such pixel, by chance
+    labels[600:] = 1  # the third, which is not tagged
+    row = torch.arange(900) // 300
+    peaks = slice_peaks(labels, row, votes, torch.tensor([[1.0], [1.0], [0.0], [1.0]]))
+    torch.testing.assert_close(peaks[:2, 0], torch.tensor([1.0, 1.2 / 3]))
+    assert bool(peaks[2:].isnan().all())  # not tagged, no pixels
+
+
+def test_the_typical_peak_is_the_median_of_tagged_slices() -> None:
+    nan = math.nan
+    peaks = torch.tensor([[0.9, nan, 0.01], [0.5, nan, nan], [0.4, nan, nan], [nan, nan, nan]])
+    torch.testing.assert_close(typical_peak(peaks), torch.tensor([0.5, 1.0, FAINT]))
+    torch.testing.assert_close(typical_peak(torch.empty(0, 2)), torch.ones(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -232,8 +233,7 @@ class ClusterReSupervision(LightningCallback):
         self._epoch = state_dict["epoch"]
         self._interval = state_dict.get("interval", self.every_n_epochs)
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
-        names = ("mean", "std", "centroids", "scores", "leaning", "sees_asymmetry")
-        self.clusters = Clusters(**{name: state_dict[name] for name in names})
+        self.clusters = Clusters(**{each.name: state_dict[each.name] for each in fields(Clusters)})
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those for an epoch have not been made yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import check_finite
+from wsseg.clustering.relevance import slice_peaks
 from wsseg.clustering.source import sample_rows
 from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
 
@@ -26,6 +27,7 @@ class _Part:
     row: Tensor  # [n], which slice of the batch
     place: Tensor  # [n, 2], row and column in the slice
     slices: PixelEmbeddings  # [B], without their maps
+    labels: Tensor | None = None  # [n, R], once they are known
 
 
 class Evidence:
@@ -81,18 +83,23 @@ class Evidence:
         features = torch.cat([part.features[kept] for part, kept in chosen])
         return features, torch.cat([part.slices.index[part.row[kept]] for part, kept in chosen])
 
-    def statistics(
-        self, assign: Callable[[Tensor], Tensor], clusters: int
-    ) -> ClusterStatistics | None:
-        """Assign the pixels to clusters and count; None without slices.
+    def label(self, assign: Callable[[Tensor], Tensor]) -> None:
+        """Assign the pixels to clusters.
 
         Args:
             assign: Gives features [n, D] their labels [n, R].
+        """
+        self._parts = [replace(part, labels=assign(part.features)) for part in self._parts]
+
+    def statistics(self, clusters: int) -> ClusterStatistics | None:
+        """Count what is in the clusters; None without slices.
+
+        Args:
             clusters: K.
         """
         total: ClusterStatistics | None = None
         for part in self._parts:
-            labels = assign(part.features)
+            labels = self._labels(part)
             added = slice_statistics(
                 labels,
                 part.activation.to(labels.device),
@@ -105,3 +112,16 @@ class Evidence:
             )
             total = added if total is None else total + added
         return total
+
+    def peaks(self, votes: Tensor) -> Tensor:
+        """Return what votes [R, K, C] come to in each slice, [n, C] on the CPU."""
+        found = [torch.empty(0, votes.shape[2])]
+        for part in self._parts:
+            tags = part.slices.tags.cpu().float()
+            found.append(slice_peaks(self._labels(part).cpu(), part.row.cpu(), votes.cpu(), tags))
+        return torch.cat(found)
+
+    @staticmethod
+    def _labels(part: _Part) -> Tensor:
+        assert part.labels is not None, "label() comes first"
+        return part.labels

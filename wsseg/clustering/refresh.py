@@ -16,7 +16,7 @@ from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import Clustering, assign, fit_clusterings
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter, check_distinct
 from wsseg.clustering.place import Place
-from wsseg.clustering.relevance import Verdict
+from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
 from wsseg.clustering.source import Source, choose_slices, share
 from wsseg.clustering.statistics import empty_statistics, merge
@@ -52,6 +52,7 @@ class Clusters:
         scores: Relevance of every cluster to every class, [R, K, C].
         leaning: How much every cluster looks like every class, [R, K, C].
         sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
+        peak: What the votes for every class come to in the middle of it, [C].
     """
 
     mean: Tensor
@@ -60,11 +61,12 @@ class Clusters:
     scores: Tensor
     leaning: Tensor
     sees_asymmetry: Tensor
+    peak: Tensor
 
     @property
     def verdict(self) -> Verdict:
         """What maps are made of."""
-        return Verdict(self.scores, self.leaning, self.sees_asymmetry)
+        return Verdict(self.scores, self.leaning, self.sees_asymmetry, self.peak)
 
 
 class Refresh:
@@ -165,7 +167,8 @@ class Refresh:
         settings, others = self._settings, self._collective
         classes = others.maximum(evidence.plane[0])
         with others.together("assigning pixels"):
-            statistics = evidence.statistics(nearest, settings.n_clusters) or empty_statistics(
+            evidence.label(nearest)
+            statistics = evidence.statistics(settings.n_clusters) or empty_statistics(
                 settings.n_clusterings, settings.n_clusters, classes
             )
         statistics = merge(statistics, others.sum)
@@ -173,8 +176,13 @@ class Refresh:
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
         self.report |= describe_scores(scores, statistics, settings.high)
-        leaning = purity(statistics) * focus(statistics)
-        return Verdict(others.broadcast(scores), others.broadcast(leaning), self._sees_asymmetry)
+        scores = others.broadcast(scores)
+        leaning = others.broadcast(purity(statistics) * focus(statistics))
+        with others.together("comparing slices"):
+            peaks = evidence.peaks(weigh(scores))
+        peak = others.broadcast(typical_peak(others.gather(peaks)))
+        self.report["peak"] = float(peak.mean())
+        return Verdict(scores, leaning, self._sees_asymmetry, peak)
 
     def _map(
         self,

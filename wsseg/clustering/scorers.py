@@ -103,7 +103,7 @@ class EvidenceScorer(Scorer):
         activation_power: Weight of the activation beside the purity.
     """
 
-    low: ClassVar[float] = 0.15  # of the most relevant cluster, see relevance_map
+    low: ClassVar[float] = 0.15  # of what the class reaches, see typical_peak
     high: ClassVar[float] = 0.2
 
     confidence: float = 0.5
