@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from wsseg.models.encoders import conv_block
 
 
-class MergeBlock(nn.Sequential):
+class MergeBlock(nn.ModuleList):
     """A ``conv_block`` on a level of an encoder and the coarser features under it."""
 
     def __init__(self, fine: int, coarse: int) -> None:
@@ -22,12 +23,12 @@ class MergeBlock(nn.Sequential):
             fine: Channels of the level, and of the result.
             coarse: Channels of the coarser features.
         """
-        super().__init__(*conv_block(fine + coarse, fine))
+        super().__init__(conv_block(fine + coarse, fine))
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         """Merge a level [B, fine, h, w] with features [B, coarse, h / 2, w / 2]."""
         convolution, *others = self
-        merged = convolve_upsampled(skip, coarse, convolution.weight)
+        merged = convolve_upsampled(skip, coarse, cast(nn.Conv2d, convolution).weight)
         for layer in others:
             merged = layer(merged)
         return merged
