@@ -70,7 +70,7 @@ def convolve_upsampled(skip: Tensor, coarse: Tensor, weight: Tensor) -> Tensor:
 
     Where it enlarges by exactly two, the coarser map is convolved as it is, transposed: what an
     upsampled pixel is multiplied with four times over, a pixel is multiplied with once. That takes
-    a third of the time on a CPU, forwards and backwards, and nothing is copied.
+    a third to a half of the time on a CPU, forwards and backwards, and nothing is copied.
 
     Args:
         skip: [B, S, h, w].
