@@ -81,22 +81,18 @@ def _compare(name: str, works: dict[str, Callable[[], object]]) -> list[Row]:
     return found
 
 
-def lloyd(points: Tensor, k: int, iterations: int, tolerance: float = 0.0) -> Tensor:
+def lloyd(points: Tensor, k: int, iterations: int) -> Tensor:
     """Cluster by plain torch, from random points.
 
     Args:
         points: [n, D].
         k: Number of clusters.
-        iterations: Most steps.
-        tolerance: Stop when the centroids' squared shifts add up to no more.
+        iterations: Steps.
     """
     centroids = points[torch.randperm(len(points), device=points.device)[:k]].clone()
     for _ in range(iterations):
         nearest = _assign_torch(points, centroids[None])[:, 0]
         sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
         counts = torch.bincount(nearest, minlength=k)[:, None]
-        moved = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
-        shift, centroids = float((moved - centroids).square().sum()), moved
-        if shift <= tolerance:
-            break
+        centroids = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
     return centroids

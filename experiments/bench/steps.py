@@ -1,4 +1,11 @@
-"""A training step, beside the authors' way of clustering every batch."""
+"""A training step of wsseg beside one of the authors' recipe, on the same network and batch.
+
+The recipe (`recipe.py`) clusters every batch, in float32; wsseg's step has its cluster maps from
+the batch, made every fourth epoch (section `shares`). Both augment, run the same networks forwards
+and backwards and take a step of the optimiser; wsseg's teacher follows, the recipe has none. On the
+quickstart's networks k-means has 16 dimensions, on the authors' as many as their base width, 64 as
+published.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +14,104 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from backends import lloyd
-from timing import Row, device, measure, row
+from on_theirs import WssegOnTheirs
+from phantom_slices import phantom_batch
+from recipe import PublishedCrs, PublishedOnQuickstart
+from timing import Row, device, measure_in_turn, row
+from torch import Tensor
 
-from wsseg.clustering.kmeans import fit_kmeans
+from wsseg.comparators import ReferenceCrs
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 
-CLUSTERS = 10
-# What fast-pytorch-kmeans, which the authors call, does unless it is told otherwise.
-ITERATIONS, TOLERANCE = 100, 1e-4
+SIZE = 240
+BASE_WIDTHS = ((16, 16), (64, 2))  # of the authors' network, and slices that fit the time
+
+
+class WithoutClusters(PublishedOnQuickstart):
+    """The recipe without its k-means and what follows from it: what is left is the network."""
+
+    def judge_clusters(self, features: Tensor, cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
+        """Judge none."""
+        return cam.sum() * 0
+
+
+class WithFaiss(PublishedOnQuickstart):
+    """The recipe with faiss, 20 iterations, and the comparator's loss of all clusters at once."""
+
+    judge_clusters = ReferenceCrs.judge_clusters
 
 
 def rows(scale: float) -> list[Row]:
-    """Time steps of our network and of the authors', with clusters made before or in the step.
+    """Time steps on the quickstart's networks and on the authors'.
 
     Args:
         scale: Of the batch.
     """
-    batch = max(2, int(16 * scale))
-    found: list[Row] = []
-    for precision in (torch.float32, torch.bfloat16):
-        found += _with_and_without(batch, precision)
-    return found + _reference(max(2, batch // 8))
-
-
-def _with_and_without(batch: int, precision: torch.dtype) -> list[Row]:
-    """Time a step, and a step that also clusters the batch."""
-    module, slices = CamModule(_spec(240).to_dict()).to(device()), _batch(240, batch)
-    step = _stepper(module, slices, precision)
-    ours = measure(step, repeats=3)
-    with torch.no_grad():
-        features = module.embed_pixels(slices, activation=False).features * slices["valid"][:, None]
-    points = features.movedim(1, -1).flatten(0, 2).contiguous()
-    name = f"quickstart's network, {batch} x 240 x 240, {str(precision).removeprefix('torch.')}"
-    found = [row(f"{name}: step", ours, note="clusters are made every fourth epoch")]
-    works = {
-        "plain torch": lambda: lloyd(points, CLUSTERS, ITERATIONS, TOLERANCE),
-        "faiss, 20 iterations": lambda: fit_kmeans(points, CLUSTERS, 0),
-    }
-    for kind, cluster in works.items():
-        seconds = measure(lambda cluster=cluster: (step(), cluster()), repeats=3, warmup=0)
-        note = f"{statistics.median(seconds) / statistics.median(ours):.2f} times wsseg's step"
-        what = f"and k-means of {len(points):,} x {points.shape[1]}, K={CLUSTERS}, {kind}"
-        found.append(row(f"the same, {what}", seconds, note=note))
+    spec = _spec(SIZE).to_dict()
+    batch = _to_device(phantom_batch(max(2, int(16 * scale))))
+    count = len(batch["index"])
+    found = _compare(
+        f"quickstart's networks, {count} x {SIZE} x {SIZE}",
+        batch,
+        CamModule(spec),
+        {
+            "authors' recipe": PublishedOnQuickstart(spec),
+            "authors' recipe, k-means by faiss, 20 iterations": WithFaiss(spec),
+            "authors' recipe without clusters": WithoutClusters(spec),
+        },
+    )
+    for width, most in BASE_WIDTHS:
+        few = _first(batch, max(2, int(most * scale)))
+        count = len(few["index"])
+        found += _compare(
+            f"authors' network, {width} channels, {count} x {SIZE} x {SIZE}",
+            few,
+            WssegOnTheirs(spec, width),
+            {"authors' recipe": PublishedCrs(spec, width)},
+        )
     return found
 
 
-def _reference(batch: int) -> list[Row]:
-    try:
-        from wsseg.comparators import ReferenceCrs
-    except ImportError as error:
-        return [Row("authors' recipe", note=f"skipped: {error}")]
-    module = ReferenceCrs(_spec(240).to_dict()).to(device())
-    name = f"authors' network and recipe, {batch} x 240 x 240"
-    seconds = measure(_stepper(module, _batch(240, batch)), repeats=2)
-    return [row(name, seconds, note="faiss in place of their k-means")]
+def _compare(name: str, batch: Batch, ours: Any, theirs: dict[str, ReferenceCrs]) -> list[Row]:
+    """Time the steps in turn; each of theirs is given as a multiple of each of ours."""
+    precisions = [torch.float32, *([torch.bfloat16] if _has_bfloat16() else [])]
+    mine = {f"wsseg, {_name(kind)}": stepper(ours, batch, kind) for kind in precisions}
+    works = mine | {f"{who}, float32": _recipe_step(each, batch) for who, each in theirs.items()}
+    seconds = measure_in_turn(works)
+    notes = dict.fromkeys(mine, "clusters are made every fourth epoch")
+    for who, module in theirs.items():
+        ratios = [
+            f"{statistics.median(seconds[f'{who}, float32']) / statistics.median(seconds[own]):.2f}"
+            for own in mine
+        ]
+        notes[f"{who}, float32"] = f"{', '.join(ratios)} times wsseg's{_did(module)}"
+    found = [row(f"{name}: {who}", seconds[who], note=notes[who]) for who in works]
+    if not _has_bfloat16():
+        note = "skipped: this processor has no instructions for it"
+        found.insert(1, Row(f"{name}: wsseg, bfloat16", note=note))
+    return found
+
+
+def _did(module: ReferenceCrs) -> str:
+    """Say what k-means of the timed steps needed, where it was counted."""
+    if not isinstance(module, PublishedCrs) or not module.iterations:
+        return ""
+    return (
+        f"; k-means took {min(module.iterations)} to {max(module.iterations)} iterations,"
+        f" {min(module.judged)} to {max(module.judged)} clusters had a loss"
+    )
+
+
+def _has_bfloat16() -> bool:
+    """Return whether convolutions have it: otherwise they take a hundred times as long."""
+    if device().type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
 
 
 def quickstart_step(size: int, batch: int) -> Callable[[], None]:
@@ -72,16 +121,20 @@ def quickstart_step(size: int, batch: int) -> Callable[[], None]:
         size: Height and width.
         batch: Slices.
     """
-    return _stepper(CamModule(_spec(size).to_dict()).to(device()), _batch(size, batch))
+    return stepper(CamModule(_spec(size).to_dict()), _noise(size, batch))
 
 
-def _stepper(
+def stepper(
     module: Any, batch: Batch, precision: torch.dtype = torch.float32
 ) -> Callable[[], None]:
-    module.log = module.log_dict = lambda *_, **__: None
-    weights = [each for each in module.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=1e-4)
-    module.train()
+    """Return a function that makes one step of a module of wsseg, as its Trainer does.
+
+    Args:
+        module: The module.
+        batch: What it learns from.
+        precision: That of automatic mixed precision, or float32.
+    """
+    optimizer = torch.optim.AdamW(_prepare(module), lr=1e-4)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -94,27 +147,55 @@ def _stepper(
     return step
 
 
+def _recipe_step(module: ReferenceCrs, batch: Batch) -> Callable[[], None]:
+    """Return a function that makes one step as the authors do: Adam, no averaged weights."""
+    optimizer = torch.optim.Adam(_prepare(module), lr=module.hparams["lr"])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        module.training_step(batch, 0).backward()
+        optimizer.step()
+
+    return step
+
+
+def _prepare(module: Any) -> list[Tensor]:
+    """Put a module on the device, without its logger; return what is trained."""
+    module.to(device()).train()
+    module.log = module.log_dict = lambda *_, **__: None
+    return [each for each in module.parameters() if each.requires_grad]
+
+
 def _spec(size: int) -> DataSpec:
     names = ("T1", "T1ce", "T2", "FLAIR")
     return DataSpec(names, {"tumour": (1,)}, "axial", None, (size, size))
 
 
-def _batch(size: int, count: int) -> Batch:
+def _noise(size: int, count: int) -> Batch:
     line = torch.arange(size) / size - 0.5
     head = (line[:, None] / 0.42) ** 2 + (line / 0.30) ** 2 < 1
     valid = head.expand(count, -1, -1).clone()
-    tags = (torch.arange(count) % 2).float()[:, None]
     number = torch.arange(count)
-    target = torch.where(valid, 0.0, -1.0)[:, None]
-    return {  # type: ignore[return-value]
-        name: each.to(device())
-        for name, each in Batch(
+    return _to_device(
+        Batch(
             image=torch.randn(count, 4, size, size) * head,
-            tags=tags,
+            tags=(number % 2).float()[:, None],
             valid=valid,
             index=number,
             case=number,
             level=number % 8,
-            cluster_map=target,
-        ).items()
-    }
+            cluster_map=torch.where(valid, 0.0, -1.0)[:, None],
+        )
+    )
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    return _each(batch, lambda values: values[:count])
+
+
+def _to_device(batch: Batch) -> Batch:
+    return _each(batch, lambda values: values.to(device()))
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    return {name: change(values) for name, values in batch.items()}  # type: ignore[return-value, arg-type]

@@ -69,6 +69,26 @@ def measure(work: Callable[[], Any], repeats: int = 5, warmup: int = 1) -> list[
     return seconds
 
 
+def measure_in_turn(
+    works: dict[str, Callable[[], Any]], repeats: int = 3, warmup: int = 2
+) -> dict[str, list[float]]:
+    """Return the seconds of works that are compared: each once, then all again.
+
+    What else the machine does meanwhile then slows all of them.
+
+    Args:
+        works: What to time, by name.
+        repeats: How often.
+        warmup: How often before, untimed.
+    """
+    for work in works.values():
+        measure(work, repeats=0, warmup=warmup)
+    rounds = [
+        {name: measure(work, 1, 0)[0] for name, work in works.items()} for _ in range(repeats)
+    ]
+    return {name: [each[name] for each in rounds] for name in works}
+
+
 def row(name: str, values: list[float], unit: str = "s", note: str = "") -> Row:
     """Sum up repeats as median and spread."""
     return Row(name, statistics.median(values), unit, min(values), max(values), note)

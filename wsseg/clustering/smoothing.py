@@ -28,7 +28,7 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
         return maps
     # Half precision would round away small differences, and takes seconds on a CPU.
     with torch.autocast(maps.device.type, enabled=False):
-        return weight * _blur(maps, sigma) / _blur(weight, sigma).clamp_min(1e-6)
+        return _blur(maps, sigma) * (weight / _blur(weight, sigma).clamp_min(1e-6))
 
 
 def _blur(maps: Tensor, sigma: float) -> Tensor:
@@ -47,7 +47,9 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
     convolution. Never a single channel, whose convolution rounds in another order.
     """
     planes = maps.flatten(0, 1)
-    together = max(2, PART // planes[0].numel()) if len(planes) else 1
+    if not len(planes):
+        return maps
+    together = max(2, PART // planes[0].numel())
     parts = [
         _convolve_planes(part if len(part) > 1 else part.expand(2, -1, -1), kernel)[: len(part)]
         for part in planes.split(together)

@@ -127,23 +127,7 @@ class ReferenceCrs(Comparator):
         output = self.network(masked)
         with torch.autocast(image.device.type, enabled=False):
             cam, logits = output.maps.cam.float(), output.maps.logits.float()
-            labels = cluster_batch(
-                output.features,
-                valid,
-                h["n_clusters"],
-                self.global_step,
-                anatomy_only=h["anatomy_only"],
-            )
-            clusters = cluster_loss(
-                cam,
-                labels,
-                tags,
-                self.class_weights,
-                h["n_clusters"],
-                bounded=h["bounded_loss"],
-                inside=h["inside_cluster"],
-                tagged_only=h["tagged_only"],
-            )
+            clusters = self.judge_clusters(output.features, cam, valid, tags)
             target = reconstruction_target(image[:, self.target_channel], valid)
             return {
                 "suppression": wrong_channel_loss(cam, tags),
@@ -154,6 +138,29 @@ class ReferenceCrs(Comparator):
                 "reconstruction": h["reconstruction_weight"]
                 * F.l1_loss(output.reconstruction.float(), target),
             }
+
+    def judge_clusters(self, features: Tensor, cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
+        """Cluster the pixels of a batch and return the loss of their clusters.
+
+        Args:
+            features: [B, D, H, W].
+            cam: [B, C, 2, H, W].
+            valid: [B, H, W] bool.
+            tags: [B, C], 0 or 1.
+        """
+        h = self.hparams
+        k = h["n_clusters"]
+        labels = cluster_batch(features, valid, k, self.global_step, anatomy_only=h["anatomy_only"])
+        return cluster_loss(
+            cam,
+            labels,
+            tags,
+            self.class_weights,
+            k,
+            bounded=h["bounded_loss"],
+            inside=h["inside_cluster"],
+            tagged_only=h["tagged_only"],
+        )
 
     def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
         """See :meth:`Comparator.find`."""

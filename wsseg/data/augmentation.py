@@ -82,7 +82,7 @@ class SliceAugmentation(nn.Module):
         asymmetry = [view["asymmetry"]] if "asymmetry" in view else []
         planes = torch.cat([image, *asymmetry], dim=1)
         moved = F.grid_sample(planes, grid, "bilinear", "zeros", align_corners=False)
-        moved = moved * valid[:, None]
+        moved *= valid[:, None]
         view["image"] = moved[:, : image.shape[1]]
         if asymmetry:
             view["asymmetry"] = moved[:, image.shape[1] :]
@@ -112,7 +112,7 @@ class SliceAugmentation(nn.Module):
             image = image + _uniform(shape, image.device) * self.shift
         if self.noise:
             level = torch.rand(shape, device=image.device) * self.noise
-            image = image + torch.randn_like(image) * level
+            image = torch.randn_like(image).mul_(level).add_(image)
         return torch.where(inside, image, 0.0)
 
 
@@ -169,8 +169,9 @@ def bend(image: Tensor, inside: Tensor, exponent: Tensor) -> Tensor:
     high = image.masked_fill(~inside, -math.inf).amax(dim=(-2, -1), keepdim=True)
     spread = high - low
     usable = inside & (spread > 0) & torch.isfinite(spread)
-    unit = ((image - low) / spread).clamp(0.0, 1.0)
-    return torch.where(usable, low + spread * unit**exponent, image)
+    # In place: a new tensor for every operation takes as long again.
+    bent = (image - low).div_(spread).clamp_(0.0, 1.0).pow_(exponent).mul_(spread).add_(low)
+    return torch.where(usable, bent, image)
 
 
 def _uniform(shape: int | tuple[int, ...], device: torch.device) -> Tensor:

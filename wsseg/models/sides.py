@@ -25,9 +25,13 @@ def with_asymmetry(batch: Batch) -> Batch:
     sides is no longer upright. The other half of the slices keep the network from relying on it
     where the image itself shows the lesion.
     """
-    found = asymmetry(batch["image"], batch["valid"])
-    shown = torch.rand(len(found), 1, 1, 1, device=found.device) < SHOWN
-    return cast(Batch, {**batch, "asymmetry": found * shown})
+    image, valid = batch["image"], batch["valid"]
+    count, modalities, height, width = image.shape
+    # Drawn on the CPU: which they are is known without waiting for a GPU.
+    shown = (torch.rand(count) < SHOWN).nonzero()[:, 0].to(image.device)
+    found = image.new_zeros(count, 2 * modalities, height, width)
+    found[shown] = asymmetry(image[shown], valid[shown])
+    return cast(Batch, {**batch, "asymmetry": found})
 
 
 def network_input(batch: Batch) -> Tensor:
