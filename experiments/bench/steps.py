@@ -23,6 +23,7 @@ from torch import Tensor
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
+from wsseg.precision import computes_bfloat16
 
 SIZE = 240
 BASE_WIDTHS = ((16, 16), (64, 2))  # of the authors' network, and slices that fit the time
@@ -75,7 +76,7 @@ def rows(scale: float) -> list[Row]:
 
 def _compare(name: str, batch: Batch, ours: Any, theirs: dict[str, ReferenceCrs]) -> list[Row]:
     """Time the steps in turn; each of theirs is given as a multiple of each of ours."""
-    precisions = [torch.float32, *([torch.bfloat16] if _has_bfloat16() else [])]
+    precisions = [torch.float32, *([torch.bfloat16] if computes_bfloat16(device()) else [])]
     mine = {f"wsseg, {_name(kind)}": stepper(ours, batch, kind) for kind in precisions}
     works = mine | {f"{who}, float32": _recipe_step(each, batch) for who, each in theirs.items()}
     seconds = measure_in_turn(works)
@@ -87,7 +88,7 @@ def _compare(name: str, batch: Batch, ours: Any, theirs: dict[str, ReferenceCrs]
         ]
         notes[f"{who}, float32"] = f"{', '.join(ratios)} times wsseg's{_did(module)}"
     found = [row(f"{name}: {who}", seconds[who], note=notes[who]) for who in works]
-    if not _has_bfloat16():
+    if not computes_bfloat16(device()):
         note = "skipped: this processor has no instructions for it"
         found.insert(1, Row(f"{name}: wsseg, bfloat16", note=note))
     return found
@@ -101,13 +102,6 @@ def _did(module: ReferenceCrs) -> str:
         f"; k-means took {min(module.iterations)} to {max(module.iterations)} iterations,"
         f" {min(module.judged)} to {max(module.judged)} clusters had a loss"
     )
-
-
-def _has_bfloat16() -> bool:
-    """Return whether convolutions have it: otherwise they take a hundred times as long."""
-    if device().type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _name(precision: torch.dtype) -> str:
