@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from timing import Row, machine, markdown
@@ -48,19 +48,30 @@ def main() -> None:
         print(json.dumps([asdict(each) for each in found]))
         return
     facts = machine()
-    results = _earlier(options.out, options.scale) if options.only else {}
-    results |= {name: _section(name, options.scale) for name in options.only or SECTIONS}
-    results = {name: results[name] for name in SECTIONS if name in results}
-    _write(results, facts, options.out, options.scale)
+    timed = _earlier(options.out, options.scale) if options.only else {}
+    for name in options.only or SECTIONS:
+        timed[name] = Timed(facts, _section(name, options.scale))
+    _write({name: timed[name] for name in SECTIONS if name in timed}, options.out, options.scale)
 
 
-def _earlier(out: Path, scale: float) -> dict[str, list[Row]]:
+@dataclass(frozen=True)
+class Timed:
+    """A section, and the machine that it was timed on."""
+
+    machine: dict[str, str]
+    rows: list[Row]
+
+
+def _earlier(out: Path, scale: float) -> dict[str, Timed]:
     """Return what an earlier run of the same scale has left: one section can be timed anew."""
     path = out / "results.json"
     content = json.loads(path.read_text()) if path.is_file() else {}
     if content.get("scale") != scale:
         return {}
-    return {name: [Row(**each) for each in rows] for name, rows in content["results"].items()}
+    return {
+        name: Timed(each["machine"], [Row(**row) for row in each["rows"]])
+        for name, each in content["sections"].items()
+    }
 
 
 def _section(name: str, scale: float) -> list[Row]:
@@ -77,14 +88,22 @@ def _section(name: str, scale: float) -> list[Row]:
     return [Row(**each) for each in json.loads(done.stdout.splitlines()[-1])]
 
 
-def _write(results: dict[str, list[Row]], facts: dict[str, str], out: Path, scale: float) -> None:
+def _write(timed: dict[str, Timed], out: Path, scale: float) -> None:
+    """Write all sections; each names its machine, since they may have been timed on several."""
     out.mkdir(parents=True, exist_ok=True)
-    plain = {name: [asdict(each) for each in found] for name, found in results.items()}
-    content = {"machine": facts, "scale": scale, "results": plain}
+    content = {"scale": scale, "sections": {name: asdict(each) for name, each in timed.items()}}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-    about = "; ".join(f"{name} {value}" for name, value in facts.items())
-    parts = [f"# Timings\n\n{about}; scale {scale:g}. Written by `make bench`.\n"]
-    parts += [markdown(SECTIONS[name], found) for name, found in results.items()]
+    machines: list[dict[str, str]] = []
+    for each in timed.values():
+        if each.machine not in machines:
+            machines.append(each.machine)
+    parts = [f"# Timings\n\nScale {scale:g}. Written by `make bench`.\n"]
+    for number, facts in enumerate(machines, start=1):
+        about = "; ".join(f"{name} {value}" for name, value in facts.items())
+        parts.append(f"Machine {number}: {about}.\n")
+    for name, each in timed.items():
+        title = f"{SECTIONS[name]} (machine {machines.index(each.machine) + 1})"
+        parts.append(markdown(title, each.rows))
     (out / "results.md").write_text("\n".join(parts))
     print(out / "results.md")
 

@@ -98,8 +98,13 @@ def machine() -> dict[str, str]:
     """Describe hardware, threads and versions."""
     import torch
 
+    from wsseg.precision import computes_bfloat16
+
     found = {"processor": _processor(), "cores": str(os.cpu_count())}
     found["threads"] = str(torch.get_num_threads())
+    found["instructions"] = torch.backends.cpu.get_cpu_capability()
+    if computes_bfloat16(device()):
+        found["instructions"] += ", bfloat16"
     found["load at start"] = f"{os.getloadavg()[0]:.1f}"
     if torch.cuda.is_available():
         found["GPU"] = torch.cuda.get_device_name()
