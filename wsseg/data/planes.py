@@ -44,6 +44,44 @@ def from_planes(planes: NDArray[Scalar], orientation: Orientation, axis: int) ->
     return np.ascontiguousarray(volume)
 
 
+def box_to_planes(
+    box: Sequence[slice], shape: Sequence[int], orientation: Orientation, axis: int
+) -> tuple[slice, ...]:
+    """Return where a box of a volume lies in its planes: which slices, rows and columns.
+
+    Args:
+        box: A slice along each axis of the volume.
+        shape: Of the volume.
+        orientation: As given to :func:`to_planes`.
+        axis: As given there.
+    """
+    ras = [slice(0)] * 3
+    for span, length, (target, direction) in zip(box, shape, orientation, strict=True):
+        backwards = (direction < 0) != (target != axis)  # rows and columns run against their axes
+        ras[target] = slice(length - span.stop, length - span.start) if backwards else span
+    number, _, down, across = (n - 1 for n in _order(axis))
+    return ras[number], ras[down], ras[across]
+
+
+def box_of(occupied: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the least box that holds all that is true, or everything if nothing is.
+
+    Args:
+        occupied: Of two axes or three.
+    """
+    if occupied.flags.f_contiguous and occupied.ndim > 1:  # quickest along the memory
+        return box_of(occupied.T)[::-1]
+    last = occupied.ndim - 1
+    across, down = (np.any(occupied, axis=axis) for axis in (last, last - 1))
+    columns = _span(np.any(down.reshape(-1, down.shape[-1]), axis=0))
+    return (*box_of(across), columns) if across.ndim > 1 else (_span(across), columns)
+
+
+def _span(line: NDArray[np.bool_]) -> slice:
+    found = np.flatnonzero(line)
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, len(line))
+
+
 def _order(axis: int) -> list[int]:
     across, down = (n for n in range(3) if n != axis)
     return [1 + axis, 0, 1 + down, 1 + across]

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.data.geometry import Geometry, slices_to_volume, volume_to_slices
+from wsseg.data.geometry import Geometry
 from wsseg.data.layouts import CaseFiles, detect, find_cases
+from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
 from wsseg.errors import InputError
@@ -70,7 +71,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         InputError: An image cannot be used.
     """
     images = read_case_images(files, spec.modalities)
-    image, valid, geometry = volume_to_slices(images.array, images.affine, spec, grow=True)
+    image, valid, geometry = volume_to_slices(images.volumes, images.affine, spec, grow=True)
     return RawCase(
         files.id, torch.from_numpy(image), torch.from_numpy(valid), geometry, images.source
     )
