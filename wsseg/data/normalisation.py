@@ -69,6 +69,8 @@ def find_scale(inside: Planes) -> Scale:
     Args:
         inside: [N] intensities of its anatomy, in the order of its planes.
     """
+    if not inside.size:
+        return Scale(0.0, 0.0, 0.0, 1.0)
     sample = inside[:: -(-inside.size // SAMPLE)]
     if inside.dtype.kind == "f":
         low, high = np.percentile(sample, CLIP)

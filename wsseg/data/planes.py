@@ -36,12 +36,11 @@ def from_planes(planes: NDArray[Scalar], orientation: Orientation, axis: int) ->
         axis: As given there.
 
     Returns:
-        [N, X, Y, Z], contiguous.
+        [N, X, Y, Z], a view.
     """
     ras = planes[:, :, ::-1, ::-1].transpose(np.argsort(_order(axis)))
     flipped = tuple(1 + target for target, direction in orientation if direction < 0)
-    volume = np.flip(ras, flipped).transpose([0, *(1 + target for target, _ in orientation)])
-    return np.ascontiguousarray(volume)
+    return np.flip(ras, flipped).transpose([0, *(1 + target for target, _ in orientation)])
 
 
 def box_to_planes(

@@ -171,10 +171,13 @@ def _is_current(
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
+    alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    if overwrite and not alike:  # whatever its files were
+        return False
     files = [job.files for job in jobs]
     names = [case.id for case in files]
     same = hashes == dict(zip(names, run("Hashing", hash_case, files), strict=True))
-    if same and found.get("options") == options and spec == jobs[0].spec.to_dict():
+    if same and alike:
         lost = [name for name in hashes if not _has_arrays(out, name)]
         if lost and not overwrite:
             raise InputError(f"{out}: lacks arrays of case {lost[0]}; give --overwrite true")

@@ -7,13 +7,14 @@ a plane needs stays in the cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
-from wsseg.data.geometry import Geometry, crop, windows
+from wsseg.data.geometry import Geometry, Scalar, crop, windows
 from wsseg.data.normalisation import find_scale, scorer
 from wsseg.data.planes import from_planes, to_planes
 from wsseg.data.resampling import apply_weights, linear_weights, resample_image, resample_mask
@@ -81,10 +82,14 @@ def cut(
     places = [(i, n - first) for i, n in enumerate(rows) if 0 <= n - first < len(anatomy.valid)]
     for i, s in places:
         valid[i][target] = anatomy.valid[s][source]
-    for number, planes in enumerate(anatomy.planes):
-        scores = _scores(anatomy, planes, dtype)
+
+    def fill(number: int) -> None:
+        scores = _scores(anatomy, anatomy.planes[number], dtype)
         for i, s in places:
             np.copyto(image[i, number][target], scores(s)[source], where=valid[i][target])
+
+    with ThreadPoolExecutor(len(anatomy.planes)) as pool:  # NumPy leaves the GIL
+        list(pool.map(fill, range(len(anatomy.planes))))
     return Slices(image, valid, geometry)
 
 
@@ -102,19 +107,19 @@ def mask_to_slices(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bo
     return crop(resample_mask(planes, geometry), geometry.start, geometry.size)
 
 
-def slices_to_volume(probability: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
+def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
     """Put slices back on the voxels of the source; 0 where no slice reached.
 
     Args:
-        probability: [S, C, H, W].
+        slices: [S, C, H, W]; float32, or of any type if they have the source's own pixels.
         geometry: Of these slices.
 
     Returns:
         [C, X, Y, Z].
     """
-    planes = np.zeros((*probability.shape[:2], *geometry.resampled), np.float32)
+    planes = np.zeros((*slices.shape[:2], *geometry.resampled), slices.dtype)
     target, source = windows(geometry.start, geometry.size, geometry.resampled)
-    planes[(..., *target)] = probability[(..., *source)]
+    planes[(..., *target)] = slices[(..., *source)]
     if geometry.resamples:
         weights = [
             linear_weights(n, m, 1 / s)

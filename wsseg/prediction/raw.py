@@ -36,9 +36,15 @@ class RawCase(NamedTuple):
     geometry: Geometry
     source: nib.Nifti1Image
 
-    def to_source(self, probability: Tensor) -> NDArray[np.float32]:
-        """Turn [S, C, H, W] of the slices into [C, X, Y, Z] of the source."""
-        return slices_to_volume(probability.numpy(), self.geometry)
+    def mask_of(self, probability: Tensor, level: float) -> NDArray[np.bool_]:
+        """Return where a probability [S, C, H, W] is above a level, as [C, X, Y, Z] of the source.
+
+        Where the pixels of slices are the source's own, the order does not matter, and masks take
+        a quarter of the memory.
+        """
+        if self.geometry.resamples:
+            return slices_to_volume(probability.numpy(), self.geometry) > level
+        return slices_to_volume((probability > level).numpy(), self.geometry)
 
 
 def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[CaseFiles, ...]:
