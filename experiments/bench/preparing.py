@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 
+from reading import read
 from synthetic import write_case
 from timing import Row, measure, row
 
-from wsseg.data.nifti import read_nifti
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import mapper
 
@@ -30,7 +29,7 @@ def rows(scale: float) -> list[Row]:
 
         def read_all() -> None:
             with mapper(None, CASES) as run:
-                run("Reading", partial(read_nifti, case="any"), sorted(source.rglob("*.nii.gz")))
+                run("Reading", read, sorted(source.rglob("*.nii.gz")))
 
         def whole() -> None:
             prepare("brats", source, out, overwrite=True, seed=next(seeds))

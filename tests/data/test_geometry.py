@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsseg.data.geometry import mask_to_slices, slices_to_volume, volume_to_slices
+from wsseg.data.slicing import mask_to_slices, slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 
 AXES = ("axial", "coronal", "sagittal")

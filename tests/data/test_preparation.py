@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from wsseg.data import preparation
+from wsseg.data import case_completion, preparation
 from wsseg.data.case_preparation import keep_slices
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
@@ -37,6 +37,10 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in files}
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, (_, content) in snapshot(folder).items()}
+
+
 def refused(source: Path, out: Path, word: str, **options: object) -> None:
     before = snapshot(out.parent)
     with pytest.raises(InputError, match=word) as caught:
@@ -44,6 +48,16 @@ def refused(source: Path, out: Path, word: str, **options: object) -> None:
     assert "\n" not in str(caught.value)
     assert snapshot(out.parent) == before
     assert not (out.parent / f".{out.name}.part").exists()
+
+
+def stopped(source: Path, out: Path, word: str, **options: object) -> str:
+    """Run into a fault that only reading tells: there is no store, and what is finished waits."""
+    with pytest.raises(InputError, match=word) as caught:
+        run(source, out, **options)
+    assert "\n" not in str(caught.value)
+    assert str(out.parent / f".{out.name}.part") in str(caught.value)
+    assert not out.exists()
+    return str(caught.value)
 
 
 def test_store(source: Path, tmp_path: Path) -> None:
@@ -87,8 +101,7 @@ def test_data_module_reads_it(source: Path, tmp_path: Path) -> None:
 
 def test_processes_change_nothing(source: Path, tmp_path: Path) -> None:
     one, two = (run(source, tmp_path / f"store_{n}", workers=n) for n in (1, 2))
-    contents = [{n: c for n, (_, c) in snapshot(s).items()} for s in (one, two)]
-    assert contents[0] == contents[1]
+    assert contents(one) == contents(two)
 
 
 def test_complete_store_is_kept_and_others_are_not_replaced_unasked(
@@ -128,24 +141,106 @@ def test_interrupted_run_goes_on(
     MRISliceDataModule(str(store))
 
 
-def test_bad_volume_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    path = source / "case_1" / "case_1_t2.nii.gz"
-    path.write_bytes(path.read_bytes()[:-100])
-    refused(source, tmp_path / "store", "case_1_t2.nii.gz")
+def test_bad_files_stop_no_other_case(source: Path, tmp_path: Path) -> None:
+    whole = run(source, tmp_path / "whole")
+    good = {}
+    for path in (source / "case_0" / "case_0_t2.nii.gz", source / "case_2" / "case_2_seg.nii.gz"):
+        good[path] = path.read_bytes()
+    truncated, mislabelled = good
+    truncated.write_bytes(good[truncated][:-100])
+    image = nib.load(mislabelled)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 3, image.affine), mislabelled)
+    message = stopped(source, tmp_path / "store", "case_0_t2.nii.gz")
+    assert "case_2_seg.nii.gz: mask of case case_2 holds the unknown label" in message
+    done = tmp_path / ".store.part" / "images" / "case_1.npy"
+    written = done.stat().st_mtime_ns
+    for path, content in good.items():
+        path.write_bytes(content)
+    store = run(source, tmp_path / "store")
+    assert (store / "images" / "case_1.npy").stat().st_mtime_ns == written
+    assert contents(store) == contents(whole)
 
 
-def test_unknown_label_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    path = source / "case_2" / "case_2_seg.nii.gz"
-    image = nib.load(path)
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 3, image.affine), path)
-    refused(source, tmp_path / "store", "unknown label")
+def test_headers_of_all_cases_are_checked_before_any_volume_is_read(
+    source: Path, tmp_path: Path
+) -> None:
+    (source / "case_0" / "case_0_t1.nii.gz").write_bytes(b"nonsense")
+    path = source / "case_2" / "case_2_flair.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((40, 44, 23), np.int16), nib.load(path).affine), path)
+    refused(source, tmp_path / "store", r"case_0_t1.*also: .*case_2_flair.*shape \(40, 44, 23\)")
 
 
-def test_fold_without_untagged_slices_leaves_nothing(source: Path, tmp_path: Path) -> None:
+def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:
     rows = [f"{n},1" for n in range(24)]
     path = tagged_list(source, {f"case_{n}": rows for n in range(3)})
     word = "no training slice of fold 0 is untagged"
-    refused(path, tmp_path / "store", word, layout="datalist")
+    stopped(path, tmp_path / "store", word, layout="datalist")
+
+
+def odd_sizes(root: Path, make_case: MakeCase, *, stray: bool) -> Path:
+    """Cases of three sizes; the mask of the smallest may have a label far from its anatomy."""
+    for number, side in enumerate((20, 60, 36)):
+        make_case(root, f"case_{number}", seed=number, shape=(side + 24, side + 40, 24))
+    path = root / "case_0" / "case_0_seg.nii.gz"
+    image = nib.load(path)
+    labels = np.asarray(image.dataobj).copy()
+    for modality in ("t1", "t1ce", "t2", "flair"):
+        place = path.with_name(f"case_0_{modality}.nii.gz")
+        volume = np.asarray(nib.load(place).dataobj).copy()
+        volume[:14] = 0
+        nib.save(nib.Nifti1Image(volume, image.affine), place)
+    labels[1, 1, 13] = 2 * stray
+    nib.save(nib.Nifti1Image(labels, image.affine), path)
+    return root
+
+
+@pytest.mark.parametrize("stray", [False, True])
+@pytest.mark.parametrize("options", [{}, {"slice_step": 2}, {"spacing": 1.7}])
+def test_the_common_size_is_as_if_it_had_been_given(
+    make_case: MakeCase, tmp_path: Path, stray: bool, options: dict[str, object]
+) -> None:
+    source = odd_sizes(tmp_path / "brats", make_case, stray=stray)
+    options = {"min_anatomy": 0.08, **options}
+    found = run(source, tmp_path / "found", **options)
+    manifest = json.loads((found / "manifest.json").read_text())
+    given = run(source, tmp_path / "given", **options, size=manifest["spec"]["size"])
+    assert manifest["cases"] == json.loads((given / "manifest.json").read_text())["cases"]
+    one, other = contents(found), contents(given)
+    del one["manifest.json"], other["manifest.json"]  # which tells the options
+    assert one == other
+
+
+def test_a_label_beyond_the_common_size_is_no_tag(make_case: MakeCase, tmp_path: Path) -> None:
+    source = odd_sizes(tmp_path / "brats", make_case, stray=True)
+    for number in (1, 2):
+        shutil.rmtree(source / f"case_{number}")
+        make_case(source, f"case_{number}", seed=number, shape=(24, 40, 24))
+    store = run(source, tmp_path / "store", min_anatomy=0.0, classes={"whole": [2, 4]})
+    for case in json.loads((store / "manifest.json").read_text())["cases"]:
+        mask = np.load(store / "masks" / f"{case['id']}.npy")
+        assert mask.shape[2:] == np.load(store / "valid" / f"{case['id']}.npy").shape[1:]
+        assert mask.any(axis=(2, 3)).astype(int).tolist() == case["tags"]
+
+
+def test_interruption_while_sizes_are_fitted(
+    make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = odd_sizes(tmp_path / "brats", make_case, stray=False)
+    whole = run(source, tmp_path / "whole")
+    written = []
+
+    def interrupted(path: Path, array: np.ndarray) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        np.save(path, array)
+
+    monkeypatch.setattr(case_completion, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    monkeypatch.undo()
+    assert contents(run(source, tmp_path / "store")) == contents(whole)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +250,6 @@ def test_fold_without_untagged_slices_leaves_nothing(source: Path, tmp_path: Pat
         ({"spacing": 0.0}, "--spacing"),
         ({"slice_step": 0}, "--slice_step"),
         ({"min_anatomy": 1.0}, "--min_anatomy"),
-        ({"min_anatomy": 0.99}, "lower --min_anatomy"),
         ({"folds": 1}, "--folds"),
         ({"folds": 4}, "--folds"),
         ({"workers": 0}, "--workers"),
@@ -167,6 +261,11 @@ def test_fold_without_untagged_slices_leaves_nothing(source: Path, tmp_path: Pat
 )
 def test_bad_options(source: Path, tmp_path: Path, options: dict[str, object], word: str) -> None:
     refused(source, tmp_path / "store", word, **options)
+
+
+def test_too_little_anatomy(source: Path, tmp_path: Path) -> None:
+    message = stopped(source, tmp_path / "store", "lower --min_anatomy", min_anatomy=0.99)
+    assert message.count("lower --min_anatomy") == 3
 
 
 def test_folder_of_something_else_is_not_touched(source: Path, tmp_path: Path) -> None:
@@ -202,7 +301,6 @@ def test_tags_without_masks(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "word"),
     [
-        (ROWS[:15], "lack slice 15"),
         ([*ROWS, "3,1"], "line 26"),
         ([*ROWS[:5], "5,2"], "line 7"),
         (["700,1"], "line 2"),
@@ -214,18 +312,24 @@ def test_bad_tags(source: Path, tmp_path: Path, rows: list[str], word: str) -> N
     refused(path, tmp_path / "store", word, layout="datalist", folds=2)
 
 
+def test_a_table_that_lacks_a_slice(source: Path, tmp_path: Path) -> None:
+    path = tagged_list(source, {"case_0": ROWS, "case_1": ROWS[:15]})
+    stopped(path, tmp_path / "store", "lack slice 15", layout="datalist", folds=2)
+    tagged_list(source, {"case_0": ROWS, "case_1": ROWS})
+    run(path, tmp_path / "store", layout="datalist", folds=2)
+
+
 def test_neither_mask_nor_tags(source: Path, tmp_path: Path) -> None:
     (source / "case_1" / "case_1_seg.nii.gz").unlink()
     refused(source, tmp_path / "store", "case case_1 has neither mask nor tags")
 
 
 def test_kept_slices() -> None:
-    valid = np.zeros((9, 4, 4), bool)
-    valid[2:8, :2] = True
-    valid[4] = False
-    assert keep_slices(valid, 1, 0.5) == [2, 3, 5, 6, 7]
-    assert keep_slices(valid, 2, 0.5) == [2, 6]
-    assert keep_slices(valid, 1, 0.6) == []
+    areas = {1: 0, 2: 8, 3: 8, 5: 8, 6: 9, 7: 8}
+    assert keep_slices(areas, (4, 4), 0.0) == [2, 3, 5, 6, 7]
+    assert keep_slices(areas, (4, 4), 0.5) == [2, 3, 5, 6, 7]
+    assert keep_slices(areas, (4, 4), 0.5, step=2) == [2, 6]
+    assert keep_slices(areas, (4, 4), 0.6) == []
 
 
 def test_real_patients(shared_data: Path, tmp_path: Path) -> None:

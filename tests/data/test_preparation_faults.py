@@ -11,9 +11,9 @@ import pytest
 import tifffile
 import yaml
 
-from wsseg.data.geometry import slices_to_volume, volume_to_slices
 from wsseg.data.layouts import detect, find_cases
 from wsseg.data.preparation import prepare
+from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.tags import read_tags
 from wsseg.errors import InputError

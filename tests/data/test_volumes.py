@@ -45,10 +45,10 @@ def refused(case: CaseFiles) -> str:
 
 def test_values_and_affine(case: CaseFiles) -> None:
     images = read_case_images(case, ("FLAIR", "T1"))
-    assert images.array.shape == (2, *SHAPE)
-    assert images.array.dtype == np.float32
+    assert [volume.shape for volume in images.volumes] == [SHAPE, SHAPE]
+    assert all(volume.dtype == np.int16 for volume in images.volumes)
     expected = nib.load(case.images["FLAIR"].path).get_fdata()
-    np.testing.assert_array_equal(images.array[0], expected)
+    np.testing.assert_array_equal(images.volumes[0], expected)
     np.testing.assert_array_equal(images.affine, np.eye(4))
 
 
@@ -57,8 +57,18 @@ def test_scaled_and_plain_files_and_nifti2(case: CaseFiles, tmp_path: Path) -> N
     image.header.set_slope_inter(0.5, 3)
     nib.save(image, tmp_path / "T1.nii")
     case.images["T1"] = ImageFile(tmp_path / "T1.nii")
-    read = read_case_images(case, ("T1", "FLAIR")).array[0]
+    read = read_case_images(case, ("T1", "FLAIR")).volumes[0]
     np.testing.assert_allclose(read, nib.load(tmp_path / "T1.nii").get_fdata(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [">i2", np.uint16, np.int32, np.float64])
+def test_voxels_of_every_type(case: CaseFiles, kind: object) -> None:
+    array = np.random.default_rng(0).integers(1, 900, SHAPE).astype(kind)
+    save(case.images["FLAIR"].path, array)
+    [volume] = read_case_images(case, ("FLAIR",)).volumes
+    np.testing.assert_array_equal(volume, array)
+    assert volume.dtype in (np.int16, np.uint16, np.float32)
+    assert volume.dtype.isnative
 
 
 def test_missing_file(case: CaseFiles) -> None:
@@ -105,21 +115,21 @@ def test_flipped_bits_are_noticed(case: CaseFiles) -> None:
 @pytest.mark.parametrize("padding", [0, 512])
 def test_gzip_of_several_streams(case: CaseFiles, pieces: int, padding: int) -> None:
     path = case.images["FLAIR"].path
-    whole = read_case_images(case, ("FLAIR",)).array
+    whole = read_case_images(case, ("FLAIR",)).volumes
     content = gzip.decompress(path.read_bytes())
     step = -(-len(content) // pieces)
     streams = [gzip.compress(content[i : i + step]) for i in range(0, len(content), step)]
     path.write_bytes(b"".join(streams) + b"\0" * padding)
-    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).array, whole)
+    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).volumes, whole)
 
 
 def test_what_follows_the_voxels_is_checked_and_left_out(case: CaseFiles) -> None:
     path = case.images["FLAIR"].path
-    whole = read_case_images(case, ("FLAIR",)).array
+    whole = read_case_images(case, ("FLAIR",)).volumes
     content = path.read_bytes()
     more = bytearray(gzip.compress(bytes(3_000_000)))
     path.write_bytes(content + more)
-    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).array, whole)
+    np.testing.assert_array_equal(read_case_images(case, ("FLAIR",)).volumes, whole)
     more[-6] ^= 1  # in its CRC
     path.write_bytes(content + more)
     assert "damaged" in refused(case)
@@ -174,7 +184,7 @@ def test_channels_of_one_file(case: CaseFiles, tmp_path: Path) -> None:
     save(tmp_path / "all.nii.gz", array)
     names = ("T1", "FLAIR")
     four = {n: ImageFile(tmp_path / "all.nii.gz", c) for n, c in zip(names, (2, 0), strict=True)}
-    read = read_case_images(CaseFiles("patient_7", four), names).array
+    read = read_case_images(CaseFiles("patient_7", four), names).volumes
     np.testing.assert_array_equal(read, array[..., [2, 0]].transpose(3, 0, 1, 2))
     for channel, word in ((None, "where one is expected"), (3, "channel 3")):
         files = {"T1": ImageFile(tmp_path / "all.nii.gz", channel)}
@@ -193,8 +203,9 @@ def test_background_is_shifted_to_zero() -> None:
 
 def test_mask(case: CaseFiles) -> None:
     images = read_case_images(case, ("T1", "FLAIR"))
-    mask = read_case_mask(case, (0, 1), images)
-    np.testing.assert_array_equal(mask, nib.load(case.mask).get_fdata())
+    labels, box = read_case_mask(case, (0, 1), images)
+    np.testing.assert_array_equal(labels, nib.load(case.mask).get_fdata())
+    assert box == tuple(slice(0, n) for n in SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -219,4 +230,4 @@ def test_bad_mask(case: CaseFiles, array: np.ndarray, word: str) -> None:
 def test_brats_case(make_case: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_case(tmp_path, "a")
     files = {"T1": ImageFile(folder / "a_t1.nii.gz")}
-    assert read_case_images(CaseFiles("a", files), ("T1",)).array.shape == (1, 40, 44, 24)
+    assert read_case_images(CaseFiles("a", files), ("T1",)).volumes[0].shape == (40, 44, 24)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.geometry import Geometry, Slices, anatomy_size, mask_to_slices, volume_to_slices
+from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
+from wsseg.data.geometry import Geometry, windows
 from wsseg.data.layouts.cases import CaseFiles
+from wsseg.data.planes import box_to_planes
+from wsseg.data.slicing import cut, mask_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.tags import read_tags
-from wsseg.data.volumes import CaseImages, class_masks, read_case_images, read_case_mask
+from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.errors import InputError
 
 IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,6 @@ class CaseJob:
         labels: Every label that the mask may hold.
         slice_step: Every how many slices one is kept.
         min_anatomy: Least share of a slice that must hold anatomy.
-        sha256: Hash of each source file.
     """
 
     files: CaseFiles
@@ -40,18 +44,14 @@ class CaseJob:
     labels: frozenset[int]
     slice_step: int
     min_anatomy: float
-    sha256: dict[str, str]
 
-    @property
-    def key(self) -> str:
-        """Hash of everything that the result depends on."""
-        parts = [
-            self.spec.to_dict(),
-            sorted(self.labels),
-            self.slice_step,
-            self.min_anatomy,
-            self.sha256,
-        ]
+    def key(self, sha256: dict[str, str]) -> str:
+        """Return a hash of everything that the result depends on.
+
+        Args:
+            sha256: Hash of each source file.
+        """
+        parts = [self.spec.to_dict(), sorted(self.labels), self.min_anatomy, sha256]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -74,50 +74,32 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
     return {role: digests[path] for role, path in places.items()}
 
 
-def inspect_case(job: CaseJob) -> tuple[int, int]:
-    """Verify all files of a case.
-
-    Args:
-        job: The case.
-
-    Returns:
-        Height and width in slice pixels of the box that holds its anatomy.
-
-    Raises:
-        InputError: A file cannot be used.
-    """
-    spec = job.spec
-    images = read_case_images(job.files, spec.modalities)
-    height, width = anatomy_size(images.array, images.affine, spec.axis, spec.spacing)
-    if job.files.mask:
-        read_case_mask(job.files, job.labels, images)
-    if job.files.tags:
-        longest = max(images.array.shape[1:])  # which axis is sliced does not matter here
-        read_tags(job.files.tags, job.files.id, list(spec.classes), longest)
-    return height, width
-
-
-def build_case(job: CaseJob, folder: Path) -> dict[str, Any]:
+def build_case(job: CaseJob, folder: Path) -> Record:
     """Write the slices of a case into a folder, unless the same are there.
+
+    Every file is read to its end here, once, and verified. Where the size of slices depends on the
+    other cases, they get one that holds this case, and every slice that may be kept is written:
+    :func:`~wsseg.data.case_completion.fit_case` makes them fit.
 
     Args:
         job: The case.
         folder: A store in the making.
 
     Returns:
-        The case's entry in the manifest.
+        What there is to know of the slices.
 
     Raises:
-        InputError: A file cannot be used, no slice has enough anatomy, or a slice has no tag.
+        InputError: A file cannot be used.
     """
-    record = folder / RECORDS / f"{job.files.id}.json"
-    done = json.loads(record.read_text()) if record.is_file() else {}
-    if done.get("key") != job.key:
-        record.unlink(missing_ok=True)
-        done = {"key": job.key, "entry": _build(job, folder)}
-        write_json(record, done)
-    entry: dict[str, Any] = done["entry"]
-    return entry
+    place = folder / RECORDS / f"{job.files.id}.json"
+    sha256 = hash_case(job.files)
+    key = job.key(sha256)
+    record: Record = json.loads(place.read_text()) if place.is_file() else {}
+    if record.get("key") != key:
+        place.unlink(missing_ok=True)
+        record = {"key": key, "sha256": sha256, **_build(job, folder)}
+        write_json(place, record)
+    return record
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -128,91 +110,99 @@ def write_json(path: Path, content: Any) -> None:
     part.replace(path)
 
 
-def keep_slices(valid: NDArray[np.bool_], step: int, min_anatomy: float) -> list[int]:
+def keep_slices(
+    areas: Mapping[int, int], size: tuple[int, int], min_anatomy: float, step: int = 1
+) -> list[int]:
     """Choose the slices that hold enough anatomy.
 
     Args:
-        valid: [S, H, W].
+        areas: How many pixels of each slice hold anatomy, by its number, ascending.
+        size: Height and width of slices.
+        min_anatomy: Least share of a slice's pixels that must.
         step: Every how many slices, from the first with enough anatomy, one is kept.
-        min_anatomy: Least share of a slice's pixels that must be valid.
 
     Returns:
         Numbers of the slices, ascending.
     """
-    enough = valid.any(axis=(1, 2)) & (valid.mean(axis=(1, 2)) >= min_anatomy)
-    found = np.flatnonzero(enough)
-    return [int(n) for n in found if (n - found[0]) % step == 0]
+    pixels = size[0] * size[1]
+    found = [number for number, area in areas.items() if area and area / pixels >= min_anatomy]
+    return [number for number in found if (number - found[0]) % step == 0]
 
 
-def _build(job: CaseJob, folder: Path) -> dict[str, Any]:
-    name = job.files.id
-    images = read_case_images(job.files, job.spec.modalities)
-    slices = volume_to_slices(images.array, images.affine, job.spec)
-    kept = keep_slices(slices.valid, job.slice_step, job.min_anatomy)
-    if not kept:
-        raise InputError(
-            f"{name}: no slice of the case holds anatomy in {job.min_anatomy:g} of its area; "
-            "lower --min_anatomy or remove the case"
-        )
-    masks = _masks(job, images, slices.geometry, kept)
-    tags = _tags(job, len(slices.valid), kept, masks)
-    _save(folder / IMAGES / f"{name}.npy", slices.image[kept].astype(np.float16))
-    _save(folder / VALID / f"{name}.npy", slices.valid[kept])
-    if masks is None:
-        (folder / MASKS / f"{name}.npy").unlink(missing_ok=True)
-    else:
-        _save(folder / MASKS / f"{name}.npy", masks)
-    return _entry(job, slices, kept, tags)
+def tags_of(masks: NDArray[np.bool_]) -> list[Any]:
+    """Return which classes each slice shows, from masks [S, C, H, W]."""
+    tags: list[Any] = masks.any(axis=(2, 3)).astype(int).tolist()
+    return tags
 
 
-def _entry(job: CaseJob, slices: Slices, kept: list[int], tags: list[list[int]]) -> dict[str, Any]:
-    geometry = slices.geometry
-    return {
-        "id": job.files.id,
-        "slices": len(kept),
-        "tags": tags,
-        "positions": kept,
-        "spacing": [geometry.thickness * job.slice_step, *geometry.spacing],
-        "sha256": job.sha256,
-        "geometry": asdict(geometry),
-    }
-
-
-def _masks(
-    job: CaseJob, images: CaseImages, geometry: Geometry, kept: list[int]
-) -> NDArray[np.bool_] | None:
-    if job.files.mask is None:
-        return None
-    labels = read_case_mask(job.files, job.labels, images)
-    return mask_to_slices(class_masks(labels, job.spec.classes), geometry)[kept]
-
-
-def _tags(
-    job: CaseJob, slices: int, kept: list[int], masks: NDArray[np.bool_] | None
-) -> list[list[int]]:
-    """Return a row per slice: from the table if there is one, else from the mask."""
-    path = job.files.tags
-    if path is None:
-        if masks is None:
-            raise InputError(f"{job.files.id}: the case has neither mask nor tags; add one")
-        rows: list[list[int]] = masks.any(axis=(2, 3)).astype(int).tolist()
-        return rows
-    table = read_tags(path, job.files.id, list(job.spec.classes), slices)
-    missing = [number for number in kept if number not in table]
-    if missing:
-        raise InputError(
-            f"{path}: tags of case {job.files.id} lack slice {missing[0]}; give a line for every "
-            f"slice that holds anatomy ({kept[0]} to {kept[-1]})"
-        )
-    return [table[number] for number in kept]
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
+def save(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, whole or not at all, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with part.open("wb") as stream:
         np.save(stream, array)
     part.replace(path)
+
+
+def _build(job: CaseJob, folder: Path) -> Record:
+    spec, file = job.spec, f"{job.files.id}.npy"
+    images = read_case_images(job.files, spec.modalities)
+    anatomy = find_anatomy(images.volumes, images.affine, spec.axis, spec.spacing)
+    labels = read_case_mask(job.files, job.labels, images) if job.files.mask else None
+    given = any(spec.size)
+    geometry = centred(anatomy, spec.size if given else _holding(anatomy, labels))
+    areas = _areas(anatomy, geometry)
+    least = spec.size if given else enough(anatomy.size)
+    rows = keep_slices(areas, least, job.min_anatomy)
+    slices = cut(anatomy, geometry, rows, np.float16)
+    save(folder / IMAGES / file, slices.image)
+    save(folder / VALID / file, slices.valid)
+    (folder / MASKS / file).unlink(missing_ok=True)
+    masks = None
+    if labels is not None:
+        masks = mask_to_slices(class_masks(labels, spec.classes), geometry)[rows]
+        save(folder / MASKS / file, masks)
+    return {
+        "anatomy": anatomy.size,
+        "geometry": asdict(geometry),
+        "rows": rows,
+        "areas": [areas[number] for number in rows],
+        "tags": _tags(job, geometry.depth, rows, masks),
+    }
+
+
+def _holding(anatomy: Anatomy, labels: CaseLabels | None) -> tuple[int, int]:
+    """Return the size of slices that hold all of a case, with a mask that leaves its anatomy."""
+    if labels is None or not labels.volume[labels.box].any():
+        return enough(anatomy.size)
+    whole = anatomy.whole
+    box = box_to_planes(labels.box, whole.shape, whole.orientation, whole.axis)
+    reach = []
+    for (low, high), span, step in zip(anatomy.bounds, box[1:], whole.step, strict=True):
+        middle = (low + high) // 2
+        reach.append(2 * max(middle - int(span.start / step), math.ceil(span.stop / step) - middle))
+    return enough(anatomy.size, (reach[0], reach[1]))
+
+
+def _areas(anatomy: Anatomy, geometry: Geometry) -> dict[int, int]:
+    """Return how many pixels of each slice hold anatomy, of those where any does."""
+    start = [n - m for n, m in zip(geometry.start, anatomy.corner, strict=True)]
+    source, _ = windows(start, geometry.size, anatomy.valid.shape[1:])
+    counts = [int(np.count_nonzero(plane[source])) for plane in anatomy.valid]
+    return {n: area for n, area in enumerate(counts, anatomy.box[0].start) if area}
+
+
+def _tags(
+    job: CaseJob, slices: int, rows: list[int], masks: NDArray[np.bool_] | None
+) -> list[list[int] | None]:
+    """Return a row per slice: from the table if there is one, else from the mask."""
+    if job.files.tags is not None:
+        table = read_tags(job.files.tags, job.files.id, list(job.spec.classes), slices)
+        return [table.get(number) for number in rows]
+    if masks is None:
+        raise InputError(f"{job.files.id}: the case has neither mask nor tags; add one")
+    tags: list[list[int] | None] = tags_of(masks)
+    return tags
 
 
 def _digest(path: Path, case: str) -> str:

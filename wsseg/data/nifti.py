@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from wsseg.errors import InputError
 DEFLATE_RATIO = 1040  # no deflate stream expands further
 GZIP = 16 + zlib.MAX_WBITS  # how zlib is told that a header and a CRC surround the stream
 START = 540  # bytes of the longest header
+PACKED_START = 4096  # more than these take when packed
 DRAINED = 1 << 20
 HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 IMAGES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
@@ -37,14 +40,73 @@ def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
     Raises:
         InputError: The file is missing, empty, truncated, damaged or no NIfTI file.
     """
+    with _refusing(path, case):
+        content = path.read_bytes()
+        header, expected = _parse(content, len(content), path, case)
+        content = _inflate(content, expected) if _is_packed(path) else content[:expected]
+        return IMAGES[header.sizeof_hdr].from_bytes(content)
+
+
+def read_header(path: Path, case: str) -> nib.Nifti1Header:
+    """Read the header of a NIfTI file and no more, and check what it alone can tell.
+
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file.
+        case: Name of the case, for messages.
+
+    Raises:
+        InputError: The file is missing, empty, no NIfTI file, too short for what it claims to
+            hold, or holds no numbers.
+    """
+    with _refusing(path, case):
+        with path.open("rb") as stream:
+            start = stream.read(PACKED_START)
+        header, _ = _parse(start, path.stat().st_size, path, case)
+        _check_kind(header.get_data_dtype(), path, case)
+        return header
+
+
+def voxels(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[Any]:
+    """Return the voxels as they are meant, without trailing axes of length one.
+
+    Whole numbers of at most 16 bits that need no scaling stay what they are, where the file was
+    read to: they are quicker to work with. All others come as float32.
+
+    Raises:
+        InputError: The voxels are of a kind that is no number.
+    """
+    stored: Any = image.dataobj
+    _check_kind(stored.dtype, path, case)
+    array: NDArray[Any]
+    if (stored.dtype.kind, stored.slope, stored.inter) in (("i", 1, 0), ("u", 1, 0)) and (
+        stored.dtype.itemsize <= 2
+    ):
+        content = stored.file_like.getvalue()
+        array = np.frombuffer(content, stored.dtype, math.prod(stored.shape), stored.offset)
+        array = array.reshape(stored.shape, order="F")
+        array = array.astype(stored.dtype.newbyteorder("="), copy=False)
+    else:
+        array = image.get_fdata(dtype=np.float32, caching="unchanged")
+    return array.reshape(squeezed(array.shape), order="A")
+
+
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without what follows its third axis if that is of length one."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+@contextmanager
+def _refusing(path: Path, case: str) -> Iterator[None]:
+    """Say in one line what is wrong with a file."""
     if not path.is_file():
         raise InputError(f"{path}: of case {case} does not exist; correct the path or add the file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: of case {case} is empty; copy it again")
     try:
-        content = _read_bytes(path, case)
-        size = _header_size(content)
-        return IMAGES[size].from_bytes(content)
+        yield
+        return
     except InputError:
         raise
     except EOFError:
@@ -57,37 +119,33 @@ def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
     raise InputError(f"{path}: of case {case} {problem}; copy it again or remove the case")
 
 
-def scaled_array(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[np.float32]:
-    """Return the voxels as they are meant, scaled, without trailing axes of length one.
-
-    Raises:
-        InputError: The voxels are of a kind that is no number.
-    """
-    try:
-        if image.get_data_dtype().kind not in "iuf":
-            raise TypeError(f"of type {image.get_data_dtype()}")
-        array = image.get_fdata(dtype=np.float32, caching="unchanged")
-    except (TypeError, ValueError, OSError) as error:
+def _check_kind(dtype: np.dtype[Any], path: Path, case: str) -> None:
+    if dtype.kind not in "iuf":
         raise InputError(
-            f"{path}: of case {case} holds unusable voxels ({error}); convert it to numbers"
-        ) from None
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    return np.asarray(array, np.float32)
+            f"{path}: of case {case} holds unusable voxels (of type {dtype}); convert it to numbers"
+        )
 
 
-def _read_bytes(path: Path, case: str) -> bytes:
-    content = path.read_bytes()
-    compressed = path.name.endswith(".gz")
-    limit = len(content) * (DEFLATE_RATIO if compressed else 1)
-    start = zlib.decompressobj(GZIP).decompress(content, START) if compressed else content[:START]
-    expected = _claimed_size(start)
-    if expected > limit:
+def _is_packed(path: Path) -> bool:
+    return path.name.endswith(".gz")
+
+
+def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1Header, int]:
+    """Return the header at the start of a file, and how many bytes it claims, unpacked."""
+    packed = _is_packed(path)
+    if packed:
+        start = zlib.decompressobj(GZIP).decompress(start, START)
+    size = _header_size(start)
+    header = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
+    count = math.prod(int(n) for n in header.get_data_shape())
+    expected = max(int(header["vox_offset"]), size + 4)
+    expected += count * int(header.get_data_dtype().itemsize)
+    if expected > length * (DEFLATE_RATIO if packed else 1):
         raise InputError(
             f"{path}: of case {case} claims {expected} bytes in its header, more than the file "
             "can hold; copy it again or remove the case"
         )
-    return _inflate(content, expected) if compressed else content[:expected]
+    return header, expected
 
 
 def _inflate(packed: bytes, count: int) -> bytes:
@@ -113,13 +171,6 @@ def _inflate(packed: bytes, count: int) -> bytes:
     if count > 0:
         raise EOFError
     return b"".join(parts)
-
-
-def _claimed_size(start: bytes) -> int:
-    size = _header_size(start)
-    header: Any = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
-    voxels = math.prod(int(n) for n in header.get_data_shape())
-    return max(int(header["vox_offset"]), size + 4) + voxels * int(header.get_data_dtype().itemsize)
 
 
 def _header_size(start: bytes) -> int:

@@ -36,12 +36,49 @@ def from_planes(planes: NDArray[Scalar], orientation: Orientation, axis: int) ->
         axis: As given there.
 
     Returns:
-        [N, X, Y, Z], contiguous.
+        [N, X, Y, Z], a view.
     """
     ras = planes[:, :, ::-1, ::-1].transpose(np.argsort(_order(axis)))
     flipped = tuple(1 + target for target, direction in orientation if direction < 0)
-    volume = np.flip(ras, flipped).transpose([0, *(1 + target for target, _ in orientation)])
-    return np.ascontiguousarray(volume)
+    return np.flip(ras, flipped).transpose([0, *(1 + target for target, _ in orientation)])
+
+
+def box_to_planes(
+    box: Sequence[slice], shape: Sequence[int], orientation: Orientation, axis: int
+) -> tuple[slice, ...]:
+    """Return where a box of a volume lies in its planes: which slices, rows and columns.
+
+    Args:
+        box: A slice along each axis of the volume.
+        shape: Of the volume.
+        orientation: As given to :func:`to_planes`.
+        axis: As given there.
+    """
+    ras = [slice(0)] * 3
+    for span, length, (target, direction) in zip(box, shape, orientation, strict=True):
+        backwards = (direction < 0) != (target != axis)  # rows and columns run against their axes
+        ras[target] = slice(length - span.stop, length - span.start) if backwards else span
+    number, _, down, across = (n - 1 for n in _order(axis))
+    return ras[number], ras[down], ras[across]
+
+
+def box_of(occupied: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the least box that holds all that is true, or everything if nothing is.
+
+    Args:
+        occupied: Of two axes or three.
+    """
+    if occupied.flags.f_contiguous and occupied.ndim > 1:  # quickest along the memory
+        return box_of(occupied.T)[::-1]
+    last = occupied.ndim - 1
+    across, down = (np.any(occupied, axis=axis) for axis in (last, last - 1))
+    columns = _span(np.any(down.reshape(-1, down.shape[-1]), axis=0))
+    return (*box_of(across), columns) if across.ndim > 1 else (_span(across), columns)
+
+
+def _span(line: NDArray[np.bool_]) -> slice:
+    found = np.flatnonzero(line)
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, len(line))
 
 
 def _order(axis: int) -> list[int]:

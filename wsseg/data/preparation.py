@@ -10,18 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from wsseg.data.anatomy import enough
+from wsseg.data.case_completion import Fit, case_entry, fit_case, plan_fit
 from wsseg.data.case_preparation import (
     IMAGES,
     MASKS,
     RECORDS,
     VALID,
     CaseJob,
+    Record,
     build_case,
     hash_case,
-    inspect_case,
     write_json,
 )
-from wsseg.data.layouts import CaseList, find_cases
+from wsseg.data.grids import check_files
+from wsseg.data.layouts import find_cases
 from wsseg.data.preparation_checks import (
     check_classes,
     check_labelled,
@@ -32,11 +35,10 @@ from wsseg.data.preparation_checks import (
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
-from wsseg.data.workers import Mapper, mapper
+from wsseg.data.workers import Mapper, mapper, results
 from wsseg.errors import InputError
 
 FORMAT = 1
-MULTIPLE = 16  # networks halve a slice up to four times
 Entry = dict[str, Any]
 
 
@@ -60,8 +62,9 @@ def prepare(
 ) -> Path:
     """Turn volumes into a store of normalised slices with tags, masks apart, and splits by case.
 
-    All cases are verified before anything is written to OUT. An interrupted run goes on where it
-    stopped when the same command is given again, and a store that is already complete is kept.
+    What can be known without reading volumes is checked first, of all cases. Nothing is written to
+    OUT before all of them are prepared. A run that was interrupted, or that found files it cannot
+    use, goes on where it stopped when the same command is given again; a complete store is kept.
 
     Args:
         layout: How the volumes are named: brats, decathlon, lgg or datalist.
@@ -96,9 +99,10 @@ def prepare(
     check_labelled(source, listed)
     claim(out)
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
-    with mapper(workers, len(listed.cases)) as run:
-        jobs = _jobs(run, listed, spec, slice_step, min_anatomy)
-        if _is_current(out, options, jobs, overwrite):
+    jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
+    with mapper(workers, len(jobs)) as run:
+        run("Checking", partial(check_files, classes=list(chosen)), listed.cases)
+        if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / "manifest.json").read_text())
         else:
             manifest = _prepare(run, jobs, out, options)
@@ -114,35 +118,45 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     folds = make_folds(
         [job.files.id for job in jobs], options["folds"], options["val_fraction"], options["seed"]
     )
-    sizes = run("Verifying", inspect_case, jobs)
-    spec = replace(jobs[0].spec, size=jobs[0].spec.size if options["size"] else _fit(sizes))
     staging = staging_folder(out)
     staging.mkdir(parents=True, exist_ok=True)
     try:
-        build = partial(build_case, folder=staging)
-        entries = run("Preparing", build, [replace(job, spec=spec) for job in jobs])
+        records = run("Preparing", partial(build_case, folder=staging), jobs)
+        sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
+        spec = replace(jobs[0].spec, size=enough(*sizes))
+        fits, entries = _entries(jobs, records, spec.size, staging)
         tags = {entry["id"]: entry["tags"] for entry in entries}
         check_tagged(str(out), folds, tags, list(spec.classes))
-        manifest = _manifest(spec, options, entries, jobs)
-        _complete(staging, manifest, folds, options["seed"])
-    except InputError:
-        shutil.rmtree(staging)
-        raise
+    except InputError as error:
+        raise InputError(f"{error}; what is finished is kept in {staging}") from None
+    needed = [fit for fit in fits if fit.needed]
+    if needed:
+        run("Fitting", partial(fit_case, folder=staging), needed)
+    manifest = _manifest(spec, options, entries, jobs)
+    _complete(staging, manifest, folds, options["seed"])
     _move(staging, out)
     return manifest
 
 
-def _jobs(
-    run: Mapper, listed: CaseList, spec: DataSpec, slice_step: int, min_anatomy: float
-) -> list[CaseJob]:
-    hashes = run("Hashing", hash_case, listed.cases)
-    return [
-        CaseJob(case, spec, listed.labels, slice_step, min_anatomy, sha256)
-        for case, sha256 in zip(listed.cases, hashes, strict=True)
-    ]
+def _entries(
+    jobs: Sequence[CaseJob], records: Sequence[Record], size: tuple[int, int], folder: Path
+) -> tuple[list[Fit], list[Entry]]:
+    """Return what becomes of the arrays of each case, and its entry in the manifest."""
+
+    def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry] | InputError:
+        try:
+            fit = plan_fit(job, record, size)
+            return fit, case_entry(job, record, fit, folder)
+        except InputError as error:
+            return error
+
+    described = results(map(describe, jobs, records))
+    return [fit for fit, _ in described], [entry for _, entry in described]
 
 
-def _is_current(out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool) -> bool:
+def _is_current(
+    run: Mapper, out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool
+) -> bool:
     """Tell whether the store is there already; refuse to replace another one unasked."""
     if not (out / "manifest.json").is_file():
         return False
@@ -157,8 +171,13 @@ def _is_current(out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: b
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
-    same = hashes == {job.files.id: job.sha256 for job in jobs}
-    if same and found.get("options") == options and spec == jobs[0].spec.to_dict():
+    alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    if overwrite and not alike:  # whatever its files were
+        return False
+    files = [job.files for job in jobs]
+    names = [case.id for case in files]
+    same = hashes == dict(zip(names, run("Hashing", hash_case, files), strict=True))
+    if same and alike:
         lost = [name for name in hashes if not _has_arrays(out, name)]
         if lost and not overwrite:
             raise InputError(f"{out}: lacks arrays of case {lost[0]}; give --overwrite true")
@@ -207,12 +226,6 @@ def _move(staging: Path, out: Path) -> None:
         out.rename(old)
     staging.rename(out)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _fit(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the least size that holds all, in multiples of 16."""
-    height, width = (-(-max(length) // MULTIPLE) * MULTIPLE for length in zip(*sizes, strict=True))
-    return height, width
 
 
 def _given_size(size: list[int] | None) -> tuple[int, int]:

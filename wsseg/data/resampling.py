@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.geometry import Geometry
+
 Array = NDArray[np.float32]
 
 
@@ -56,6 +58,39 @@ def apply_weights(planes: Array, rows: Array, columns: Array) -> Array:
     """Resample the last two axes with weights [h, H] and [w, W]."""
     result: Array = rows @ (planes @ columns.T)
     return result
+
+
+def resample_image(image: Array, inside: Array, geometry: Geometry) -> Array:
+    """Bring whole planes to the pixels of slices.
+
+    Args:
+        image: [S, H, W], 0 outside the anatomy.
+        inside: [S, H, W], 1 where there is anatomy. Only that counts, or the edge of the brain
+            would be mixed with the empty outside.
+        geometry: Of the slices.
+    """
+    weights = [
+        linear_weights(n, m, s)
+        for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
+    ]
+    share: Array = np.maximum(apply_weights(inside, *weights), np.float32(1e-6))
+    return apply_weights(image, *weights) / share
+
+
+def resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
+    """Bring masks of whole planes to the pixels of slices; half a pixel covered is enough.
+
+    Args:
+        mask: [..., H, W].
+        geometry: Of the slices.
+    """
+    if not geometry.resamples:
+        return mask
+    weights = [
+        area_weights(n, m, s)
+        for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
+    ]
+    return apply_weights(mask.astype(np.float32), *weights) > 0.499
 
 
 def _rows_to_one(weights: NDArray[np.float64]) -> Array:

@@ -28,7 +28,7 @@ def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
     Raises:
         InputError: A slice is missing, unreadable or of another shape.
     """
-    slices = [_read(path, case) for path in _files(folder, case)]
+    slices = [_read(path, case) for path in slice_paths(folder, case)]
     if any(s.ndim != 3 or s.shape != slices[0].shape or s.shape[2] != 3 for s in slices):
         raise InputError(f"{folder}: slices of case {case} differ in shape or are not RGB; mend it")
     return np.stack(slices).transpose(3, 2, 1, 0).astype(np.float32)
@@ -47,19 +47,23 @@ def read_mask_stack(folder: Path, case: str) -> NDArray[np.float32]:
     Raises:
         InputError: A mask is missing, unreadable or of another shape.
     """
-    slices = [_read(mask_file(path), case) for path in _files(folder, case)]
+    slices = [_read(mask_file(path), case) for path in slice_paths(folder, case)]
     if any(s.ndim != 2 or s.shape != slices[0].shape for s in slices):
         raise InputError(f"{folder}: masks of case {case} differ in shape; mend it")
     volume = np.stack(slices).transpose(2, 1, 0).astype(np.float32)
     return np.where(volume == 255, np.float32(1), volume)
 
 
-def stack_header(shape: tuple[int, ...]) -> nib.Nifti1Image:
-    """Return an image that says where the voxels of a stack lie."""
-    return nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE)
+def slice_paths(folder: Path, case: str) -> list[Path]:
+    """Return the image slices of a case in their order.
 
+    Args:
+        folder: Folder of the slices.
+        case: Name of the case, for messages.
 
-def _files(folder: Path, case: str) -> list[Path]:
+    Raises:
+        InputError: There is none, or one is missing or there twice.
+    """
     numbered = slice_files(folder) if folder.is_dir() else []
     if not numbered:
         raise InputError(f"{folder}: has no slices of case {case}; correct the path")
@@ -69,6 +73,11 @@ def _files(folder: Path, case: str) -> list[Path]:
         problem = f"lacks slice {min(missing)}" if missing else "has a slice twice"
         raise InputError(f"{folder}: case {case} {problem}; mend it or remove the case")
     return [path for _, path in numbered]
+
+
+def stack_header(shape: tuple[int, ...]) -> nib.Nifti1Image:
+    """Return an image that says where the voxels of a stack lie."""
+    return nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE)
 
 
 def _read(path: Path, case: str) -> NDArray[np.float32]:

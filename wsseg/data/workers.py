@@ -8,10 +8,13 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from wsseg.allocation import keep_freed_memory
+from wsseg.errors import InputError
 
+TOLD = 4  # further faults that one message tells in full
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -22,14 +25,19 @@ class Mapper(Protocol):
     def __call__(
         self, title: str, function: Callable[[Job], Result], jobs: Sequence[Job]
     ) -> list[Result]:
-        """Return the result for each job, showing progress under a title."""
+        """Return the result for each job, showing progress under a title.
+
+        Raises:
+            InputError: Jobs raised it; the others were done all the same.
+        """
 
 
 @contextmanager
 def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
     """Provide a function that maps over cases in several processes.
 
-    With one worker, all is done in this process. At an error, what has not begun is dropped.
+    With one worker, all is done in this process. Input that cannot be used stops no other case:
+    all of it is named together at the end. At any other error, what has not begun is dropped.
 
     Args:
         workers: Number of processes; None for one per processor core.
@@ -37,13 +45,15 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
     """
     count = min(workers or len(os.sched_getaffinity(0)), jobs)
     if count <= 1:
-        yield lambda title, function, items: _tracked(title, map(function, items), len(items))
+        yield lambda title, function, items: _tracked(
+            title, map(partial(_attempt, function), items), len(items)
+        )
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context, _begin) as pool:
         try:
             yield lambda title, function, items: _tracked(
-                title, pool.map(function, items), len(items)
+                title, pool.map(partial(_attempt, function), items), len(items)
             )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -56,8 +66,35 @@ def _begin() -> None:
     keep_freed_memory()
 
 
-def _tracked(title: str, results: Iterable[Result], total: int) -> list[Result]:
+def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
+    """Return the results if there is no error among them.
+
+    Raises:
+        InputError: There is; several are told in one line.
+    """
+    good: list[Result] = []
+    faults: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, InputError):
+            faults.append(str(outcome))
+        else:
+            good.append(outcome)
+    if faults:
+        first, *others = faults
+        rest = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
+        raise InputError(f"{first} (also: {'; '.join(others[:TOLD])}{rest})" if others else first)
+    return good
+
+
+def _attempt(function: Callable[[Job], Result], job: Job) -> Result | InputError:
+    try:
+        return function(job)
+    except InputError as error:
+        return error
+
+
+def _tracked(title: str, outcomes: Iterable[Result | InputError], total: int) -> list[Result]:
     from rich.console import Console
     from rich.progress import track
 
-    return list(track(results, title, total=total, console=Console(stderr=True)))
+    return results(track(outcomes, title, total=total, console=Console(stderr=True)))

@@ -132,9 +132,12 @@ def without_specks(
         smallest: Least volume of a component, as a share of the largest one's.
     """
     found = (prediction.probability > level).numpy()
-    kept = torch.from_numpy(tidy(found, smallest, containers(spec.classes)))
-    specks = torch.from_numpy(found) & ~kept
-    return prediction._replace(probability=prediction.probability.masked_fill(specks, 0.0))
+    specks = found & ~tidy(found, smallest, containers(spec.classes))
+    if not specks.any():
+        return prediction
+    return prediction._replace(
+        probability=prediction.probability.masked_fill(torch.from_numpy(specks), 0.0)
+    )
 
 
 def write_prediction(prediction: Prediction, spec: DataSpec, level: float, output: Path) -> Path:
@@ -150,9 +153,9 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
         The mask file.
     """
     case = prediction.case
-    masks = case.to_source(prediction.probability) > level
+    masks = case.mask_of(prediction.probability, level)
     voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
-    volumes = masks.sum(axis=(1, 2, 3)) * voxel_ml
+    volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
     shown = telling_modality(spec.modalities)
     picture = overview(

@@ -26,10 +26,10 @@ def label_volume(
     Returns:
         [X, Y, Z], 0 for background.
     """
-    volume = np.zeros(masks.shape[1:], np.uint8)
+    volume = np.zeros(masks.shape[:0:-1], np.uint8).T  # laid out as it will be written
     order = sorted(enumerate(classes.values()), key=lambda item: -len(item[1]))
     for number, _ in order:
-        volume[masks[number]] = number + 1
+        np.copyto(volume, number + 1, where=masks[number])
     return volume
 
 

@@ -64,9 +64,9 @@ def telling_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int
     Returns:
         Slice numbers in ascending order, without repeats.
     """
-    area = mask.sum(axis=(1, 2), dtype=np.float64)
+    area = np.array([np.count_nonzero(plane) for plane in mask])
     if not area.any():
-        area = valid.sum(axis=(1, 2), dtype=np.float64)
+        area = np.array([np.count_nonzero(plane) for plane in valid])
     shown = np.flatnonzero(area)
     if len(shown) <= count:
         return [int(s) for s in shown] or [len(area) // 2]

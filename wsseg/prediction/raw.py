@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.data.geometry import Geometry, slices_to_volume, volume_to_slices
+from wsseg.data.geometry import Geometry
 from wsseg.data.layouts import CaseFiles, detect, find_cases
+from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
 from wsseg.errors import InputError
@@ -35,9 +36,15 @@ class RawCase(NamedTuple):
     geometry: Geometry
     source: nib.Nifti1Image
 
-    def to_source(self, probability: Tensor) -> NDArray[np.float32]:
-        """Turn [S, C, H, W] of the slices into [C, X, Y, Z] of the source."""
-        return slices_to_volume(probability.numpy(), self.geometry)
+    def mask_of(self, probability: Tensor, level: float) -> NDArray[np.bool_]:
+        """Return where a probability [S, C, H, W] is above a level, as [C, X, Y, Z] of the source.
+
+        Where the pixels of slices are the source's own, the order does not matter, and masks take
+        a quarter of the memory.
+        """
+        if self.geometry.resamples:
+            return slices_to_volume(probability.numpy(), self.geometry) > level
+        return slices_to_volume((probability > level).numpy(), self.geometry)
 
 
 def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[CaseFiles, ...]:
@@ -70,7 +77,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         InputError: An image cannot be used.
     """
     images = read_case_images(files, spec.modalities)
-    image, valid, geometry = volume_to_slices(images.array, images.affine, spec, grow=True)
+    image, valid, geometry = volume_to_slices(images.volumes, images.affine, spec, grow=True)
     return RawCase(
         files.id, torch.from_numpy(image), torch.from_numpy(valid), geometry, images.source
     )

@@ -1,0 +1,16 @@
+"""Reading a file and no more; processes that only read import no torch, as `synthetic.py` would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsseg.data.nifti import read_nifti
+
+
+def read(path: Path) -> None:
+    """Read a file to its end where it is wanted: no other process is sent what it holds.
+
+    Args:
+        path: A NIfTI file.
+    """
+    read_nifti(path, "any")

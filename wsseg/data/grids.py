@@ -1,0 +1,112 @@
+"""Where the voxels of a volume lie; the volumes of a case must share it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.data.layouts.cases import CaseFiles, ImageFile
+from wsseg.data.nifti import read_header, squeezed
+from wsseg.data.tags import read_tags
+from wsseg.data.tiff_stack import slice_paths
+from wsseg.errors import InputError
+
+SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart
+
+
+class Grid(NamedTuple):
+    """The voxels of a file.
+
+    Attributes:
+        shape: Number along each axis; a fourth axis is that of channels.
+        affine: [4, 4], voxel to RAS+ millimetres.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, header: nib.Nifti1Header) -> Grid:
+        """Return the grid that a header describes."""
+        return cls(squeezed(header.get_data_shape()), header.get_best_affine())
+
+
+def check_files(case: CaseFiles, classes: list[str]) -> None:
+    """Check all that can be known of a case without reading its volumes.
+
+    Args:
+        case: Its files.
+        classes: Names of the classes, for the table of tags.
+
+    Raises:
+        InputError: A file is missing, its header is none, volumes differ in shape or position, or
+            the table of tags is not as it must be.
+    """
+    images = list(case.images.values())
+    first = images[0].path
+    if first.is_dir():
+        longest = len(slice_paths(first, case.id))
+    else:
+        images += [ImageFile(case.mask)] if case.mask else []
+        paths = dict.fromkeys(image.path for image in images)
+        grids = {path: Grid.of(read_header(path, case.id)) for path in paths}
+        for image in images:
+            check_channel(grids[image.path].shape, image, case.id)
+        for path, grid in grids.items():
+            check_grid(path, grid, case.id, grids[first], first)
+        longest = max(grids[first].shape)
+    if case.tags:  # which axis is sliced does not matter here
+        read_tags(case.tags, case.id, classes, longest)
+
+
+def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
+    """Refuse a volume that has not the channel that is meant.
+
+    Args:
+        shape: Of the file's voxels.
+        place: The file and the channel.
+        case: Name of the case, for the message.
+
+    Raises:
+        InputError: There is no such channel, or several where none is named.
+    """
+    count = shape[3] if len(shape) == 4 else 1
+    if len(shape) not in (3, 4) or (place.channel or 0) >= count:
+        raise InputError(
+            f"{place.path}: of case {case} has shape {shape}, where channel "
+            f"{place.channel or 0} of a volume is expected; correct the file or its description"
+        )
+    if place.channel is None and count > 1:
+        raise InputError(
+            f"{place.path}: of case {case} has {count} channels, where one is expected; split it"
+        )
+
+
+def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_path: Path) -> None:
+    """Refuse a volume that does not lie on another one.
+
+    Args:
+        path: Its file.
+        grid: Where it lies.
+        case: Name of the case, for the message.
+        reference: Where it should lie.
+        reference_path: File of the other one.
+
+    Raises:
+        InputError: Shapes or positions differ, or the volume's position cannot be used.
+    """
+    shape, expected = grid.shape[:3], reference.shape[:3]
+    advice = f"of case {case}; resample it to {reference_path.name} or remove the case"
+    if shape != expected:
+        raise InputError(f"{path}: shape {shape} differs from {expected} {advice}")
+    if not np.isfinite(grid.affine).all() or abs(np.linalg.det(grid.affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path}: the affine of case {case} is not usable; correct the header")
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
+    corners[3] = 1
+    voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()
+    if np.abs((grid.affine - reference.affine) @ corners).max() > SHIFT * voxel:
+        raise InputError(f"{path}: affine differs from that of {reference_path.name} {advice}")

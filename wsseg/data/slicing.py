@@ -1,0 +1,146 @@
+"""From a volume to slices, and back to the volume's own voxels.
+
+Work is done on the box around the anatomy, plane by plane: half of most volumes is empty, and what
+a plane needs stays in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
+from wsseg.data.geometry import Geometry, Scalar, crop, windows
+from wsseg.data.normalisation import find_scale, scorer
+from wsseg.data.planes import from_planes, to_planes
+from wsseg.data.resampling import apply_weights, linear_weights, resample_image, resample_mask
+from wsseg.data.spec import DataSpec
+
+Float = type[np.float16] | type[np.float32]
+
+
+class Slices(NamedTuple):
+    """Slices of a volume.
+
+    Attributes:
+        image: [S, M, H, W] floating point, normalised, 0 outside ``valid``.
+        valid: [S, H, W] bool.
+        geometry: How to get back.
+    """
+
+    image: NDArray[Any]
+    valid: NDArray[np.bool_]
+    geometry: Geometry
+
+
+def volume_to_slices(
+    volumes: Sequence[NDArray[Any]],
+    affine: NDArray[np.float64],
+    spec: DataSpec,
+    *,
+    grow: bool = False,
+) -> Slices:
+    """Cut a volume into normalised slices.
+
+    Args:
+        volumes: Of each modality [X, Y, Z] raw intensities, 0 where nothing was imaged.
+        affine: Voxel to RAS+ millimetres.
+        spec: Slicing axis, pixel size, size of slices and normalisation.
+        grow: Enlarge slices, in multiples of 16, where the anatomy is larger than their size:
+            prediction must not cut off a larger head than those it learnt from.
+
+    Returns:
+        All slices, cropped or padded around the middle of the anatomy.
+    """
+    if spec.normalisation != "zscore":
+        raise ValueError(f"unknown normalisation {spec.normalisation!r}")
+    anatomy = find_anatomy(volumes, affine, spec.axis, spec.spacing)
+    size = enough(spec.size, anatomy.size) if grow else spec.size
+    return cut(anatomy, centred(anatomy, size), range(anatomy.whole.depth))
+
+
+def cut(
+    anatomy: Anatomy, geometry: Geometry, rows: Sequence[int], dtype: Float = np.float32
+) -> Slices:
+    """Cut normalised slices.
+
+    Args:
+        anatomy: Of the volume.
+        geometry: Of the slices.
+        rows: Numbers of the slices, ascending.
+        dtype: Type of the normalised intensities.
+    """
+    start = [n - m for n, m in zip(geometry.start, anatomy.corner, strict=True)]
+    source, target = windows(start, geometry.size, anatomy.valid.shape[1:])
+    image = np.zeros((len(rows), len(anatomy.planes), *geometry.size), dtype)
+    valid = np.zeros((len(rows), *geometry.size), bool)
+    first = anatomy.box[0].start
+    places = [(i, n - first) for i, n in enumerate(rows) if 0 <= n - first < len(anatomy.valid)]
+    for i, s in places:
+        valid[i][target] = anatomy.valid[s][source]
+
+    def fill(number: int) -> None:
+        scores = _scores(anatomy, anatomy.planes[number], dtype)
+        for i, s in places:
+            np.copyto(image[i, number][target], scores(s)[source], where=valid[i][target])
+
+    with ThreadPoolExecutor(len(anatomy.planes)) as pool:  # NumPy leaves the GIL
+        list(pool.map(fill, range(len(anatomy.planes))))
+    return Slices(image, valid, geometry)
+
+
+def mask_to_slices(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
+    """Cut masks as their volume was cut; a pixel takes what covers at least half of it.
+
+    Args:
+        mask: [C, X, Y, Z] bool.
+        geometry: Of the volume's slices.
+
+    Returns:
+        [S, C, H, W] bool.
+    """
+    planes = to_planes(mask, geometry.orientation, geometry.axis)
+    return crop(resample_mask(planes, geometry), geometry.start, geometry.size)
+
+
+def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
+    """Put slices back on the voxels of the source; 0 where no slice reached.
+
+    Args:
+        slices: [S, C, H, W]; float32, or of any type if they have the source's own pixels.
+        geometry: Of these slices.
+
+    Returns:
+        [C, X, Y, Z].
+    """
+    planes = np.zeros((*slices.shape[:2], *geometry.resampled), slices.dtype)
+    target, source = windows(geometry.start, geometry.size, geometry.resampled)
+    planes[(..., *target)] = slices[(..., *source)]
+    if geometry.resamples:
+        weights = [
+            linear_weights(n, m, 1 / s)
+            for n, m, s in zip(geometry.plane, geometry.resampled, geometry.step, strict=True)
+        ]
+        planes = apply_weights(planes, weights[0], weights[1])
+    return from_planes(planes, geometry.orientation, geometry.axis)
+
+
+def _scores(
+    anatomy: Anatomy, planes: NDArray[Any], dtype: Float
+) -> Callable[[int], NDArray[np.floating]]:
+    """Return what gives the z-scores of a modality for a plane, over ``anatomy.valid``."""
+    scale = find_scale(planes[anatomy.inside])
+    whole, (_, rows, columns) = anatomy.whole, anatomy.box
+    if not whole.resamples:
+        score = scorer(scale, planes.dtype, dtype)
+        return lambda number: score(planes[number])
+    image = np.zeros((len(planes), *whole.plane), np.float32)
+    inside = np.zeros_like(image)
+    score = scorer(scale, planes.dtype, np.float32)
+    np.copyto(image[:, rows, columns], score(planes), where=anatomy.inside)
+    inside[:, rows, columns] = anatomy.inside
+    return resample_image(image, inside, whole).__getitem__
