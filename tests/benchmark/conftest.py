@@ -64,6 +64,7 @@ def write_checkpoint(store: Path, path: Path) -> None:
         "dominance": 0.7,
         "leaning": torch.rand(2, 6, 1),
         "sees_asymmetry": torch.tensor([False, True]),
+        "peak": torch.ones(1),
     }
     save(module, path, {"ClusterReSupervision": state})
 
