@@ -38,7 +38,7 @@ minima: ## Run all tests on the lowest versions that pyproject.toml allows (larg
 	    --editable ".[cpu,dev]"
 	build/minima/bin/python -m pytest -n 2
 
-bench: $(STAMP) ## Time clustering, training, loading, prediction and processes (15 minutes, idle machine)
+bench: $(STAMP) ## Time clustering, training, loading, prediction and processes (half an hour, idle machine)
 	$(BIN)/python experiments/bench/run.py
 
 benchmark: $(STAMP) ## Rebuild a table of the README: make benchmark TABLE=phantom
