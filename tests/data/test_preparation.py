@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from wsseg.data import case_completion, preparation
 from wsseg.data.case_preparation import keep_slices
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
+from wsseg.data.workers import THREADS, mapper
 from wsseg.errors import InputError
 
 MakeCase = Callable[..., Path]
@@ -102,6 +104,16 @@ def test_data_module_reads_it(source: Path, tmp_path: Path) -> None:
 def test_processes_change_nothing(source: Path, tmp_path: Path) -> None:
     one, two = (run(source, tmp_path / f"store_{n}", workers=n) for n in (1, 2))
     assert contents(one) == contents(two)
+
+
+def test_processes_are_begun_with_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(THREADS, raising=False)
+    with mapper(2, 2) as run_in:
+        assert run_in("Asking", os.getenv, [THREADS, THREADS]) == ["1", "1"]
+    assert THREADS not in os.environ
+    monkeypatch.setenv(THREADS, "3")
+    with mapper(2, 2) as run_in:
+        assert run_in("Asking", os.getenv, [THREADS, THREADS]) == ["3", "3"]
 
 
 def test_complete_store_is_kept_and_others_are_not_replaced_unasked(

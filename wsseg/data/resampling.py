@@ -60,21 +60,18 @@ def apply_weights(planes: Array, rows: Array, columns: Array) -> Array:
     return result
 
 
-def resample_image(image: Array, inside: Array, geometry: Geometry) -> Array:
+def resample_image(image: Array, geometry: Geometry) -> Array:
     """Bring whole planes to the pixels of slices.
 
     Args:
-        image: [S, H, W], 0 outside the anatomy.
-        inside: [S, H, W], 1 where there is anatomy. Only that counts, or the edge of the brain
-            would be mixed with the empty outside.
+        image: [..., H, W].
         geometry: Of the slices.
     """
     weights = [
         linear_weights(n, m, s)
         for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
     ]
-    share: Array = np.maximum(apply_weights(inside, *weights), np.float32(1e-6))
-    return apply_weights(image, *weights) / share
+    return apply_weights(image, *weights)
 
 
 def resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:

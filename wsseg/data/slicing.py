@@ -83,8 +83,10 @@ def cut(
     for i, s in places:
         valid[i][target] = anatomy.valid[s][source]
 
+    share = _share(anatomy)
+
     def fill(number: int) -> None:
-        scores = _scores(anatomy, anatomy.planes[number], dtype)
+        scores = _scores(anatomy, anatomy.planes[number], dtype, share)
         for i, s in places:
             np.copyto(image[i, number][target], scores(s)[source], where=valid[i][target])
 
@@ -130,17 +132,31 @@ def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Sca
 
 
 def _scores(
-    anatomy: Anatomy, planes: NDArray[Any], dtype: Float
+    anatomy: Anatomy, planes: NDArray[Any], dtype: Float, share: NDArray[np.float32] | None
 ) -> Callable[[int], NDArray[np.floating]]:
     """Return what gives the z-scores of a modality for a plane, over ``anatomy.valid``."""
     scale = find_scale(planes[anatomy.inside])
-    whole, (_, rows, columns) = anatomy.whole, anatomy.box
-    if not whole.resamples:
+    if share is None:
         score = scorer(scale, planes.dtype, dtype)
         return lambda number: score(planes[number])
-    image = np.zeros((len(planes), *whole.plane), np.float32)
-    inside = np.zeros_like(image)
-    score = scorer(scale, planes.dtype, np.float32)
-    np.copyto(image[:, rows, columns], score(planes), where=anatomy.inside)
-    inside[:, rows, columns] = anatomy.inside
-    return resample_image(image, inside, whole).__getitem__
+    scores = scorer(scale, planes.dtype, np.float32)(planes)
+    image = resample_image(_spread(np.where(anatomy.inside, scores, 0), anatomy), anatomy.whole)
+    return lambda number: image[number] / share[number]
+
+
+def _share(anatomy: Anatomy) -> NDArray[np.float32] | None:
+    """Return how much of each pixel of resampled slices is anatomy.
+
+    Only that counts, or the edge of the brain would be mixed with the empty outside.
+    """
+    if not anatomy.whole.resamples:
+        return None
+    inside = _spread(anatomy.inside, anatomy)
+    return np.maximum(resample_image(inside, anatomy.whole), np.float32(1e-6))
+
+
+def _spread(planes: NDArray[Any], anatomy: Anatomy) -> NDArray[np.float32]:
+    """Return whole planes that hold those of the anatomy."""
+    whole = np.zeros((len(planes), *anatomy.whole.plane), np.float32)
+    whole[:, anatomy.box[1], anatomy.box[2]] = planes
+    return whole

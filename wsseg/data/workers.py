@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError
 
+THREADS = "OMP_NUM_THREADS"
 TOLD = 4  # further faults that one message tells in full
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -50,7 +51,7 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
         )
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _begin) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(count, context, _begin) as pool:
         try:
             yield lambda title, function, items: _tracked(
                 title, pool.map(partial(_attempt, function), items), len(items)
@@ -58,6 +59,22 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let matrix products of the processes begun inside use one thread, if none said otherwise.
+
+    There is a process per core already; more threads only wait for each other.
+    """
+    if THREADS in os.environ:
+        yield
+        return
+    os.environ[THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[THREADS]
 
 
 def _begin() -> None:
