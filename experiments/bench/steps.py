@@ -49,8 +49,9 @@ def rows(scale: float) -> list[Row]:
     Args:
         scale: Of the batch.
     """
-    spec = _spec(SIZE).to_dict()
-    batch = _to_device(phantom_batch(max(2, int(16 * scale))))
+    slices = _spec(SIZE)
+    spec = slices.to_dict()
+    batch = _to_device(phantom_batch(slices, max(2, int(16 * scale))))
     count = len(batch["index"])
     found = _compare(
         f"quickstart's networks, {count} x {SIZE} x {SIZE}",
