@@ -115,3 +115,12 @@ def test_the_typical_peak_is_the_median_of_tagged_slices() -> None:
     peaks = torch.tensor([[0.9, nan, 0.01], [0.5, nan, nan], [0.4, nan, nan], [nan, nan, nan]])
     torch.testing.assert_close(typical_peak(peaks), torch.tensor([0.5, 1.0, FAINT]))
     torch.testing.assert_close(typical_peak(torch.empty(0, 2)), torch.ones(2))
+
+
+def test_checkpoints_without_a_peak_are_relative_to_one() -> None:
+    now = verdict(torch.rand(2, 3, 2), peak=0.5)
+    state = {"mean": torch.zeros(4), **now._asdict()}
+    for found, expected in zip(Verdict.of(state), now, strict=True):
+        assert torch.equal(found, expected)
+    del state["peak"]
+    assert torch.equal(Verdict.of(state).peak, torch.ones(2))

@@ -152,7 +152,7 @@ def _relevance(
     def nearest(features: Tensor) -> Tensor:
         return assign((features - clusters["mean"]) / clusters["std"], clusters["centroids"])
 
-    verdict = Verdict(*(clusters[name] for name in Verdict._fields))
     settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
-    found: NDArray[np.float32] = MapMaker(nearest, verdict, **settings)(embedded)[0, 0].numpy()
+    make = MapMaker(nearest, Verdict.of(clusters), **settings)
+    found: NDArray[np.float32] = make(embedded)[0, 0].numpy()
     return found

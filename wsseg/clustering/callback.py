@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import evaluating, untouched_generators
 from wsseg.clustering.place import Place, close_place, open_place
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
+from wsseg.clustering.relevance import Verdict
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.store import ClusterMaps
@@ -233,7 +233,8 @@ class ClusterReSupervision(LightningCallback):
         self._epoch = state_dict["epoch"]
         self._interval = state_dict.get("interval", self.every_n_epochs)
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
-        self.clusters = Clusters(**{each.name: state_dict[each.name] for each in fields(Clusters)})
+        own = {name: state_dict[name] for name in ("mean", "std", "centroids")}
+        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict())
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those for an epoch have not been made yet."""

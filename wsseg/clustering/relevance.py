@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,17 @@ class Verdict(NamedTuple):
     """Which clusterings saw the asymmetry beside the features, [R] bool."""
     peak: Tensor
     """What the votes for a class come to in the middle of it, [C], see :func:`typical_peak`."""
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Verdict:
+        """Return the verdict in a checkpoint's clusters.
+
+        Args:
+            state: Those of ``ClusterReSupervision``. Older ones have no peak: all were relative
+                to 1.
+        """
+        known = {"peak": torch.ones(state["scores"].shape[2]), **state}
+        return cls(*(known[name] for name in cls._fields))
 
 
 def weigh(scores: Tensor) -> Tensor:
