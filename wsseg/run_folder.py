@@ -116,7 +116,12 @@ def run_callbacks(root: str, given: Sequence[Any], *, quiet: bool = False) -> li
     for kind in (StepSeeding, CaseEvaluation, OverlayLogger):
         if not any(isinstance(each, kind) for each in given):
             own.append(kind())
-    last = ModelCheckpoint(dirpath=root, filename="last", enable_version_counter=False)
+    last = ModelCheckpoint(
+        dirpath=root,
+        filename="last",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,  # else the last epochs are lost where validation is rarer
+    )
     if all(getattr(each, "state_key", None) != last.state_key for each in given):
         own.append(last)
     return own

@@ -137,7 +137,7 @@ def stepper(
             loss = module.training_step(batch, 0)
         loss.backward()
         optimizer.step()
-        module.on_train_batch_end(loss, batch, 0)
+        module.teacher.update_parameters(module.network)
 
     return step
 

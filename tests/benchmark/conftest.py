@@ -59,12 +59,12 @@ def write_checkpoint(store: Path, path: Path) -> None:
         "std": torch.ones(4 + seen),
         "centroids": torch.randn(2, 6, 4 + seen),
         "scores": torch.rand(2, 6, 1),
+        "votes": torch.rand(2, 6, 1),
         "smoothing": 1.0,
         "low": 0.15,
         "dominance": 0.7,
         "leaning": torch.rand(2, 6, 1),
         "sees_asymmetry": torch.tensor([False, True]),
-        "peak": torch.ones(1),
     }
     save(module, path, {"ClusterReSupervision": state})
 

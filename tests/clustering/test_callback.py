@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -418,3 +419,56 @@ def test_reachable_from_the_command_line(project: ModuleType, tmp_path: Path) ->
     callback = next(c for c in cli.trainer.callbacks if isinstance(c, ClusterReSupervision))
     assert callback.settings.n_clusters == 9
     assert callback.settings.scorer == EvidenceScorer(confidence=0.2)
+
+
+class Known(pl.LightningDataModule):
+    """Squares whose ids and tags are known beforehand, in a given order."""
+
+    def __init__(self, project: ModuleType, order: list[int], **loading: Any) -> None:
+        super().__init__()
+        data = project.Squares(count=16)
+        data.images, data.tags = data.images[order], data.tags[order]
+        data.index = torch.arange(16)
+        self.data, self.loading = data, loading or {"batch_size": 4}
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.data, **self.loading)
+
+
+def test_maps_of_other_slices_are_not_taken_for_those_of_this_run(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    forwards = list(range(16))
+    callback = clustering(last_refresh_epoch=1)
+    fit(tmp_path, finder(project), Known(project, forwards), callback)
+    state = callback.state_dict()
+    for order, warned in ((forwards, False), (forwards[::-1], True)):
+        witness, again = Witness(), clustering(last_refresh_epoch=1)
+        again.load_state_dict(state)
+        data = Known(project, order)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit(tmp_path, finder(project), data, again, witness)
+        assert any("of other slices" in str(each.message) for each in caught) == warned
+        assert bool(witness.maps[0]) != warned  # made anew after the warm-up
+        for maps in witness.maps[2]:
+            untagged = data.data.tags[: len(maps), 0] < 0.5
+            assert not bool((maps[untagged] > 0).any())
+
+
+def test_batches_of_a_sampler_of_the_users_own(project: ModuleType, tmp_path: Path) -> None:
+    batches = [list(range(start, 16, 4)) for start in range(4)]
+    witness = Witness()
+    data = Known(project, list(range(16)), batch_sampler=batches)
+    fit(tmp_path, finder(project), data, clustering(), witness)
+    assert len(witness.maps[2]) == 4
+
+
+def test_tags_of_a_larger_set_are_not_those_of_a_subset(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    data = Known(project, list(range(16)))
+    data.data.tags = torch.cat((data.data.tags, data.data.tags))
+    callback = clustering()
+    fit(tmp_path, finder(project), data, callback)
+    assert callback.state_dict()["version"] == 2

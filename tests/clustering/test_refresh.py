@@ -235,3 +235,25 @@ def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: 
     tagged = source.tags[:, 0] > 0
     found = maps.lookup(torch.arange(24))[tagged][:, 0][source.objects[tagged][:, 0]]
     assert float((found > 0.2).float().mean()) > 0.8
+
+
+class Undecided(Scorer):
+    """Says 0.9 of the cluster that is most frequent in tagged slices, and nothing of others."""
+
+    def __call__(self, statistics: ClusterStatistics) -> torch.Tensor:
+        scores = PurityScorer()(statistics)
+        return torch.where(scores == scores.amax(dim=1, keepdim=True), 0.9, 0.5)
+
+
+def test_scores_that_are_not_relative_count_for_what_they_are(
+    toys: ModuleType, tmp_path: Path
+) -> None:
+    """Relative to the best cluster, those of which nothing is known would pass for relevant."""
+    source = toys.ToySource()
+    _, maps, report = refresh(source, tmp_path, scorer=Undecided(), dominance=0.0)
+    tagged = source.tags[:, 0] > 0
+    relevance = maps.lookup(torch.arange(24))[tagged, 0]
+    inside = source.objects[tagged, 0]
+    assert float((relevance[inside] > 0.5).float().mean()) > 0.9
+    assert not bool((relevance[source.valid[tagged] & ~inside] > 0.5).any())
+    assert "peak" not in report

@@ -23,10 +23,9 @@ def verdict(
     scores: torch.Tensor, leaning: torch.Tensor | None = None, paired: int = 0, peak: float = 1.0
 ) -> Verdict:
     """The last ``paired`` clusterings have seen the asymmetry."""
-    count, _, classes = scores.shape
-    seen = torch.arange(count) >= count - paired
+    seen = torch.arange(len(scores)) >= len(scores) - paired
     leaning = scores if leaning is None else leaning
-    return Verdict(scores, leaning, seen, torch.full((classes,), peak))
+    return Verdict(weigh(scores) / peak, leaning, seen)
 
 
 def whole(*labels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -117,10 +116,12 @@ def test_the_typical_peak_is_the_median_of_tagged_slices() -> None:
     torch.testing.assert_close(typical_peak(torch.empty(0, 2)), torch.ones(2))
 
 
-def test_checkpoints_without_a_peak_are_relative_to_one() -> None:
-    now = verdict(torch.rand(2, 3, 2), peak=0.5)
-    state = {"mean": torch.zeros(4), **now._asdict()}
+def test_votes_of_older_checkpoints_are_made_of_their_scores() -> None:
+    scores = torch.rand(2, 3, 2)
+    now = verdict(scores, peak=0.5)
+    state = {"mean": torch.zeros(4), "scores": scores, **now._asdict()}
     for found, expected in zip(Verdict.of(state), now, strict=True):
         assert torch.equal(found, expected)
-    del state["peak"]
-    assert torch.equal(Verdict.of(state).peak, torch.ones(2))
+    del state["votes"]
+    torch.testing.assert_close(Verdict.of({**state, "peak": torch.full((2,), 0.5)}), now)
+    torch.testing.assert_close(Verdict.of(state), verdict(scores))

@@ -125,3 +125,10 @@ def test_merging_applies_the_collective_to_every_sum() -> None:
     one = slice_statistics(**draw_slices(2), clusters=K)
     assert equal(merge(one), one)
     assert equal(merge(one, lambda tensor: 2 * tensor), one + one)
+
+
+def test_any_kind_of_whole_number_names_groups_and_strata() -> None:
+    data = draw_slices(3)
+    small = {name: data[name].int() for name in ("group", "stratum")}
+    left, right = (slice_statistics(**{**data, **more}, clusters=K) for more in ({}, small))
+    assert equal(left, right)

@@ -177,3 +177,11 @@ def test_slices_without_anatomy_or_contrast_stay_finite() -> None:
     batch["image"][1] = 1.0
     view = SliceAugmentation()(batch)
     assert torch.isfinite(view["image"]).all()
+
+
+def test_mixed_precision_moves_no_pixel() -> None:
+    """A grid in bfloat16 would be off by a quarter of a pixel at a width of 240."""
+    matrix = torch.eye(2).expand(2, 2, 2)
+    exact = sampling_grid(matrix, 240, 240)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sampling_grid(matrix, 240, 240), exact)

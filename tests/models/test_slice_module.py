@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from wsseg.comparators import GradCam
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checkpoint import load_module
@@ -39,13 +40,46 @@ def test_the_teacher_only_follows(kind: type[SliceModule]) -> None:
     after = module.teacher.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
-    module.on_train_batch_end(None, {}, 0)  # type: ignore[typeddict-item]
+    module.teacher.update_parameters(module.network)
     for parameter in module.network.parameters():
         parameter.data += 1
-    module.on_train_batch_end(None, {}, 1)  # type: ignore[typeddict-item]
+    module.teacher.update_parameters(module.network)
     pairs = zip(module.teacher.module.parameters(), module.network.parameters(), strict=True)
     for slow, fast in pairs:
         torch.testing.assert_close(slow, fast - 2 / 11)
+
+
+def fit(module: SliceModule, batches: int, **settings: Any) -> None:
+    batch = Batch(
+        image=torch.randn(4, 2, 16, 16),
+        tags=torch.tensor([[0.0], [1.0], [0.0], [1.0]]),
+        valid=torch.ones(4, 16, 16, dtype=torch.bool),
+        index=torch.arange(4),
+        case=torch.arange(4),
+        level=torch.zeros(4, dtype=torch.int64),
+    )
+    pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    ).fit(module, DataLoader([batch] * batches, batch_size=None))
+
+
+def test_the_teacher_follows_steps_of_the_optimiser_not_batches() -> None:
+    module = make(CamModule)
+    fit(module, 6, accumulate_grad_batches=3)
+    assert int(module.teacher.n_averaged) == 2
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_every_precision_trains(precision: str) -> None:
+    module = make(CamModule)
+    fit(module, 2, precision=precision)
+    assert all(bool(each.isfinite().all()) for each in module.teacher.parameters())
 
 
 @KINDS

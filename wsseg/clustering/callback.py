@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -92,7 +93,9 @@ class ClusterReSupervision(LightningCallback):
             momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
             seed: Chooses the sampled slices and starts k-means.
             batch_key: Where batches carry the map.
-            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
+            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``. Batches come
+                as the loader makes them, on the device: ``on_after_batch_transfer`` is not called,
+                since it may augment; what it normalises is to be normalised here.
             dataloader: Returns a loader over the training slices without augmentation, for data
                 sets that augment; its order is not used. By default the trainer's own.
             folder: Where maps are kept during training; by default ``cluster_maps`` in the
@@ -152,6 +155,7 @@ class ClusterReSupervision(LightningCallback):
         self._interval = every_n_epochs  # from there to the next refresh
         self._place: Place | None = None
         self._packed: dict[str, Any] = {}  # the maps while there is no file of them
+        self._data: str | None = None  # which slices they are of, if that is known
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that the module can be clustered; restore the maps, or make the first."""
@@ -159,8 +163,10 @@ class ClusterReSupervision(LightningCallback):
         self._place = open_place(trainer, self._folder, collective)
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
-            check_pixels(self._source(trainer, pl_module), self.settings.n_clusters)
+            source = self._source(trainer, pl_module)
+            check_pixels(source, self.settings.n_clusters)
         with collective.together("restoring the cluster maps"):
+            self._recognise(source)
             self._restore()
         self._prepare(trainer, pl_module, trainer.current_epoch)
 
@@ -221,6 +227,7 @@ class ClusterReSupervision(LightningCallback):
         return {
             "epoch": self._epoch,
             "interval": self._interval,
+            "data": self._data,
             **settings,
             **packed,
             **vars(self.clusters),
@@ -232,8 +239,9 @@ class ClusterReSupervision(LightningCallback):
             return
         self._epoch = state_dict["epoch"]
         self._interval = state_dict.get("interval", self.every_n_epochs)
+        self._data = state_dict.get("data")
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
-        own = {name: state_dict[name] for name in ("mean", "std", "centroids")}
+        own = {name: state_dict[name] for name in ("mean", "std", "centroids", "scores")}
         self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict())
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
@@ -301,6 +309,19 @@ class ClusterReSupervision(LightningCallback):
             packed = maps.pack() if owner else torch.empty(0, dtype=torch.uint8)
             self._packed = {"version": maps.version, "shape": list(maps.shape), "maps": packed}
         return self._packed
+
+    def _recognise(self, source: EmbeddingSource) -> None:
+        """Forget clusters and maps of other slices: ids would find the maps of strangers."""
+        data = None if source.known is None else source.known.digest()
+        if self._packed and None not in (data, self._data) and data != self._data:
+            warnings.warn(
+                "the cluster maps at hand were made of other slices or tags than those of this "
+                "run; they are made anew",
+                stacklevel=2,
+            )
+            self._packed, self.clusters = {}, None
+            self._epoch, self._interval = -1, self.every_n_epochs
+        self._data = data
 
     def _restore(self) -> None:
         """Write packed maps to the folder again."""

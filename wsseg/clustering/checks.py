@@ -50,18 +50,20 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
     return scores.float()
 
 
-def describe_scores(scores: Tensor, statistics: ClusterStatistics, high: float) -> dict[str, float]:
+def describe_scores(
+    relevance: Tensor, statistics: ClusterStatistics, high: float
+) -> dict[str, float]:
     """Return the mean number of relevant clusters per class, and how many groups hold them.
 
     Args:
-        scores: [R, K, C].
+        relevance: Of every cluster, [R, K, C].
         statistics: What they were made from.
         high: Threshold of relevance.
     """
-    relevant = (scores > high).double()
+    relevant = (relevance > high).double()
     count = relevant.sum()
     support = (relevant * statistics.support[..., TAGGED]).sum() / count.clamp_min(1)
-    clusterings, _, classes = scores.shape
+    clusterings, _, classes = relevance.shape
     return {
         "relevant_clusters": float(count) / (clusterings * classes),
         "support": float(support),

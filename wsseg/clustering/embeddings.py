@@ -22,8 +22,8 @@ class PixelEmbeddings(NamedTuple):
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
     group: Tensor  # [B] int64, the patient: many that agree are evidence, one alone is not
-    stratum: Tensor  # [B] int64, e.g. the level in the body; slices are compared within it
-    asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.asymmetry
+    stratum: Tensor  # [B] int64, from 0 to 63, e.g. the level; slices are compared within it
+    asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.py
 
     def of(self, rows: Tensor) -> PixelEmbeddings:
         """Return some of the slices.

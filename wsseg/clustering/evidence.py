@@ -58,7 +58,11 @@ class Evidence:
             kept = place[sample_rows(place[:, 0], self._quota)]
             features = feature_pixels(batch, kept)
             check_finite(features)
-            assert batch.activation is not None
+            if batch.activation is None:
+                raise ClusteringError(
+                    "embed_pixels left the activation None though it was asked for; do so only "
+                    "where it is called with activation=False"
+                )
             slice_, row, column = kept.T
             activation = batch.activation[slice_, :, row, column].float()
             if not bool(torch.isfinite(activation).all()):

@@ -31,7 +31,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def untouched_generators() -> Iterator[None]:
     """Give the global random generators of Python, numpy and torch back as they were."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - others use it
-    with torch.random.fork_rng():
+    # Only the device in use: by default all of them, with a warning where there are several.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
         try:
             yield
         finally:

@@ -211,6 +211,7 @@ def _gpu_index(faiss: Any, dimension: int, device: torch.device) -> tuple[Any, A
     number = torch.cuda.current_device() if device.index is None else device.index
     resources = faiss.StandardGpuResources()
     resources.setTempMemory(TEMPORARY_BYTES)
+    resources.setPinnedMemory(0)  # for copies from the host, of which there are none
     # On the stream of torch, so that neither reads what the other has not written yet.
     stream = torch.cuda.current_stream(number).cuda_stream
     resources.setDefaultStream(number, faiss.cast_integer_to_cudastream_t(stream))

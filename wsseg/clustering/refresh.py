@@ -49,24 +49,19 @@ class Clusters:
         mean: Mean of the sampled embeddings, [D].
         std: Their standard deviation, [D].
         centroids: In units of these, [R, K, D].
-        scores: Relevance of every cluster to every class, [R, K, C].
+        scores: What the scorer said of every cluster and class, [R, K, C].
+        votes: What a pixel's clusters add to its relevance, [R, K, C].
         leaning: How much every cluster looks like every class, [R, K, C].
         sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
-        peak: What the votes for every class come to in the middle of it, [C].
     """
 
     mean: Tensor
     std: Tensor
     centroids: Tensor
     scores: Tensor
+    votes: Tensor
     leaning: Tensor
     sees_asymmetry: Tensor
-    peak: Tensor
-
-    @property
-    def verdict(self) -> Verdict:
-        """What maps are made of."""
-        return Verdict(self.scores, self.leaning, self.sees_asymmetry, self.peak)
 
 
 class Refresh:
@@ -111,13 +106,15 @@ class Refresh:
             mean, std, centroids = self._cluster(sample, previous)
 
         def nearest(features: Tensor) -> Tensor:
-            return assign((features - mean) / std, centroids)
+            # A process without evidence has its clusters on the CPU, but slices to map.
+            here = [each.to(features.device) for each in (mean, std, centroids)]
+            return assign((features - here[0]) / here[1], here[2])
 
         with self._stage("score"):
-            verdict = self._score(evidence, nearest)
+            scores, verdict = self._score(evidence, nearest)
         with self._stage("map"):
             maps = self._map(evidence, verdict, nearest, old)
-        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), *verdict), maps
+        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores, *verdict), maps
 
     def _embed(self) -> tuple[Evidence, Tensor]:
         """Embed some slices; return what is kept here and the sample that every process gets."""
@@ -163,7 +160,10 @@ class Refresh:
                 centroids[number] = each
         return mean, std, others.sum(centroids)
 
-    def _score(self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]) -> Verdict:
+    def _score(
+        self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Verdict]:
+        """Return what the scorer says, and the verdict that follows from it."""
         settings, others = self._settings, self._collective
         classes = others.maximum(evidence.plane[0])
         with others.together("assigning pixels"):
@@ -175,14 +175,19 @@ class Refresh:
         check_tags(statistics, len(self._source))
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
-        self.report |= describe_scores(scores, statistics, settings.high)
         scores = others.broadcast(scores)
         leaning = others.broadcast(purity(statistics) * focus(statistics))
-        with others.together("comparing slices"):
-            peaks = evidence.peaks(weigh(scores))
-        peak = others.broadcast(typical_peak(others.gather(peaks)))
-        self.report["peak"] = float(peak.mean())
-        return Verdict(scores, leaning, self._sees_asymmetry, peak)
+        votes = scores / len(scores)
+        if settings.scorer.relative:
+            votes = weigh(scores)
+            with others.together("comparing slices"):
+                peaks = evidence.peaks(votes)
+            peak = others.broadcast(typical_peak(others.gather(peaks)))
+            self.report["peak"] = float(peak.mean())
+            votes = votes / peak
+        # A cluster is relevant if pixels are that it would have in every clustering.
+        self.report |= describe_scores(votes * len(votes), statistics, settings.high)
+        return scores, Verdict(votes, leaning, self._sees_asymmetry)
 
     def _map(
         self,

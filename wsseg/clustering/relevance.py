@@ -19,25 +19,25 @@ PEAK_SHARE = 0.01  # of a slice's pixels: single ones may be relevant by chance
 class Verdict(NamedTuple):
     """What is known of the clusters of R clusterings."""
 
-    scores: Tensor
-    """Relevance of every cluster to every class, [R, K, C] in [0, 1]."""
+    votes: Tensor
+    """What a pixel's cluster in each clustering adds to its relevance to every class, [R, K, C]."""
     leaning: Tensor
     """How much a cluster looks like the class, however uncertain, [R, K, C] in [0, 1]."""
     sees_asymmetry: Tensor
     """Which clusterings saw the asymmetry beside the features, [R] bool."""
-    peak: Tensor
-    """What the votes for a class come to in the middle of it, [C], see :func:`typical_peak`."""
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Verdict:
         """Return the verdict in a checkpoint's clusters.
 
         Args:
-            state: Those of ``ClusterReSupervision``. Older ones have no peak: all were relative
-                to 1.
+            state: Those of ``ClusterReSupervision``. Older ones hold scores, and perhaps a peak,
+                of which the votes were made.
         """
-        known = {"peak": torch.ones(state["scores"].shape[2]), **state}
-        return cls(*(known[name] for name in cls._fields))
+        votes = state.get("votes")
+        if votes is None:
+            votes = weigh(state["scores"]) / state.get("peak", 1.0)
+        return cls(votes, state["leaning"], state["sees_asymmetry"])
 
 
 def weigh(scores: Tensor) -> Tensor:
@@ -102,8 +102,6 @@ def relevance_map(
 ) -> Tensor:
     """Lay the verdict out as maps, with what the tags say on top.
 
-    Relevance is what a pixel's votes are worth beside those at the class's peak.
-
     Args:
         labels: Clusters of the valid pixels in raster order, [n, R] int64.
         valid: [B, h, w] bool.
@@ -116,7 +114,7 @@ def relevance_map(
         [B, C, h, w] float32: 0 all over a slice for a class it is not tagged with, else the
         relevance in [0, 1] at valid pixels and ``IGNORE`` at the others.
     """
-    votes = (weigh(verdict.scores) / verdict.peak).to(labels.device)
+    votes = verdict.votes.to(labels.device)
     paired = verdict.sees_asymmetry.to(labels.device)
     relevance = _lay_out(labels, valid, votes, ~paired)
     if bool(paired.any()):

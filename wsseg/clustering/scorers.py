@@ -28,10 +28,13 @@ class Scorer(ABC):
     Attributes:
         low: Pixels of at most this relevance do not belong to the class, by default.
         high: Pixels of more than this do; those between are left open.
+        relative: Whether a score counts beside what the class reaches in this data set (see
+            ``weigh`` and ``typical_peak``), or for what it is.
     """
 
     low: ClassVar[float] = 0.4
     high: ClassVar[float] = 0.5
+    relative: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
@@ -103,8 +106,9 @@ class EvidenceScorer(Scorer):
         activation_power: Weight of the activation beside the purity.
     """
 
-    low: ClassVar[float] = 0.15  # of what the class reaches, see typical_peak
+    low: ClassVar[float] = 0.15
     high: ClassVar[float] = 0.2
+    relative: ClassVar[bool] = True
 
     confidence: float = 0.5
     focus_power: float = 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -25,6 +26,11 @@ class SliceTags:
 
     index: Tensor
     tags: Tensor
+
+    def digest(self) -> str:
+        """Return what tells this set of slices from others."""
+        parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
+        return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
 
 
 class Source(Protocol):
@@ -72,7 +78,10 @@ class EmbeddingSource:
         self._embed = embed
         index, tags = getattr(dataset, "index", None), getattr(dataset, "tags", None)
         self.known: SliceTags | None = None
-        if isinstance(index, Tensor) and isinstance(tags, Tensor):
+        if not (isinstance(index, Tensor) and isinstance(tags, Tensor)):
+            return
+        # A subset of a larger set may still hold the tags of all of it.
+        if len(index) == len(tags) == len(self):
             self.known = SliceTags(index, tags)
 
     def __len__(self) -> int:
@@ -85,7 +94,7 @@ class EmbeddingSource:
         """Embed the slices at the given positions of the data set."""
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
-            batch_size=self._loader.batch_size,
+            batch_size=_batch_size(self._loader),
             collate_fn=self._loader.collate_fn,
             num_workers=self._loader.num_workers if len(positions) else 0,
             worker_init_fn=self._loader.worker_init_fn,
@@ -95,6 +104,13 @@ class EmbeddingSource:
         )
         for batch in loader:
             yield self._embed(batch, activation)
+
+
+def _batch_size(loader: DataLoader[Any]) -> int | None:
+    """Return the slices per batch of a loader; None if its data set serves batches."""
+    if loader.batch_sampler is None or loader.batch_size is not None:
+        return loader.batch_size
+    return int(getattr(loader.batch_sampler, "batch_size", 1))  # a sampler of the user's own
 
 
 def share(count: int, rank: int, size: int) -> range:

@@ -140,7 +140,7 @@ def slice_statistics(
     lost = torch.where(active > 0, sums / active.clamp_min(UNIT), 0.0)
 
     def by_bucket(number: Tensor) -> Tensor:
-        bucket = F.one_hot(number.cpu().remainder(BUCKETS), BUCKETS).double()  # [B, G]
+        bucket = F.one_hot(number.cpu().long().remainder(BUCKETS), BUCKETS).double()  # [B, G]
         return torch.einsum("brk,bcs,bg->rkcsg", counts, side, bucket)
 
     def by_tag(table: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class SliceAugmentation(nn.Module):
         view = cast(Batch, dict(batch))
         if self.flip or self.rotation or self.scaling:
             self._move(view)
-        view["image"] = self._jitter(view["image"], view["valid"])
+        view["image"] = self._jitter(view["image"], view["valid"]).to(batch["image"].dtype)
         return view
 
     def _move(self, view: Batch) -> None:
@@ -81,8 +81,8 @@ class SliceAugmentation(nn.Module):
         view["valid"] = valid
         asymmetry = [view["asymmetry"]] if "asymmetry" in view else []
         planes = torch.cat([image, *asymmetry], dim=1)
-        moved = F.grid_sample(planes, grid, "bilinear", "zeros", align_corners=False)
-        moved *= valid[:, None]
+        moved = F.grid_sample(planes.float(), grid, "bilinear", "zeros", align_corners=False)
+        moved = moved.mul_(valid[:, None]).to(image.dtype)
         view["image"] = moved[:, : image.shape[1]]
         if asymmetry:
             view["asymmetry"] = moved[:, image.shape[1] :]
@@ -131,7 +131,9 @@ def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:
     size = matrix.new_tensor([width, height])
     relative = matrix * size[None, None, :] / size[None, :, None]
     theta = F.pad(relative, (0, 1))
-    return F.affine_grid(theta, [len(matrix), 1, height, width], align_corners=False)
+    # In mixed precision it would be rounded to a quarter of a pixel.
+    with torch.autocast(matrix.device.type, enabled=False):
+        return F.affine_grid(theta, [len(matrix), 1, height, width], align_corners=False)
 
 
 def warp_labels(
@@ -175,5 +177,5 @@ def bend(image: Tensor, inside: Tensor, exponent: Tensor) -> Tensor:
 
 
 def _uniform(shape: int | tuple[int, ...], device: torch.device) -> Tensor:
-    """Draw from [-1, 1)."""
-    return torch.rand(shape, device=device) * 2.0 - 1.0
+    """Draw from [-1, 1), in float32 whatever precision the networks have."""
+    return torch.rand(shape, device=device, dtype=torch.float32) * 2.0 - 1.0

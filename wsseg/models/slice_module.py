@@ -128,8 +128,13 @@ class SliceModule(pl.LightningModule):
         )
         return total
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the teacher follow."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make a step of the optimiser, and let the teacher follow.
+
+        Here, since callbacks may save a checkpoint before ``on_train_batch_end``, and since several
+        batches may make one step.
+        """
+        super().optimizer_step(*args, **kwargs)
         self.teacher.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
