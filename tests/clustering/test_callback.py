@@ -464,11 +464,9 @@ def test_batches_of_a_sampler_of_the_users_own(project: ModuleType, tmp_path: Pa
     assert len(witness.maps[2]) == 4
 
 
-def test_tags_of_a_larger_set_are_not_those_of_a_subset(
-    project: ModuleType, tmp_path: Path
-) -> None:
+def test_ids_of_a_larger_set_are_not_those_of_a_subset(project: ModuleType, tmp_path: Path) -> None:
     data = Known(project, list(range(16)))
-    data.data.tags = torch.cat((data.data.tags, data.data.tags))
+    data.data.index = torch.arange(32)
     callback = clustering()
     fit(tmp_path, finder(project), data, callback)
     assert callback.state_dict()["version"] == 2

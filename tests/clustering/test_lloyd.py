@@ -63,6 +63,7 @@ class FakeGpu:
     def StandardGpuResources(self) -> Any:  # noqa: N802 - faiss's name
         return SimpleNamespace(
             setTempMemory=lambda size: self.told.update(memory=size),
+            setPinnedMemory=lambda size: self.told.update(pinned=size),
             setDefaultStream=lambda number, stream: self.told.update(stream=(number, stream)),
         )
 
