@@ -41,7 +41,7 @@ class CoAttention(nn.Module):
         """
         own, keys = features.flatten(2).transpose(1, 2), other.flatten(2).transpose(1, 2)
         likeness = (self.form(own) @ keys.transpose(1, 2)).float()
-        attended = likeness.softmax(dim=1).softmax(dim=2) @ keys.float()
+        attended: Tensor = likeness.softmax(dim=1).softmax(dim=2) @ keys.float()
         return attended.transpose(1, 2).reshape_as(features)
 
 
