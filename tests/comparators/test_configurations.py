@@ -84,3 +84,15 @@ def test_benchmarks_give_every_method_the_same_budget(
         budgets.add((plain["trainer"]["max_epochs"], plain["data"]["batch_size"], method.overrides))
     assert len(methods) >= 8
     assert len(budgets) == 1
+
+
+def test_both_pages_say_which_settings_were_tried_on_held_out_patients() -> None:
+    """One page said that nothing else was tried, the other that a learning rate was."""
+    pages = {
+        name: " ".join((EXPERIMENTS / name / "README.md").read_text().split())
+        for name in ("comparators", "reference")
+    }
+    assert "`adapted` was chosen in its favour" in pages["reference"]
+    chosen = pages["comparators"].split("settings were chosen by the Dice of held-out patients")[1]
+    named, _ = chosen.split("No other comparator has a setting")
+    assert "reference/adapted.yaml" in named

@@ -84,6 +84,36 @@ def test_modalities_learn_from_others_that_find_the_tag_and_do_not_pull_them() -
     assert cross_equivariance((same, same), ([sure, sure], [sure, sure]), tags).abs() < 1e-5
 
 
+def test_the_modality_predicts_whose_network_tells_the_tags_best() -> None:
+    """The mean over modalities let one that is blind veto all others at the threshold."""
+    module, views = small(CrossModality).eval(), batch()
+    with torch.no_grad():
+        for network, certainty in zip(module.network, (-9.0, 9.0), strict=True):
+            for head in (network.fine_head, network.deep_head):
+                head.weight.zero_()
+                head.bias.fill_(certainty)
+        module.teacher.module.load_state_dict(module.network.state_dict())
+        for tag, expected in ((1.0, 1.0), (0.0, 0.0)):
+            module.tag_losses.zero_()
+            views["tags"][:] = tag
+            module.losses(views)
+            finding = module.look(views["image"], views["valid"])
+            found = finding.probability[views["valid"][:, None].expand_as(finding.probability)]
+            assert found.mean() == pytest.approx(expected, abs=1e-3)
+            assert finding.tags.mean() == pytest.approx(expected, abs=1e-3)
+
+
+def test_tag_losses_are_averaged_by_modality_and_travel_with_the_weights() -> None:
+    module, views = small(CrossModality), batch()
+    losses = torch.stack([module.losses(views)["classification"].detach() for _ in range(3)])
+    average = 0.02 * (0.98**2 * losses[0] + 0.98 * losses[1] + losses[2])
+    torch.testing.assert_close(module.tag_losses.mean(), average)
+    again = small(CrossModality)
+    again.load_state_dict(module.state_dict())
+    assert torch.equal(again.tag_losses, module.tag_losses)
+    assert module.tag_losses.min() > 0
+
+
 def test_every_modality_has_a_network_that_sees_nothing_else() -> None:
     module, views = small(CrossModality).eval(), batch()
     changed = views["image"].clone()

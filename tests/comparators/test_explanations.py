@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.comparators.conftest import SPEC, batch, small
 from wsseg.comparators import GradCam, LayerCam
@@ -15,6 +16,7 @@ from wsseg.comparators.explanations import (
     grad_cam,
     gradients_enabled,
     layer_cam,
+    spread_gradient,
 )
 from wsseg.comparators.gradient_maps import SliceClassifier
 from wsseg.models import UNetEncoder
@@ -70,14 +72,42 @@ def test_layer_cam_is_its_formula() -> None:
     np.testing.assert_allclose(got.numpy(), expected)
 
 
-def test_several_levels_are_scaled_before_the_strongest_shows() -> None:
-    coarse = torch.tensor([[[[1.0, 4.0]]]], requires_grad=True)
-    fine = torch.tensor([[[[300.0, 0.0, 0.0, 0.0]]]], requires_grad=True)
+def test_a_pixel_gets_the_gradient_of_what_was_pooled_from_it() -> None:
+    network, image = classifier(), torch.randn(2, 2, 16, 12)
+    first, second = network.encoder.blocks
+    level = first(image)
+    pooled = F.max_pool2d(level, 2)
+    score = network.head(second(pooled).mean(dim=(2, 3)))[:, 0].sum()
+    of_level, of_pooled = torch.autograd.grad(score, [level, pooled])
+    assert (of_level == 0).float().mean() >= 0.75
+    expected = F.interpolate(of_pooled, (16, 12), mode="bilinear")
+    torch.testing.assert_close(spread_gradient(of_level), expected)
+
+
+def test_pooling_leaves_no_grid_in_shallow_levels() -> None:
+    """Three quarters of the gradients were zero at every level but the deepest."""
+    seen: list[Tensor] = []
+
+    def explain(activation: Tensor, gradient: Tensor) -> Tensor:
+        seen.append(gradient)
+        return layer_cam(activation, gradient)
+
+    logits, levels = classifier()(torch.randn(2, 2, 16, 16))
+    explain_levels(levels, logits, explain, (16, 16))
+    assert len(seen) == 4  # of two levels and two classes
+    assert all((gradient != 0).float().mean() > 0.99 for gradient in seen)
+    (exact,) = torch.autograd.grad(logits[:, 1].sum(), [levels[-1]])
+    assert torch.equal(seen[-1], exact)  # nothing pools the deepest level
+
+
+def test_shallow_levels_are_scaled_before_the_strongest_shows() -> None:
+    coarse = torch.tensor([[[[0.0, 0.0, 1.0, 4.0]]]], requires_grad=True)
+    fine = torch.tensor([[[[300.0, 150.0, 0.0, 0.0]]]], requires_grad=True)
     logits = (coarse.sum() + fine.sum()).view(1, 1)
     maps = explain_levels([fine, coarse], logits, layer_cam, (1, 4))
-    assert maps[0, 0, 0, 0] == pytest.approx(np.tanh(2.0))  # of the fine level
-    assert maps[0, 0, 0, 3] == pytest.approx(np.tanh(2.0))  # of the coarse one
-    assert maps.max() < 1
+    # of the fine level: tanh of 2 and of 1; of the coarse one, which is the deepest: as it is
+    expected = torch.tensor([np.tanh(2.0), np.tanh(1.0), 0.25, 1.0], dtype=torch.float32)
+    torch.testing.assert_close(maps[0, 0, 0], expected)
 
 
 def test_gradients_work_in_inference_mode() -> None:

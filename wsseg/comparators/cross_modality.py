@@ -17,6 +17,8 @@ from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.slice_module import Finding
 
+LOSS_DECAY = 0.98  # of the averaged classification losses: some 50 steps
+
 
 class CrossModality(Comparator):
     """A CAM network for each modality, with equivariance within and across modalities.
@@ -25,10 +27,15 @@ class CrossModality(Comparator):
     Medical Image Analysis 77, 2022. Every network sees one modality, in a slice and in the moved
     slice. Its map must be equivariant in tagged slices; it must agree with the maps of the other
     modalities in the other view, where these find the tag; and its tag predictions must agree with
-    theirs. Others are taken as they are: no gradient flows into them. The published maps are those
-    of one modality; here the mean over modalities predicts. Maps are sigmoids, so that the fixed
-    threshold of plain CAM holds.
+    theirs. Others are taken as they are: no gradient flows into them. Maps are sigmoids, so that
+    the fixed threshold of plain CAM holds.
+
+    The authors publish the maps of each modality by itself, and never average them. Here one
+    modality predicts: that whose network had the lowest classification loss, by a moving average
+    over the last steps of training, which needs tags alone.
     """
+
+    tag_losses: Tensor
 
     def __init__(
         self,
@@ -75,6 +82,8 @@ class CrossModality(Comparator):
         super().__init__(
             spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
         )
+        # All start at 0: the bias of the averages is the same, and their order is right.
+        self.register_buffer("tag_losses", torch.zeros(len(names)))
 
     def build_network(self) -> nn.Module:
         """Make one network for each modality."""
@@ -93,14 +102,17 @@ class CrossModality(Comparator):
         maps = [torch.sigmoid(out.cam) * inside[:, None] for out, inside in both]
         still = [move(each, grid) for each in maps[: len(first)]]  # the first view's, moved
         moved = maps[len(first) :]
-        classified = [classification_loss(out.slice_logits, tags) for out, _ in both]
+        classified = torch.stack(
+            [classification_loss(out.slice_logits, tags) for out, _ in both]
+        ).view(2, -1)  # by view and modality
+        self._follow_tag_losses(classified.detach().float().mean(dim=0))
         suppressed = [suppression_loss(out.cam, inside, tags) for out, inside in both]
         within = [equivariance(s, m, tags) for s, m in zip(still, moved, strict=True)]
         scores = [[_score(out) for out in outputs] for outputs in (first, second)]
         across = cross_equivariance((still, moved), scores, tags)
         agreed = [agreement(each, self.hparams["temperature"]) for each in scores]
         return {
-            "classification": torch.stack(classified).mean(),
+            "classification": classified.mean(),
             "suppression": torch.stack(suppressed).mean(),
             "equivariance": self.hparams["equivariance_weight"] * torch.stack(within).mean(),
             "cross": self.hparams["cross_weight"] * across,
@@ -109,10 +121,15 @@ class CrossModality(Comparator):
 
     def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
         """See :meth:`Comparator.find`."""
-        outputs = _outputs(network, image, valid)
-        maps = torch.stack([torch.sigmoid(out.cam) for out in outputs])
-        scores = torch.stack([torch.sigmoid(_score(out)) for out in outputs])
-        return Finding(maps.mean(dim=0), scores.mean(dim=0))
+        best = int(self.tag_losses.argmin())
+        output: CamOutput = cast(nn.ModuleList, network)[best](image[:, [best]], valid)
+        return Finding(torch.sigmoid(output.cam), torch.sigmoid(_score(output)))
+
+    @torch.no_grad()
+    def _follow_tag_losses(self, losses: Tensor) -> None:
+        if self._trainer is not None:  # every process must choose the same modality
+            losses = self.trainer.strategy.reduce(losses, reduce_op="mean")
+        self.tag_losses.lerp_(losses, 1 - LOSS_DECAY)
 
 
 def equivariance(one: Tensor, other: Tensor, tags: Tensor) -> Tensor:

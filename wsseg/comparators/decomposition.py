@@ -12,7 +12,9 @@ from wsseg.comparators.base import Comparator
 from wsseg.comparators.decomposition_losses import (
     CoAttention,
     alignment_loss,
+    draw_partners,
     exclusion_loss,
+    map_suppression,
     nested_maximum,
     nesting,
 )
@@ -21,8 +23,8 @@ from wsseg.comparators.paired_maps import (
     PairedMaps,
     training_tag_shares,
     weighted_cross_entropy,
-    wrong_channel_loss,
 )
+from wsseg.comparators.reference_losses import standardise_slices
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
@@ -81,15 +83,19 @@ class FeatureDecomposition(Comparator):
     """CAM for several classes, told apart by what pairs of slices share and by mutual erasure.
 
     Z. Kuang, Z. Yan, L. Yu, "Weakly supervised learning for multi-class medical image segmentation
-    via feature decomposition", Computers in Biology and Medicine 171:108228, 2024; form and weights
-    of the losses after the public code. Two slices attend to each other, and what they have in
-    common must show exactly the classes that both are tagged with (decomposition); the maps of two
-    classes erase each other, and each must still tell its class (exclusion).
+    via feature decomposition", Computers in Biology and Medicine 171:108228, 2024; inputs,
+    attention, form and weights of the losses after the public code. A slice attends to a partner
+    that shares a tag with it, and what they have in common must show exactly the classes that both
+    are tagged with (decomposition); the maps of two classes erase each other, and each must still
+    tell its class (exclusion).
 
     Published for tumour core and oedema, which are disjoint. Of nested classes, a map shows the
     part of a class that no inner class has, it is trained with the tag of the class, and the class
-    is predicted where the map of it or of an inner one is. The authors' encoder is replaced by
-    that of plain CAM, of whose levels a quarter of the resolution and the deepest are read.
+    is predicted where the map of it or of an inner one is. A partner is drawn from the batch
+    instead of from all training slices. The authors' encoder is replaced by that of plain CAM, of
+    whose levels a quarter of the resolution and the deepest are read (theirs: a quarter and a
+    sixteenth); optimiser, schedule and averaged weights are plain CAM's too. One term of the public
+    code adds tensors that do not fit: the union of two maps is read as its mean.
     """
 
     class_weights: Tensor
@@ -144,8 +150,9 @@ class FeatureDecomposition(Comparator):
     def losses(self, view: Batch) -> dict[str, Tensor]:
         """The same losses on own and on common maps, and the alignment of the two."""
         tags = view["tags"]
-        partner = torch.randperm(len(tags), device=tags.device)
-        output: DecompositionOutput = self.network(view["image"], partner)
+        partner = draw_partners(tags)
+        image = standardise_slices(view["image"], view["valid"])
+        output: DecompositionOutput = self.network(image, partner)
         with torch.autocast(tags.device.type, enabled=False):
             own, common = (PairedMaps(maps.cam.float(), maps.logits.float()) for maps in output)
             shared = tags * tags[partner]
@@ -156,17 +163,17 @@ class FeatureDecomposition(Comparator):
         return losses
 
     def _maps_losses(self, maps: PairedMaps, tags: Tensor) -> dict[str, Tensor]:
-        overlap = maps.cam.amin(dim=2).mean()  # background and class at the same pixel
         entropies = [weighted_cross_entropy(e, tags, self.class_weights) for e in maps.logits]
         return {
-            "suppression": wrong_channel_loss(maps.cam, tags) + overlap,
-            "classification": torch.stack(entropies).sum(),
+            "suppression": map_suppression(maps.cam, tags, self.nesting),
+            "classification": self.num_classes * torch.stack(entropies).sum(),  # a mean over them
             "exclusion": EXCLUSION * exclusion_loss(maps.cam, tags, self.nesting),
         }
 
     def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
         """See :meth:`Comparator.find`; no partner is needed."""
         assert isinstance(network, DecompositionNetwork)
-        maps = network.own_heads(network.levels(image), image.shape[-2:])
+        levels = network.levels(standardise_slices(image, valid))
+        maps = network.own_heads(levels, image.shape[-2:])
         tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
         return Finding(nested_maximum(maps.cam[:, :, 1].float(), self.nesting), tags)

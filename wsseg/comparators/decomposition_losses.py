@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+INNER_SUPPRESSED = 2.0  # weight of an inner class's suppression, an outer one's is 1
 INNER_ERASED = 0.1  # weight of an inner class that an outer one has erased
 OVERLAP, COVER = 0.1, 0.1
 
@@ -27,6 +28,10 @@ class CoAttention(nn.Module):
     def forward(self, features: Tensor, other: Tensor) -> Tensor:
         """Give every pixel the features of the other slice's pixels that are like it.
 
+        As in the public code, likeness becomes weights twice: the other slice's pixels first choose
+        among this one's, and among these choices this slice's pixels choose. The weights of a pixel
+        therefore differ by a factor of e at most.
+
         Args:
             features: [B, D, h, w].
             other: [B, D, h, w].
@@ -35,8 +40,24 @@ class CoAttention(nn.Module):
             [B, D, h, w].
         """
         own, keys = features.flatten(2).transpose(1, 2), other.flatten(2).transpose(1, 2)
-        attended = F.scaled_dot_product_attention(self.form(own), keys, keys, scale=1.0)
+        likeness = (self.form(own) @ keys.transpose(1, 2)).float()
+        attended: Tensor = likeness.softmax(dim=1).softmax(dim=2) @ keys.float()
         return attended.transpose(1, 2).reshape_as(features)
+
+
+def draw_partners(tags: Tensor) -> Tensor:
+    """Draw for every slice another one that shares a tag with it; itself if there is none.
+
+    Args:
+        tags: [B, C], 0 or 1.
+
+    Returns:
+        The partners' numbers, [B].
+    """
+    itself = torch.eye(len(tags), dtype=torch.bool, device=tags.device)
+    possible = (tags @ tags.T > 0) & ~itself
+    possible |= itself & ~possible.any(dim=1, keepdim=True)
+    return torch.multinomial(possible.float(), 1)[:, 0]
 
 
 def nesting(labels: Sequence[Sequence[int]]) -> Tensor:
@@ -62,6 +83,36 @@ def nested_maximum(maps: Tensor, within: Tensor) -> Tensor:
     return torch.stack([maps[:, row].amax(dim=1) for row in within.to(maps.device)], dim=1)
 
 
+def class_pairs(within: Tensor) -> Iterator[tuple[int, int]]:
+    """Yield every two classes as (inner, outer).
+
+    Args:
+        within: :func:`nesting`; of two classes that are not nested, the first is taken as inner.
+    """
+    for first in range(len(within)):
+        for second in range(first + 1, len(within)):
+            yield (second, first) if within[first, second] else (first, second)
+
+
+def map_suppression(cam: Tensor, tags: Tensor, within: Tensor) -> Tensor:
+    """Suppress the map that the tag excludes, and background and class at the same pixel.
+
+    Args:
+        cam: Maps of (background, class), [B, C, 2, H, W].
+        tags: [B, C], 0 or 1.
+        within: :func:`nesting`.
+
+    Returns:
+        A scalar, the sum over classes; a class that is inner to any other counts twice.
+    """
+    weights = cam.new_ones(cam.shape[1])
+    weights[[inner for inner, _ in class_pairs(within)]] = INNER_SUPPRESSED
+    background, found = cam.mean(dim=(3, 4)).unbind(dim=2)
+    overlap = cam.amin(dim=2).mean(dim=(2, 3))
+    wrong = tags * background + (1 - tags) * found
+    return (weights * (wrong + overlap)).mean(dim=0).sum()
+
+
 def exclusion_loss(cam: Tensor, tags: Tensor, within: Tensor) -> Tensor:
     """Let the maps of every two classes erase each other.
 
@@ -72,16 +123,15 @@ def exclusion_loss(cam: Tensor, tags: Tensor, within: Tensor) -> Tensor:
     Args:
         cam: Maps of (background, class), [B, C, 2, H, W].
         tags: [B, C], 0 or 1.
-        within: :func:`nesting`; of two classes that are not nested, the first is taken as inner.
+        within: :func:`nesting`.
 
     Returns:
         A scalar, the mean over pairs of classes.
     """
-    losses = []
-    for first in range(cam.shape[1]):
-        for second in range(first + 1, cam.shape[1]):
-            inner, outer = (second, first) if within[first, second] else (first, second)
-            losses.append(_exclude(cam[:, inner], cam[:, outer], tags[:, inner], tags[:, outer]))
+    losses = [
+        _exclude(cam[:, inner], cam[:, outer], tags[:, inner], tags[:, outer])
+        for inner, outer in class_pairs(within)
+    ]
     return torch.stack(losses).mean()
 
 
@@ -105,7 +155,7 @@ def alignment_loss(own: Tensor, common: Tensor, tags: Tensor) -> Tensor:
         tags: Whether both slices have the tag, [B, C].
 
     Returns:
-        A scalar of at most 0.
+        A scalar of at most 0, the sum over classes.
     """
     both = torch.minimum(own[:, :, 1], common[:, :, 1]).mean(dim=(2, 3))
-    return -(tags * both).mean()
+    return -(tags * both).mean(dim=0).sum()

@@ -14,6 +14,7 @@ Explain = Callable[[Tensor, Tensor], Tensor]
 
 TINY = 1e-9
 SCALE = 2.0  # gamma of LayerCAM's equation for shallow levels
+STRIDE = 2  # from a level to the next, in every encoder
 
 
 def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -43,16 +44,36 @@ def layer_cam(activation: Tensor, gradient: Tensor) -> Tensor:
     return (gradient.relu() * activation).sum(dim=1).relu()
 
 
+def spread_gradient(gradient: Tensor) -> Tensor:
+    """Give every pixel the gradient of what the next level sees of it.
+
+    Of 2x2 pixels one alone goes on to the next level, so that three quarters of a level's gradients
+    are zero, and its map is a grid of points. Jiang et al. warn of it in their public code, which
+    multiplies activations by the upsampled gradient of what was pooled from them. That gradient is
+    the sum over the pixels that were pooled.
+
+    Args:
+        gradient: Of a level that another one follows, [B, D, h, w].
+
+    Returns:
+        [B, D, h, w].
+    """
+    pooled = F.avg_pool2d(gradient, STRIDE, ceil_mode=True, divisor_override=1)
+    return F.interpolate(pooled, gradient.shape[-2:], mode="bilinear")
+
+
 def explain_levels(
     levels: Sequence[Tensor], logits: Tensor, explain: Explain, size: Sequence[int]
 ) -> Tensor:
     """Explain every class on several levels; the strongest level shows.
 
-    A single level is resized as it is. Of several, each is first scaled by tanh(2 m / max m), as
-    Jiang et al. do it, to make shallow levels comparable.
+    The deepest level is scaled to a maximum of 1, shallower ones by tanh(2 m / max m), as Jiang et
+    al. do it because shallow maps are weak; gradients of these are spread, see
+    :func:`spread_gradient`.
 
     Args:
-        levels: Activations that the logits were computed from, [B, D, h, w] each.
+        levels: Activations that the logits were computed from, [B, D, h, w] each, finest first. All
+            but the last are followed by another level.
         logits: [B, C].
         explain: :func:`grad_cam` or :func:`layer_cam`.
         size: Height and width of the image.
@@ -63,9 +84,11 @@ def explain_levels(
     classes = []
     for c in range(logits.shape[1]):
         gradients = torch.autograd.grad(logits[:, c].sum(), list(levels), retain_graph=True)
-        maps = [explain(a.detach(), g) for a, g in zip(levels, gradients, strict=True)]
-        if len(maps) > 1:
-            maps = [torch.tanh(SCALE * by_slice_maximum(each)) for each in maps]
+        dense = [*map(spread_gradient, gradients[:-1]), gradients[-1]]
+        maps = [
+            by_slice_maximum(explain(a.detach(), g)) for a, g in zip(levels, dense, strict=True)
+        ]
+        maps[:-1] = [torch.tanh(SCALE * each) for each in maps[:-1]]
         resized = [
             F.interpolate(each[:, None].float(), tuple(size), mode="bilinear") for each in maps
         ]

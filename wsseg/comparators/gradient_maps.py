@@ -76,8 +76,11 @@ class LayerCam(GradCam):
     """LayerCAM of all levels of a classifier of slices.
 
     P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei, "LayerCAM: Exploring Hierarchical Class
-    Activation Maps for Localization", IEEE Transactions on Image Processing 30, 2021. Training and
-    scale of the maps are those of :class:`GradCam`.
+    Activation Maps for Localization", IEEE Transactions on Image Processing 30, 2021. Against the
+    grid of pooled gradients, the activations of a level are multiplied by the upsampled gradient of
+    what the next level sees, as in the public code. Fusion by the maximum and tanh for shallow
+    levels are the paper's, the public code has none. Training and scale of the maps are those of
+    :class:`GradCam`.
     """
 
     explain: Explain = staticmethod(layer_cam)

@@ -1,4 +1,4 @@
-"""Self-equivariance in the manner of SEAM: the map of a moved slice is the slice's moved map."""
+"""Self-equivariance, one half of SEAM: the map of a moved slice is the slice's moved map."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wsseg.models.slice_module import Finding
 
 
 class SelfEquivariance(Comparator):
-    """Plain CAM with the equivariant regularisation of SEAM.
+    """Plain CAM with the equivariant regularisation of SEAM, and no more of it.
 
     Y. Wang, J. Zhang, M. Kan, S. Shan, X. Chen, "Self-supervised Equivariant Attention Mechanism
     for Weakly Supervised Semantic Segmentation", CVPR 2020. Both branches learn the tags, and the
     map of the moved slice must equal the moved map. Maps are sigmoids instead of ReLU over maximum,
-    so that the fixed threshold of plain CAM holds. Their pixel correlation module is left out: it
-    works at an eighth of the resolution, where these maps have all of it, and in the public code no
-    gradient of it reaches the map.
+    so that the fixed threshold of plain CAM holds. This is not SEAM: its pixel correlation module,
+    whose refined maps are also what SEAM predicts with, is left out together with the loss on them.
+    It works at an eighth of the resolution, where these maps have all of it.
     """
 
     def __init__(
