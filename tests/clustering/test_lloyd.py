@@ -81,7 +81,11 @@ def test_a_rank_uses_its_own_gpu_and_little_of_it(
     fake = FakeGpu()
     config, _ = kmeans._gpu_index(fake, 5, torch.device(device))
     assert config.device == expected
-    assert fake.told == {"memory": kmeans.TEMPORARY_BYTES, "stream": (expected, "stream 7")}
+    assert fake.told == {
+        "memory": kmeans.TEMPORARY_BYTES,
+        "pinned": 0,
+        "stream": (expected, "stream 7"),
+    }
 
 
 def test_a_faiss_for_the_cpu_is_mentioned_once() -> None:
