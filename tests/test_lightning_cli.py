@@ -134,6 +134,8 @@ def test_logs_survive_scoring_and_are_carried_on(store: Path, tmp_path: Path) ->
     assert epochs(run) == [0, 1]
     assert fit(store, run, "--trainer.max_epochs=3", last) == 0
     assert epochs(run) == [0, 1, 2]
+    assert fit(store, run, "--trainer.max_epochs=4", "--ckpt_path=last") == 0
+    assert epochs(run) == [0, 1, 2, 3]
     assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
     assert not list(run.rglob(".part-*"))
 

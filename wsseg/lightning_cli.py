@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,7 +119,9 @@ class WssegCLI(LightningCLI):
         config["plugins"] += run_plugins(config["plugins"])
         if config["logger"] in (None, True):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
-            config["logger"] = RunLogger(root, version, self.checkpoint.get("global_step", 0))
+            # Rows are kept up to the step that the run goes on from; all if Lightning finds it.
+            step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
+            config["logger"] = RunLogger(root, version, step)
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
             trainer.strategy.root_device
