@@ -220,9 +220,35 @@ def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> No
     case = {"id": "T1", "images": {name: f"{name}.nii.gz" for name in volumes}}
     datalist = {"modalities": ["T1", "FLAIR"], "classes": {"tumour": [1]}, "cases": [case]}
     (tmp_path / "list.json").write_text(json.dumps(datalist))
-    with pytest.raises(InputError, match="is an input volume"):
+    with pytest.raises(InputError, match="is an image, a mask or tags"):
         run(tmp_path / "list.json", tmp_path)
     assert [path.name for path in run(tmp_path / "list.json", tmp_path / "out")] == ["T1.nii.gz"]
+
+
+def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
+    """In a Decathlon task they have the names that predicted masks get, even another case's."""
+    stack = np.stack([make_volumes()[name] for name in ("FLAIR", "T1")], axis=-1)
+    names = ("x", "y")
+    for name in names:
+        for folder, volume in (("imagesTr", stack), ("labelsTr", truth())):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            image = nib.Nifti1Image(volume, oriented("LAS"))
+            nib.save(image, tmp_path / folder / f"{name}.nii.gz")
+    crossed = zip(names, reversed(names), strict=True)
+    description = {
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "labels": {"0": "background", "1": "tumour"},
+        "training": [
+            {"image": f"imagesTr/{image}.nii.gz", "label": f"labelsTr/{label}.nii.gz"}
+            for image, label in crossed
+        ],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    before = (tmp_path / "labelsTr" / "x.nii.gz").read_bytes()
+    with pytest.raises(InputError, match=r"labelsTr/x\.nii\.gz: is an image, a mask or tags"):
+        run(tmp_path, tmp_path / "imagesTr" / ".." / "labelsTr")
+    assert (tmp_path / "labelsTr" / "x.nii.gz").read_bytes() == before
+    assert [p.name for p in run(tmp_path, tmp_path / "out")] == ["x.nii.gz", "y.nii.gz"]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError
 from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.checks import check_options, check_targets
 from wsseg.prediction.components import tidy
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
@@ -74,9 +74,9 @@ def predict(
     smallest = float(
         module.smallest_component if smallest_component is None else smallest_component  # type: ignore[arg-type]
     )
-    _check_options(batch_size, level, smallest)
+    check_options(batch_size, level, smallest)
     cases = find_raw_cases(input, layout, spec)
-    _check_targets(cases, output)
+    check_targets(cases, output)
 
     masks = write_masks(module, cases, output, level, smallest, batch_size)
     return _with_progress(masks, cases, output)
@@ -198,21 +198,3 @@ def _with_progress(masks: Iterator[Path], cases: Sequence[CaseFiles], output: Pa
     message = f"Masks and pictures of {len(done)} case{'s' * (len(done) != 1)} are in {output}"
     console.print(message, soft_wrap=True, markup=False, highlight=False)
     return done
-
-
-def _check_options(batch_size: int, level: float, smallest: float) -> None:
-    if batch_size < 1:
-        raise InputError(f"--batch_size {batch_size}: must be at least 1")
-    if not 0.0 <= level < 1.0:
-        raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
-    if not 0.0 <= smallest <= 1.0:
-        raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
-
-
-def _check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; give a folder as --output")
-    for case in cases:
-        target = (output / f"{case.id}.nii.gz").resolve()
-        if target in {file.path.resolve() for file in case.images.values()}:
-            raise InputError(f"{target}: is an input volume; give another folder as --output")

@@ -38,6 +38,12 @@ class CaseFiles:
     mask: Path | None = None
     tags: Path | None = None
 
+    @property
+    def paths(self) -> list[Path]:
+        """Every file (or folder of slices) of the case once, images first."""
+        others = [path for path in (self.mask, self.tags) if path is not None]
+        return list(dict.fromkeys([*(image.path for image in self.images.values()), *others]))
+
 
 @dataclass(frozen=True)
 class CaseList:
