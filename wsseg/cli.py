@@ -10,7 +10,7 @@ from wsseg import __version__
 from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError
 from wsseg.importing import quick_imports
-from wsseg.messages import one_line
+from wsseg.messages import one_line, plain_messages
 
 LIGHTNING = {
     "fit": "Train on the tags of a prepared store",
@@ -77,7 +77,10 @@ def _run(name: str, arguments: list[str]) -> int:
     with quick_imports():
         command = getattr(importlib.import_module(module), function)
     try:
-        jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}", exit_on_error=False)
+        with plain_messages():
+            jsonargparse.auto_cli(
+                command, args=arguments, prog=f"wsseg {name}", exit_on_error=False
+            )
     except ArgumentError as error:
         raise InputError(f"{one_line(str(error))}; see `wsseg {name} --help`") from error
     return 0

@@ -331,6 +331,58 @@ def test_a_table_that_lacks_a_slice(source: Path, tmp_path: Path) -> None:
     run(path, tmp_path / "store", layout="datalist", folds=2)
 
 
+def masked_list(source: Path, rows: list[str]) -> Path:
+    path = tagged_list(source, {"case_0": ROWS, "case_1": rows})
+    content = json.loads(path.read_text())
+    content["classes"] = {"tumour": [2, 4]}
+    for case in content["cases"]:
+        case["mask"] = f"{case['id']}/{case['id']}_seg.nii.gz"
+    path.write_text(json.dumps(content))
+    return path
+
+
+REVERSED = [f"{n},{int(6 <= n < 12)}" for n in range(24)]
+
+
+def noisy(rows: list[str], *numbers: int) -> list[str]:
+    flipped = {n: f"{n},{1 - int(rows[n][-1])}" for n in numbers}
+    return [flipped.get(n, row) for n, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [
+        (REVERSED, "12 of 24 slices, first in slice 6"),
+        (REVERSED[:15], "9 of 15 slices, first in slice 6"),
+        (noisy(REVERSED, 3), "13 of 24 slices, first in slice 3"),
+    ],
+)
+def test_tags_counted_from_the_other_end(
+    source: Path, tmp_path: Path, rows: list[str], places: str
+) -> None:
+    path = masked_list(source, rows)
+    message = stopped(path, tmp_path / "store", "look reversed", layout="datalist", folds=2)
+    assert f"tags of case case_1 disagree with its mask in {places}" in message
+    assert "case_0.csv" not in message
+
+
+def test_noisy_tags_are_taken_with_a_warning(source: Path, tmp_path: Path) -> None:
+    path = masked_list(source, noisy(ROWS, 12, 20))
+    word = r"case_1 disagree with its mask in 2 of 24 slices, first in slice 12; training takes"
+    with pytest.warns(UserWarning, match=word):
+        store = run(path, tmp_path / "store", layout="datalist", folds=2)
+    cases = json.loads((store / "manifest.json").read_text())["cases"]
+    row = cases[1]["positions"].index(12)
+    assert [case["tags"][row] for case in cases] == [[1], [0]]
+
+
+def test_tags_that_fit_the_mask_need_no_warning(
+    source: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run(masked_list(source, ROWS), tmp_path / "store", layout="datalist", folds=2)
+    assert not recwarn.list
+
+
 def test_neither_mask_nor_tags(source: Path, tmp_path: Path) -> None:
     (source / "case_1" / "case_1_seg.nii.gz").unlink()
     refused(source, tmp_path / "store", "case case_1 has neither mask nor tags")

@@ -31,6 +31,7 @@ from wsseg.data.preparation_checks import (
     check_options,
     claim,
     staging_folder,
+    warn_of,
 )
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
@@ -122,6 +123,7 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     staging.mkdir(parents=True, exist_ok=True)
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
+        warn_of(records)
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         spec = replace(jobs[0].spec, size=enough(*sizes))
         fits, entries = _entries(jobs, records, spec.size, staging)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,18 @@ def claim(out: Path) -> None:
         raise InputError(f"{out}: holds something else than a slice store; name another folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
+
+
+def warn_of(records: Sequence[dict[str, Any]]) -> None:
+    """Warn of what may be meant, but seldom is.
+
+    Args:
+        records: What is known of the slices of each case.
+    """
+    doubts = [record["doubt"] for record in records if record.get("doubt")]
+    if doubts:
+        others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
+        warnings.warn(f"{doubts[0]}{others}; training takes the tags", stacklevel=2)
 
 
 def staging_folder(out: Path) -> Path:

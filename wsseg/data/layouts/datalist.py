@@ -27,8 +27,9 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     labels that make it), optionally ``labels`` (further labels that masks may hold), and ``cases``:
     each has an ``id``, ``images`` (a path per modality), and optionally ``mask`` (a label volume)
     and ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
-    volume in RAS orientation, and a column of 0 and 1 for each class). Paths are relative to the
-    file. ``mask`` and ``tags`` may both be absent for prediction.
+    volume in RAS orientation, from 0 at its left, posterior or inferior end, and a column of 0 and
+    1 for each class). Paths are relative to the file. ``mask`` and ``tags`` may both be absent for
+    prediction.
 
     Args:
         source: The file.
