@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from wsseg.data.layouts import detect, find_cases
+from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images, read_case_mask
@@ -63,6 +64,14 @@ def test_brats_twins(tmp_path: Path) -> None:
     touch(tmp_path / "LGG/a", "a", ("_t1",), ".nii")
     with pytest.raises(InputError, match="already has"):
         find_cases("brats", tmp_path / "LGG")
+
+
+def test_time_points_of_a_patient(tmp_path: Path) -> None:
+    names = ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000", "TCGA_1-001")
+    for case in names:
+        touch(tmp_path / case, case, NEW)
+    found = shared_patients(find_cases("brats", tmp_path).cases)
+    assert found == dict.fromkeys(names[:2], "BraTS-GLI-00001")
 
 
 @pytest.mark.parametrize("layout", ["brats", "lgg"])
@@ -164,6 +173,7 @@ def test_datalist(tmp_path: Path, name: str) -> None:
     path = datalist(tmp_path, name, labels=[5])
     assert detect(path) == "datalist"
     found = find_cases("datalist", path)
+    assert not shared_patients(found.cases)
     assert found.modalities == ("FLAIR", "T1")
     assert found.classes == {"tumour": (1,)}
     assert found.labels == {0, 1, 5}

@@ -115,6 +115,35 @@ def test_a_misspelt_entry_of_a_datalist(tmp_path: Path) -> None:
         find_cases("datalist", write_datalist(tmp_path, lables=[2]))
 
 
+def listed_patients(path: Path, patients: dict[int, str]) -> None:
+    content = yaml.safe_load(path.read_text())
+    for number, patient in patients.items():
+        content["cases"][number]["patient"] = patient
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_a_patient_with_two_cases_is_in_one_split(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    store = prepare("datalist", source, tmp_path / "store", folds=4, workers=1, min_anatomy=0.0)
+    listed_patients(source, {0: "anna", 2: "anna", 3: "ben"})
+    with pytest.raises(InputError, match="there are only 3 patients"):
+        prepare("datalist", source, store, folds=4, workers=1, min_anatomy=0.0, overwrite=True)
+    prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0, overwrite=True)
+    folds = json.loads((store / "splits.json").read_text())["folds"]
+    assert sorted(fold["test"] for fold in folds) == [["c0", "c2"], ["c1"], ["c3"]]
+    prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
+    listed_patients(source, {1: "ben"})
+    with pytest.raises(InputError, match="--overwrite"):
+        prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
+
+
+def test_the_same_images_under_two_names(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    save(tmp_path / "c3.nii.gz", patient(1)[0])
+    with pytest.raises(InputError, match="cases c1 and c3 have the same images"):
+        prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+
+
 def test_complex_voxels(tmp_path: Path) -> None:
     source = write_datalist(tmp_path)
     save(tmp_path / "c1.nii.gz", patient(1)[0].astype(np.complex64))

@@ -25,8 +25,10 @@ from wsseg.data.case_preparation import (
 )
 from wsseg.data.grids import check_files
 from wsseg.data.layouts import find_cases
+from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.preparation_checks import (
     check_classes,
+    check_distinct,
     check_labelled,
     check_options,
     claim,
@@ -116,13 +118,15 @@ NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) -> Entry:
     """Build the store beside its place and move it there when it is complete."""
-    folds = make_folds(
-        [job.files.id for job in jobs], options["folds"], options["val_fraction"], options["seed"]
-    )
+    files = [job.files for job in jobs]
+    patients = shared_patients(files)
+    dealing = (options["folds"], options["val_fraction"], options["seed"])
+    folds = make_folds([case.id for case in files], *dealing, patients)
     staging = staging_folder(out)
     staging.mkdir(parents=True, exist_ok=True)
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
+        check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
         warn_of(records)
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         spec = replace(jobs[0].spec, size=enough(*sizes))
@@ -134,6 +138,8 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     needed = [fit for fit in fits if fit.needed]
     if needed:
         run("Fitting", partial(fit_case, folder=staging), needed)
+    for entry in entries:
+        entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
     manifest = _manifest(spec, options, entries, jobs)
     _complete(staging, manifest, folds, options["seed"])
     _move(staging, out)
@@ -173,10 +179,12 @@ def _is_current(
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
+    files = [job.files for job in jobs]
+    patients = {case["id"]: case["patient"] for case in found["cases"] if "patient" in case}
     alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    alike = alike and patients == shared_patients(files)
     if overwrite and not alike:  # whatever its files were
         return False
-    files = [job.files for job in jobs]
     names = [case.id for case in files]
     same = hashes == dict(zip(names, run("Hashing", hash_case, files), strict=True))
     if same and alike:

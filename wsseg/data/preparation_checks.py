@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,26 @@ def claim(out: Path) -> None:
         raise InputError(f"{out}: holds something else than a slice store; name another folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
+
+
+def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a patient under two names, who could both train and test.
+
+    Args:
+        where: Where the cases belong, for the message.
+        sha256: For each case the hashes of its files by role.
+
+    Raises:
+        InputError: The images of two cases are the same files.
+    """
+    seen: dict[frozenset[str], str] = {}
+    for case, hashes in sha256.items():
+        images = frozenset(value for role, value in hashes.items() if role not in ("mask", "tags"))
+        if images in seen:
+            raise InputError(
+                f"{where}: cases {seen[images]} and {case} have the same images; remove one of them"
+            )
+        seen[images] = case
 
 
 def warn_of(records: Sequence[dict[str, Any]]) -> None:

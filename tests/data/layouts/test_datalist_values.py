@@ -28,6 +28,7 @@ def write(folder: Path, case: dict[str, object], **changes: object) -> Path:
         ({"id": "a", "images": IMAGES, "mask": 3}, "mask of case a is 3"),
         ({"id": "a", "images": IMAGES, "mask": False}, "mask of case a is False"),
         ({"id": "a", "images": IMAGES, "tags": ["t.csv"]}, "tags of case a is"),
+        ({"id": "a", "images": IMAGES, "patient": 7}, "patient of case a is 7; quote"),
         ({"id": None, "images": IMAGES}, "case number 1 needs `id`"),
         ({"id": True, "images": IMAGES}, "case number 1 needs `id`"),
     ],

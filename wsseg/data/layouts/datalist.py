@@ -25,8 +25,9 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
 
     The file holds ``modalities`` (names in channel order), ``classes`` (for each class the mask
     labels that make it), optionally ``labels`` (further labels that masks may hold), and ``cases``:
-    each has an ``id``, ``images`` (a path per modality), and optionally ``mask`` (a label volume)
-    and ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
+    each has an ``id``, ``images`` (a path per modality), and optionally ``patient`` (a name that
+    cases of one patient share, so that no split separates them), ``mask`` (a label volume) and
+    ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
     volume in RAS orientation, from 0 at its left, posterior or inferior end, and a column of 0 and
     1 for each class). Paths are relative to the file. ``mask`` and ``tags`` may both be absent for
     prediction.
@@ -76,7 +77,7 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
     name = str(entry["id"])
     if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
         raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
-    if unknown := set(entry) - {"id", "images", "mask", "tags"}:
+    if unknown := set(entry) - {"id", "patient", "images", "mask", "tags"}:
         raise InputError(
             f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
             "correct its name"
@@ -88,7 +89,14 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
         None if entry.get(k) in (None, "") else _path(source, name, k, entry[k])
         for k in ("mask", "tags")
     )
-    return CaseFiles(name, pick_images(name, source, images, modalities), mask, tags)
+    chosen = pick_images(name, source, images, modalities)
+    return CaseFiles(name, chosen, mask, tags, _patient(source, name, entry.get("patient")))
+
+
+def _patient(source: Path, case: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InputError(f"{source}: patient of case {case} is {value!r}; quote its name")
+    return value
 
 
 def _path(source: Path, case: str, what: str, value: Any) -> Path:
