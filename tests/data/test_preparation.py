@@ -182,6 +182,20 @@ def test_headers_of_all_cases_are_checked_before_any_volume_is_read(
     refused(source, tmp_path / "store", r"case_0_t1.*also: .*case_2_flair.*shape \(40, 44, 23\)")
 
 
+@pytest.mark.parametrize("damage", [lambda _: b"nonsense", lambda content: content[:-100]])
+def test_all_bad_files_are_named(
+    source: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    bad = sorted(source.glob("case_[02]/*_[tf]*"))
+    for path in bad:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError) as caught:
+        run(source, tmp_path / "store")
+    assert len(bad) == 8
+    assert all(f"{path}: of case" in str(caught.value) for path in bad)
+    assert "\n" not in str(caught.value)
+
+
 def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:
     rows = [f"{n},1" for n in range(24)]
     path = tagged_list(source, {f"case_{n}": rows for n in range(3)})

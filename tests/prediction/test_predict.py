@@ -201,16 +201,20 @@ def test_unknown_modality_names_what_the_checkpoint_takes(
         run(write_brats(tmp_path / "in", "a", oriented("RAS")), tmp_path / "out")
 
 
-def test_a_bad_case_stops_with_its_name_and_nothing_half_written(
-    tmp_path: Path, module: BrightFlair
+def test_bad_cases_stop_no_other_and_are_named_at_the_end(
+    tmp_path: Path, module: BrightFlair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         write_brats(tmp_path / "in", name, oriented("RAS"))
-    broken = tmp_path / "in" / "b" / "b_t1.nii.gz"
-    broken.write_bytes(broken.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"b_t1\.nii\.gz"):
+    truncated = tmp_path / "in" / "b" / "b_t1.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    (tmp_path / "in" / "c" / "c_flair.nii.gz").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*; also: .*b_t1\.nii\.gz") as caught:
         run(tmp_path / "in", tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.nii.gz", "a.png"]
+    assert "\n" not in str(caught.value)
+    assert "pictures of 2 cases" in capsys.readouterr().err
+    names = ["a.nii.gz", "a.png", "d.nii.gz", "d.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:

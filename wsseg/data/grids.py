@@ -13,7 +13,7 @@ from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_header, squeezed
 from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart
 
@@ -53,11 +53,13 @@ def check_files(case: CaseFiles, classes: list[str]) -> None:
     else:
         images += [ImageFile(case.mask)] if case.mask else []
         paths = dict.fromkeys(image.path for image in images)
-        grids = {path: Grid.of(read_header(path, case.id)) for path in paths}
-        for image in images:
-            check_channel(grids[image.path].shape, image, case.id)
-        for path, grid in grids.items():
-            check_grid(path, grid, case.id, grids[first], first)
+        headers = results(attempt(read_header, path, case.id) for path in paths)
+        grids = dict(zip(paths, map(Grid.of, headers), strict=True))
+        results(attempt(check_channel, grids[i.path].shape, i, case.id) for i in images)
+        results(
+            attempt(check_grid, path, grid, case.id, grids[first], first)
+            for path, grid in grids.items()
+        )
         longest = max(grids[first].shape)
     if case.tags:  # which axis is sliced does not matter here
         read_tags(case.tags, case.id, classes, longest)

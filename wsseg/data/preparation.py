@@ -38,8 +38,8 @@ from wsseg.data.preparation_checks import (
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
-from wsseg.data.workers import Mapper, mapper, results
-from wsseg.errors import InputError
+from wsseg.data.workers import Mapper, mapper
+from wsseg.errors import InputError, attempt, results
 
 FORMAT = 1
 Entry = dict[str, Any]
@@ -151,14 +151,11 @@ def _entries(
 ) -> tuple[list[Fit], list[Entry]]:
     """Return what becomes of the arrays of each case, and its entry in the manifest."""
 
-    def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry] | InputError:
-        try:
-            fit = plan_fit(job, record, size)
-            return fit, case_entry(job, record, fit, folder)
-        except InputError as error:
-            return error
+    def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry]:
+        fit = plan_fit(job, record, size)
+        return fit, case_entry(job, record, fit, folder)
 
-    described = results(map(describe, jobs, records))
+    described = results(attempt(describe, *each) for each in zip(jobs, records, strict=True))
     return [fit for fit, _ in described], [entry for _, entry in described]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
-from wsseg.errors import InputError
+from wsseg.errors import InputError, results
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -75,12 +75,14 @@ def check_labelled(source: Path, listed: CaseList) -> None:
     Raises:
         InputError: A case has neither.
     """
-    for case in listed.cases:
-        if case.mask is None and case.tags is None:
-            raise InputError(
-                f"{source}: case {case.id} has neither mask nor tags; add one of them or remove "
-                "the case (`wsseg predict` needs neither)"
-            )
+    results(
+        InputError(
+            f"{source}: case {case.id} has neither mask nor tags; add one of them or remove "
+            "the case (`wsseg predict` needs neither)"
+        )
+        for case in listed.cases
+        if case.mask is None and case.tags is None
+    )
 
 
 def claim(out: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from wsseg.data.grids import check_files
 from wsseg.data.layouts import CaseFiles
 from wsseg.errors import InputError
 
@@ -26,6 +28,22 @@ def check_options(batch_size: int, level: float, smallest: float) -> None:
         raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
     if not 0.0 <= smallest <= 1.0:
         raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
+
+
+def check_images(case: CaseFiles) -> CaseFiles:
+    """Refuse a case of which the headers tell that it cannot be predicted.
+
+    Args:
+        case: The case; its mask and its tags do not matter.
+
+    Returns:
+        The case.
+
+    Raises:
+        InputError: An image cannot be used.
+    """
+    check_files(replace(case, mask=None, tags=None), [])
+    return case
 
 
 def check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
