@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command-line arguments; by default those of the process.
 
     Returns:
-        Exit status: 0, or 2 if the input cannot be used.
+        Exit status: 0, or 2 if the input, or a file or folder, cannot be used.
     """
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
@@ -47,6 +47,9 @@ def main(args: list[str] | None = None) -> int:
         return _run(name, rest)
     except InputError as error:
         return _refuse(str(error))
+    except OSError as error:  # no permission, no space: of the system, not of wsseg
+        known = error.filename is not None and error.strerror
+        return _refuse(f"{error.filename}: {error.strerror}" if known else str(error))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -300,6 +300,24 @@ def test_folder_of_something_else_is_not_touched(source: Path, tmp_path: Path) -
     refused(source, tmp_path / "home", "something else", overwrite=True)
 
 
+def test_a_store_behind_a_link(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "store")
+    run(source, tmp_path / "link")
+    run(source, tmp_path / "link", seed=1, overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["store"]
+
+
+def test_this_folder_as_store(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path}: holds something else"):
+        run(source, Path())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brats"]
+
+
 def tagged_list(source: Path, lines: dict[str, list[str]]) -> Path:
     cases = []
     for name, rows in lines.items():

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from wsseg.data.grids import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.volumes import read_case_images, read_case_mask, without_background
 from wsseg.errors import InputError
@@ -163,6 +164,17 @@ def test_bad_values(case: CaseFiles, value: float, word: str) -> None:
 def test_constant_throughout(case: CaseFiles) -> None:
     save(case.images["FLAIR"].path, np.full(SHAPE, 7, np.int16))
     assert "constant" in refused(case)
+
+
+def test_rounded_rotation(case: CaseFiles) -> None:
+    path = case.images["FLAIR"].path
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:256] = np.array([1, 0], "<i2").tobytes()  # the quaternion alone tells
+    content[256:268] = np.array([0.7072, 0.7072, 0], "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    assert "correct the qform" in refused(case)
+    with pytest.raises(InputError, match=r"FLAIR\.nii\.gz.*correct the qform"):
+        check_files(case, ["tumour"])
 
 
 def test_other_shape_and_affine(case: CaseFiles) -> None:

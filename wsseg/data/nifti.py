@@ -137,6 +137,13 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
         start = zlib.decompressobj(GZIP).decompress(start, START)
     size = _header_size(start)
     header = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
+    try:
+        header.get_best_affine()
+    except ValueError as error:  # rounded quaternions that are longer than 1
+        raise InputError(
+            f"{path}: of case {case} has no usable position ({error}); correct the qform in its "
+            "header"
+        ) from None
     count = math.prod(int(n) for n in header.get_data_shape())
     expected = max(int(header["vox_offset"]), size + 4)
     expected += count * int(header.get_data_dtype().itemsize)

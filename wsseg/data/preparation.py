@@ -95,7 +95,7 @@ def prepare(
         InputError: The source, a case or an option cannot be used.
     """
     options = {key: value for key, value in locals().items() if key not in NOT_IN_RESULT}
-    source, out = Path(source), Path(out)
+    source, out = Path(source), Path(out).resolve()  # what a link points to is replaced, not it
     check_options(options, workers)
     listed = find_cases(layout, source, modalities)
     chosen = check_classes(source, listed, classes)

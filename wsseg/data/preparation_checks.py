@@ -9,6 +9,7 @@ from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
 from wsseg.errors import InputError, results
+from wsseg.folders import check_writable
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -92,8 +93,10 @@ def claim(out: Path) -> None:
         out: Folder for the store.
 
     Raises:
-        InputError: It is a file, or a folder that holds anything but a store.
+        InputError: It is a file, or a folder that holds anything but a store, or nothing can be
+            written beside it, where it is built.
     """
+    check_writable(out.parent)
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
         raise InputError(f"{out}: holds something else than a slice store; name another folder")
     if out.exists() and not out.is_dir():

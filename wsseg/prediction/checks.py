@@ -9,6 +9,7 @@ from pathlib import Path
 from wsseg.data.grids import check_files
 from wsseg.data.layouts import CaseFiles
 from wsseg.errors import InputError
+from wsseg.folders import check_writable
 
 
 def check_options(batch_size: int, level: float, smallest: float) -> None:
@@ -57,11 +58,10 @@ def check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
         output: Folder to write to.
 
     Raises:
-        InputError: The output is a file, or a mask or picture would replace an image, a mask or
-            a table of tags.
+        InputError: Nothing can be written there, or a mask or picture would replace an image, a
+            mask or a table of tags.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; give a folder as --output")
+    check_writable(output)
     inputs = {path.resolve() for case in cases for path in case.paths}
     for case in cases:
         for target in (output / f"{case.id}.nii.gz", output / f"{case.id}.png"):
