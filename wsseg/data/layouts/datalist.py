@@ -70,11 +70,15 @@ def _labels(source: Path, values: Any) -> set[int]:
 def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
     if (
         not isinstance(entry, dict)
-        or type(entry.get("id")) not in (str, int)
+        or entry.get("id") is None
         or not isinstance(entry.get("images"), dict)
     ):
         raise InputError(f"{source}: case number {number + 1} needs `id` and `images`; add them")
-    name = str(entry["id"])
+    name = entry["id"]
+    if not isinstance(name, str):  # YAML reads 010 as the number 8
+        raise InputError(
+            f"{source}: id of case number {number + 1} is read as {name!r}; quote the id"
+        )
     if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
         raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
     if unknown := set(entry) - {"id", "patient", "images", "mask", "tags"}:
