@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -142,6 +143,25 @@ def test_the_same_images_under_two_names(tmp_path: Path) -> None:
     save(tmp_path / "c3.nii.gz", patient(1)[0])
     with pytest.raises(InputError, match="cases c1 and c3 have the same images"):
         prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+
+
+@pytest.mark.parametrize(("size", "options"), [(0.5, {}), (0.5, {"spacing": 1.0}), (0.97, {})])
+def test_mixed_pixel_sizes(
+    tmp_path: Path, size: float, options: dict[str, Any], recwarn: pytest.WarningsRecorder
+) -> None:
+    source = write_datalist(tmp_path)
+    for kind, volume in zip(("", "_mask"), patient(1), strict=True):
+        image = nib.Nifti1Image(volume, AFFINE @ np.diag([size, size, 1, 1]))
+        nib.save(image, tmp_path / f"c1{kind}.nii.gz")
+    options = {"folds": 2, "workers": 1, "min_anatomy": 0.0, **options}
+    prepare("datalist", source, tmp_path / "store", **options)
+    told = [str(warning.message) for warning in recwarn.list]
+    if size == 0.5 and "spacing" not in options:
+        (message,) = told
+        assert "0.5 to 1 mm" in message
+        assert "--spacing 1 " in message
+    else:
+        assert not told
 
 
 def test_complex_voxels(tmp_path: Path) -> None:

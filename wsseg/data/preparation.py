@@ -127,7 +127,7 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
         check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
-        warn_of(records)
+        warn_of(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         spec = replace(jobs[0].spec, size=enough(*sizes))
         fits, entries = _entries(jobs, records, spec.size, staging)

@@ -11,6 +11,8 @@ from wsseg.data.layouts.cases import CaseList
 from wsseg.errors import InputError, results
 from wsseg.folders import check_writable
 
+MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
+
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
     """Refuse options that are out of range.
@@ -123,12 +125,22 @@ def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
         seen[images] = case
 
 
-def warn_of(records: Sequence[dict[str, Any]]) -> None:
+def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     """Warn of what may be meant, but seldom is.
 
     Args:
         records: What is known of the slices of each case.
+        spacing: Pixel size to which they are resampled, if they are.
     """
+    pixels = sorted(side for record in records for side in record["geometry"]["pixel"])
+    sides = zip(*(record["geometry"]["pixel"] for record in records), strict=True)
+    if spacing is None and any(max(side) > MIXED * min(side) for side in sides):
+        warnings.warn(
+            f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
+            f"network takes all for alike; --spacing {pixels[len(pixels) // 2]:.2g} would resample "
+            "them to one size",
+            stacklevel=2,
+        )
     doubts = [record["doubt"] for record in records if record.get("doubt")]
     if doubts:
         others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
