@@ -135,6 +135,20 @@ def test_mask_is_the_block_on_its_source(
     assert np.asarray(Image.open(path.with_name("case_0.png"))).std() > 10
 
 
+def test_pictures_have_the_proportions_of_the_patient(
+    tmp_path: Path, module: BrightFlair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.spec = BrightFlair(axis="coronal").spec
+    given: list[float] = []
+    monkeypatch.setattr(
+        command,
+        "overview",
+        lambda *_, aspect, **__: given.append(aspect) or np.zeros((2, 2, 3), np.uint8),
+    )
+    run(write_brats(tmp_path / "in", "a", oriented("RAS", zooms=(1, 1, 5))), tmp_path / "out")
+    assert given == [5.0]
+
+
 def test_coarser_slices_come_back_to_the_source(tmp_path: Path, module: BrightFlair) -> None:
     module.spec = BrightFlair(spacing=2.0, size=(32, 32)).spec
     [path] = run(write_brats(tmp_path / "in", "a", oriented("LPS")), tmp_path / "out")

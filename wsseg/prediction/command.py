@@ -169,6 +169,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
         modality=spec.modalities[shown],
         classes=list(spec.classes),
         title=f"{case.id}: {sizes}",
+        aspect=case.geometry.spacing[0] / case.geometry.spacing[1],
     )
     save_png(picture, output / f"{case.id}.png")
     return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
