@@ -189,11 +189,14 @@ def test_decathlon_volume_gives_a_3d_mask(tmp_path: Path, module: BrightFlair) -
     np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), truth())
 
 
-def test_classes_get_labels_and_the_threshold_counts(tmp_path: Path, module: BrightFlair) -> None:
+def test_classes_get_labels_and_the_threshold_counts(
+    tmp_path: Path, module: BrightFlair, capsys: pytest.CaptureFixture[str]
+) -> None:
     module.spec = BrightFlair(classes={"whole": (1, 2), "core": (1,)}).spec
     case = write_brats(tmp_path / "in", "a", oriented("RAS"))
     [path] = run(case, tmp_path / "out")
     assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [2]
+    assert "Labels in the masks: 1 whole, 2 core; 0 is the rest\n" in capsys.readouterr().err
     [path] = run(case, tmp_path / "out", threshold=0.0)
     assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
 

@@ -84,7 +84,7 @@ def predict(
     faults = [fault for fault in checked if isinstance(fault, InputError)]
     sound = [case for case in checked if not isinstance(case, InputError)]
     masks = write_masks(module, sound, output, level, smallest, batch_size)
-    return results([*faults, *_with_progress(masks, len(sound), output)])
+    return results([*faults, *_with_progress(masks, len(sound), output, list(spec.classes))])
 
 
 def write_masks(
@@ -198,7 +198,7 @@ def _forward(
 
 
 def _with_progress(
-    masks: Iterator[Path | InputError], total: int, output: Path
+    masks: Iterator[Path | InputError], total: int, output: Path, classes: Sequence[str]
 ) -> list[Path | InputError]:
     from rich.console import Console
     from rich.progress import track
@@ -206,6 +206,10 @@ def _with_progress(
     console = Console(stderr=True)
     outcomes = list(track(masks, "Predicting", total=total, console=console))
     if count := sum(isinstance(outcome, Path) for outcome in outcomes):
-        message = f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}"
+        labels = ", ".join(f"{number} {name}" for number, name in enumerate(classes, start=1))
+        message = (
+            f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}\n"
+            f"Labels in the masks: {labels}; 0 is the rest"
+        )
         console.print(message, soft_wrap=True, markup=False, highlight=False)
     return outcomes
