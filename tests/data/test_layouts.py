@@ -111,8 +111,9 @@ def test_decathlon(tmp_path: Path) -> None:
 def test_decathlon_test_images(tmp_path: Path) -> None:
     write_decathlon(tmp_path)
     assert detect(tmp_path / "imagesTs") == "decathlon"
-    (case,) = find_cases("decathlon", tmp_path / "imagesTs").cases
-    assert (case.id, case.mask) == ("BRATS_003", None)
+    touch(tmp_path / "imagesTs", "BRATS_004", ("",), ".NII.GZ")
+    cases = find_cases("decathlon", tmp_path / "imagesTs").cases
+    assert [(case.id, case.mask) for case in cases] == [("BRATS_003", None), ("BRATS_004", None)]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"modality": {"1": "T1"}}'])

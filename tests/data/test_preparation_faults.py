@@ -12,7 +12,8 @@ import pytest
 import tifffile
 import yaml
 
-from wsseg.data.layouts import detect, find_cases
+from wsseg.data.grids import check_files
+from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
@@ -78,6 +79,26 @@ def test_an_empty_table_of_tags(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("")
     with pytest.raises(InputError, match="no column `slice`"):
         read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_other_marks(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "tags.csv").write_text(f"slice{mark}tumour\n0{mark}1\n")
+    found = rf"\(found: `slice{mark}tumour`\); separate columns by commas"
+    with pytest.raises(InputError, match=found):
+        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+
+
+@pytest.mark.parametrize(("axis", "last"), [("axial", 11), ("coronal", 25), ("sagittal", 23)])
+def test_rows_beyond_the_slicing_axis(tmp_path: Path, axis: str, last: int) -> None:
+    save(tmp_path / "image.nii.gz", patient(0)[0])
+    path = tmp_path / "tags.csv"
+    case = CaseFiles("c0", {"A": ImageFile(tmp_path / "image.nii.gz")}, tags=path)
+    path.write_text(f"slice,tumour\n{last},1\n")
+    check_files(case, ["tumour"], axis)
+    path.write_text(f"slice,tumour\n{last + 1},1\n")
+    with pytest.raises(InputError, match=f"line 2 .* from 0 to {last} and"):
+        check_files(case, ["tumour"], axis)
 
 
 def test_labels_that_a_scale_factor_has_rounded(tmp_path: Path) -> None:

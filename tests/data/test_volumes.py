@@ -72,6 +72,23 @@ def test_voxels_of_every_type(case: CaseFiles, kind: object) -> None:
     assert volume.dtype.isnative
 
 
+def test_upper_case_names(case: CaseFiles, tmp_path: Path) -> None:
+    path = case.images["FLAIR"].path
+    case.images["FLAIR"] = ImageFile(path.rename(tmp_path / "FLAIR.NII.GZ"))
+    assert read_case_images(case, ("FLAIR",)).volumes[0].shape == SHAPE
+
+
+def test_no_permission(case: CaseFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As told by the system; whoever runs this test may be allowed everything."""
+
+    def forbidden(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(InputError, match=r"T1\.nii.*cannot be read \(Permission denied\)"):
+        read_case_images(case, ("T1",))
+
+
 def test_missing_file(case: CaseFiles) -> None:
     case.images["FLAIR"].path.unlink()
     assert "does not exist" in refused(case)
@@ -174,7 +191,7 @@ def test_rounded_rotation(case: CaseFiles) -> None:
     path.write_bytes(gzip.compress(bytes(content)))
     assert "correct the qform" in refused(case)
     with pytest.raises(InputError, match=r"FLAIR\.nii\.gz.*correct the qform"):
-        check_files(case, ["tumour"])
+        check_files(case, ["tumour"], "axial")
 
 
 def test_other_shape_and_affine(case: CaseFiles) -> None:

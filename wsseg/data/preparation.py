@@ -104,7 +104,7 @@ def prepare(
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        run("Checking", partial(check_files, classes=list(chosen)), listed.cases)
+        run("Checking", partial(check_files, classes=list(chosen), axis=axis), listed.cases)
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / "manifest.json").read_text())
         else:

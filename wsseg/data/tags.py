@@ -92,5 +92,9 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
         ) from None
     for name in (SLICE, *classes):
         if name not in columns:
-            raise InputError(f"{path}: tags of case {case} have no column `{name}`; add it")
+            found = ", ".join(f"`{column}`" for column in columns) or "none"
+            apart = "separate columns by commas" if len(columns) == 1 else "add it"
+            raise InputError(
+                f"{path}: tags of case {case} have no column `{name}` (found: {found}); {apart}"
+            )
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsseg.data.grids import check_files
 from wsseg.data.layouts import CaseFiles
+from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
 from wsseg.folders import check_writable
 
@@ -31,11 +32,12 @@ def check_options(batch_size: int, level: float, smallest: float) -> None:
         raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
 
 
-def check_images(case: CaseFiles) -> CaseFiles:
+def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:
     """Refuse a case of which the headers tell that it cannot be predicted.
 
     Args:
         case: The case; its mask and its tags do not matter.
+        spec: The data specification of the checkpoint.
 
     Returns:
         The case.
@@ -43,7 +45,7 @@ def check_images(case: CaseFiles) -> CaseFiles:
     Raises:
         InputError: An image cannot be used.
     """
-    check_files(replace(case, mask=None, tags=None), [])
+    check_files(replace(case, mask=None, tags=None), list(spec.classes), spec.axis)
     return case
 
 

@@ -80,7 +80,7 @@ def predict(
     check_options(batch_size, level, smallest)
     cases = find_raw_cases(input, layout, spec)
     check_targets(cases, output)
-    checked = [attempt(check_images, case) for case in cases]
+    checked = [attempt(check_images, case, spec) for case in cases]
     faults = [fault for fault in checked if isinstance(fault, InputError)]
     sound = [case for case in checked if not isinstance(case, InputError)]
     masks = write_masks(module, sound, output, level, smallest, batch_size)

@@ -49,6 +49,13 @@ def test_truth_is_no_label(tmp_path: Path) -> None:
         find_cases("datalist", path)
 
 
+@pytest.mark.parametrize("name", ["list.json", "list.yaml"])
+def test_a_byte_order_mark_is_no_text(tmp_path: Path, name: str) -> None:
+    written = write(tmp_path, {"id": "a", "images": IMAGES}).read_text()
+    (tmp_path / name).write_text(written, encoding="utf-8-sig")
+    assert find_cases("datalist", tmp_path / name).cases[0].id == "a"
+
+
 def test_yaml_makes_numbers_of_ids(tmp_path: Path) -> None:
     """Octal ones, too: these would be called 7 and 8."""
     cases = "\n".join(f"  - {{id: {name}, images: {{T1: a.nii}}}}" for name in ("007", "010"))
