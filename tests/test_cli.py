@@ -84,6 +84,17 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     )
 
 
+def test_what_the_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", unreadable)
+    assert main(["prepare", "brats", str(tmp_path), str(tmp_path / "store")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied\n"
+
+
 def test_fit_then_test_fill_the_run_folder(store: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert fit(store, run, "--trainer.max_epochs=3", *CLUSTERING) == 0

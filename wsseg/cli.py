@@ -10,7 +10,7 @@ from wsseg import __version__
 from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError
 from wsseg.importing import quick_imports
-from wsseg.messages import one_line
+from wsseg.messages import one_line, plain_messages
 
 LIGHTNING = {
     "fit": "Train on the tags of a prepared store",
@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> int:
         args: Command-line arguments; by default those of the process.
 
     Returns:
-        Exit status: 0, or 2 if the input cannot be used.
+        Exit status: 0, or 2 if the input, or a file or folder, cannot be used.
     """
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
@@ -47,6 +47,9 @@ def main(args: list[str] | None = None) -> int:
         return _run(name, rest)
     except InputError as error:
         return _refuse(str(error))
+    except OSError as error:  # no permission, no space: of the system, not of wsseg
+        known = error.filename is not None and error.strerror
+        return _refuse(f"{error.filename}: {error.strerror}" if known else str(error))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -77,7 +80,10 @@ def _run(name: str, arguments: list[str]) -> int:
     with quick_imports():
         command = getattr(importlib.import_module(module), function)
     try:
-        jsonargparse.auto_cli(command, args=arguments, prog=f"wsseg {name}", exit_on_error=False)
+        with plain_messages():
+            jsonargparse.auto_cli(
+                command, args=arguments, prog=f"wsseg {name}", exit_on_error=False
+            )
     except ArgumentError as error:
         raise InputError(f"{one_line(str(error))}; see `wsseg {name} --help`") from error
     return 0

@@ -1,5 +1,13 @@
 """The one exception that means "the input is wrong", as opposed to "wsseg is wrong"."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -7,3 +15,38 @@ class InputError(ValueError):
     The message is one line, ``<file or argument>: <what is wrong>; <what to do>``. The command
     line prints it without a traceback and exits with status 2.
     """
+
+
+def attempt(
+    function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
+) -> Result | InputError:
+    """Call a function whose input may be wrong, so that the next ones are tried all the same.
+
+    Returns:
+        What the function returns, or the error that says why its input cannot be used.
+    """
+    try:
+        return function(*args, **kwargs)
+    except InputError as error:
+        return error
+
+
+def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
+    """Return the results if there is no error among them.
+
+    Args:
+        outcomes: What attempts have returned.
+
+    Raises:
+        InputError: There is; all are told in one line.
+    """
+    good: list[Result] = []
+    faults: list[str] = []
+    for outcome in outcomes:
+        if isinstance(outcome, InputError):
+            faults.append(str(outcome))
+        else:
+            good.append(outcome)
+    if faults:
+        raise InputError("; also: ".join(faults))
+    return good

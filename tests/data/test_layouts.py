@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from wsseg.data.layouts import detect, find_cases
+from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images, read_case_mask
@@ -65,6 +66,14 @@ def test_brats_twins(tmp_path: Path) -> None:
         find_cases("brats", tmp_path / "LGG")
 
 
+def test_time_points_of_a_patient(tmp_path: Path) -> None:
+    names = ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000", "TCGA_1-001")
+    for case in names:
+        touch(tmp_path / case, case, NEW)
+    found = shared_patients(find_cases("brats", tmp_path).cases)
+    assert found == dict.fromkeys(names[:2], "BraTS-GLI-00001")
+
+
 @pytest.mark.parametrize("layout", ["brats", "lgg"])
 def test_no_case(tmp_path: Path, layout: str) -> None:
     with pytest.raises(InputError, match="holds no case"):
@@ -102,8 +111,9 @@ def test_decathlon(tmp_path: Path) -> None:
 def test_decathlon_test_images(tmp_path: Path) -> None:
     write_decathlon(tmp_path)
     assert detect(tmp_path / "imagesTs") == "decathlon"
-    (case,) = find_cases("decathlon", tmp_path / "imagesTs").cases
-    assert (case.id, case.mask) == ("BRATS_003", None)
+    touch(tmp_path / "imagesTs", "BRATS_004", ("",), ".NII.GZ")
+    cases = find_cases("decathlon", tmp_path / "imagesTs").cases
+    assert [(case.id, case.mask) for case in cases] == [("BRATS_003", None), ("BRATS_004", None)]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"modality": {"1": "T1"}}'])
@@ -164,6 +174,7 @@ def test_datalist(tmp_path: Path, name: str) -> None:
     path = datalist(tmp_path, name, labels=[5])
     assert detect(path) == "datalist"
     found = find_cases("datalist", path)
+    assert not shared_patients(found.cases)
     assert found.modalities == ("FLAIR", "T1")
     assert found.classes == {"tumour": (1,)}
     assert found.labels == {0, 1, 5}

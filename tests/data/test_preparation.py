@@ -182,6 +182,20 @@ def test_headers_of_all_cases_are_checked_before_any_volume_is_read(
     refused(source, tmp_path / "store", r"case_0_t1.*also: .*case_2_flair.*shape \(40, 44, 23\)")
 
 
+@pytest.mark.parametrize("damage", [lambda _: b"nonsense", lambda content: content[:-100]])
+def test_all_bad_files_are_named(
+    source: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    bad = sorted(source.glob("case_[02]/*_[tf]*"))
+    for path in bad:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError) as caught:
+        run(source, tmp_path / "store")
+    assert len(bad) == 8
+    assert all(f"{path}: of case" in str(caught.value) for path in bad)
+    assert "\n" not in str(caught.value)
+
+
 def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:
     rows = [f"{n},1" for n in range(24)]
     path = tagged_list(source, {f"case_{n}": rows for n in range(3)})
@@ -286,6 +300,24 @@ def test_folder_of_something_else_is_not_touched(source: Path, tmp_path: Path) -
     refused(source, tmp_path / "home", "something else", overwrite=True)
 
 
+def test_a_store_behind_a_link(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "store")
+    run(source, tmp_path / "link")
+    run(source, tmp_path / "link", seed=1, overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["store"]
+
+
+def test_this_folder_as_store(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path}: holds something else"):
+        run(source, Path())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["brats"]
+
+
 def tagged_list(source: Path, lines: dict[str, list[str]]) -> Path:
     cases = []
     for name, rows in lines.items():
@@ -329,6 +361,58 @@ def test_a_table_that_lacks_a_slice(source: Path, tmp_path: Path) -> None:
     stopped(path, tmp_path / "store", "lack slice 15", layout="datalist", folds=2)
     tagged_list(source, {"case_0": ROWS, "case_1": ROWS})
     run(path, tmp_path / "store", layout="datalist", folds=2)
+
+
+def masked_list(source: Path, rows: list[str]) -> Path:
+    path = tagged_list(source, {"case_0": ROWS, "case_1": rows})
+    content = json.loads(path.read_text())
+    content["classes"] = {"tumour": [2, 4]}
+    for case in content["cases"]:
+        case["mask"] = f"{case['id']}/{case['id']}_seg.nii.gz"
+    path.write_text(json.dumps(content))
+    return path
+
+
+REVERSED = [f"{n},{int(6 <= n < 12)}" for n in range(24)]
+
+
+def noisy(rows: list[str], *numbers: int) -> list[str]:
+    flipped = {n: f"{n},{1 - int(rows[n][-1])}" for n in numbers}
+    return [flipped.get(n, row) for n, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [
+        (REVERSED, "12 of 24 slices, first in slice 6"),
+        (REVERSED[:15], "9 of 15 slices, first in slice 6"),
+        (noisy(REVERSED, 3), "13 of 24 slices, first in slice 3"),
+    ],
+)
+def test_tags_counted_from_the_other_end(
+    source: Path, tmp_path: Path, rows: list[str], places: str
+) -> None:
+    path = masked_list(source, rows)
+    message = stopped(path, tmp_path / "store", "look reversed", layout="datalist", folds=2)
+    assert f"tags of case case_1 disagree with its mask in {places}" in message
+    assert "case_0.csv" not in message
+
+
+def test_noisy_tags_are_taken_with_a_warning(source: Path, tmp_path: Path) -> None:
+    path = masked_list(source, noisy(ROWS, 12, 20))
+    word = r"case_1 disagree with its mask in 2 of 24 slices, first in slice 12; training takes"
+    with pytest.warns(UserWarning, match=word):
+        store = run(path, tmp_path / "store", layout="datalist", folds=2)
+    cases = json.loads((store / "manifest.json").read_text())["cases"]
+    row = cases[1]["positions"].index(12)
+    assert [case["tags"][row] for case in cases] == [[1], [0]]
+
+
+def test_tags_that_fit_the_mask_need_no_warning(
+    source: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run(masked_list(source, ROWS), tmp_path / "store", layout="datalist", folds=2)
+    assert not recwarn.list
 
 
 def test_neither_mask_nor_tags(source: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import tifffile
 import yaml
 
-from wsseg.data.layouts import detect, find_cases
+from wsseg.data.grids import check_files
+from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
@@ -79,6 +81,26 @@ def test_an_empty_table_of_tags(tmp_path: Path) -> None:
         read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_other_marks(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "tags.csv").write_text(f"slice{mark}tumour\n0{mark}1\n")
+    found = rf"\(found: `slice{mark}tumour`\); separate columns by commas"
+    with pytest.raises(InputError, match=found):
+        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+
+
+@pytest.mark.parametrize(("axis", "last"), [("axial", 11), ("coronal", 25), ("sagittal", 23)])
+def test_rows_beyond_the_slicing_axis(tmp_path: Path, axis: str, last: int) -> None:
+    save(tmp_path / "image.nii.gz", patient(0)[0])
+    path = tmp_path / "tags.csv"
+    case = CaseFiles("c0", {"A": ImageFile(tmp_path / "image.nii.gz")}, tags=path)
+    path.write_text(f"slice,tumour\n{last},1\n")
+    check_files(case, ["tumour"], axis)
+    path.write_text(f"slice,tumour\n{last + 1},1\n")
+    with pytest.raises(InputError, match=f"line 2 .* from 0 to {last} and"):
+        check_files(case, ["tumour"], axis)
+
+
 def test_labels_that_a_scale_factor_has_rounded(tmp_path: Path) -> None:
     source = write_datalist(tmp_path / "source")
     save(tmp_path / "source" / "c1_mask.nii.gz", patient(1)[1] * np.float32(0.99999994))
@@ -113,6 +135,54 @@ def test_a_damaged_store_is_not_taken_for_complete(tmp_path: Path, damage: str) 
 def test_a_misspelt_entry_of_a_datalist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown entry `lables`"):
         find_cases("datalist", write_datalist(tmp_path, lables=[2]))
+
+
+def listed_patients(path: Path, patients: dict[int, str]) -> None:
+    content = yaml.safe_load(path.read_text())
+    for number, patient in patients.items():
+        content["cases"][number]["patient"] = patient
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_a_patient_with_two_cases_is_in_one_split(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    store = prepare("datalist", source, tmp_path / "store", folds=4, workers=1, min_anatomy=0.0)
+    listed_patients(source, {0: "anna", 2: "anna", 3: "ben"})
+    with pytest.raises(InputError, match="there are only 3 patients"):
+        prepare("datalist", source, store, folds=4, workers=1, min_anatomy=0.0, overwrite=True)
+    prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0, overwrite=True)
+    folds = json.loads((store / "splits.json").read_text())["folds"]
+    assert sorted(fold["test"] for fold in folds) == [["c0", "c2"], ["c1"], ["c3"]]
+    prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
+    listed_patients(source, {1: "ben"})
+    with pytest.raises(InputError, match="--overwrite"):
+        prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
+
+
+def test_the_same_images_under_two_names(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    save(tmp_path / "c3.nii.gz", patient(1)[0])
+    with pytest.raises(InputError, match="cases c1 and c3 have the same images"):
+        prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+
+
+@pytest.mark.parametrize(("size", "options"), [(0.5, {}), (0.5, {"spacing": 1.0}), (0.97, {})])
+def test_mixed_pixel_sizes(
+    tmp_path: Path, size: float, options: dict[str, Any], recwarn: pytest.WarningsRecorder
+) -> None:
+    source = write_datalist(tmp_path)
+    for kind, volume in zip(("", "_mask"), patient(1), strict=True):
+        image = nib.Nifti1Image(volume, AFFINE @ np.diag([size, size, 1, 1]))
+        nib.save(image, tmp_path / f"c1{kind}.nii.gz")
+    options = {"folds": 2, "workers": 1, "min_anatomy": 0.0, **options}
+    prepare("datalist", source, tmp_path / "store", **options)
+    told = [str(warning.message) for warning in recwarn.list]
+    if size == 0.5 and "spacing" not in options:
+        (message,) = told
+        assert "0.5 to 1 mm" in message
+        assert "--spacing 1 " in message
+    else:
+        assert not told
 
 
 def test_complex_voxels(tmp_path: Path) -> None:

@@ -42,6 +42,46 @@ def test_few_cases_all_train() -> None:
     assert all(not fold["val"] for fold in make_folds(list("abcdefg"), 7, 0.1, 0))
 
 
+def test_splits_of_patients_with_one_case_are_as_ever() -> None:
+    """Tables were made with these."""
+    folds = make_folds([f"case_{n}" for n in range(7)], 3, 0.3, 0)
+    assert folds == [
+        {
+            "train": ["case_0", "case_3", "case_4"],
+            "val": ["case_5"],
+            "test": ["case_1", "case_2", "case_6"],
+        },
+        {
+            "train": ["case_0", "case_1", "case_2", "case_6"],
+            "val": ["case_3"],
+            "test": ["case_4", "case_5"],
+        },
+        {
+            "train": ["case_2", "case_4", "case_5", "case_6"],
+            "val": ["case_1"],
+            "test": ["case_0", "case_3"],
+        },
+    ]
+    alone = {f"case_{n}": f"patient_{9 - n}" for n in range(7)}
+    assert make_folds(list(alone), 3, 0.3, 0, alone) == folds
+
+
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.integers(0, 99))
+def test_no_patient_is_in_two_splits(numbers: list[int], seed: int) -> None:
+    patients = {f"case_{n}": f"patient_{number}" for n, number in enumerate(numbers)}
+    count = len(set(numbers))
+    if count < 2:
+        with pytest.raises(InputError, match="only 1 patients"):
+            make_folds(list(patients), 2, 0.3, seed, patients)
+        return
+    for fold in make_folds(list(patients), 2, 0.3, seed, patients):
+        assert sorted(name for split in SPLITS for name in fold[split]) == sorted(patients)
+        seen = [{patients[name] for name in fold[split]} for split in SPLITS]
+        assert sum(map(len, seen)) == count
+        assert fold["train"]
+        assert fold["test"]
+
+
 def test_case_in_two_splits_is_refused() -> None:
     with pytest.raises(InputError, match="fold 3 names case b twice"):
         check_disjoint("splits.json", 3, {"train": ["a", "b"], "val": [], "test": ["b"]})

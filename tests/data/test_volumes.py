@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from wsseg.data.grids import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.volumes import read_case_images, read_case_mask, without_background
 from wsseg.errors import InputError
@@ -69,6 +70,23 @@ def test_voxels_of_every_type(case: CaseFiles, kind: object) -> None:
     np.testing.assert_array_equal(volume, array)
     assert volume.dtype in (np.int16, np.uint16, np.float32)
     assert volume.dtype.isnative
+
+
+def test_upper_case_names(case: CaseFiles, tmp_path: Path) -> None:
+    path = case.images["FLAIR"].path
+    case.images["FLAIR"] = ImageFile(path.rename(tmp_path / "FLAIR.NII.GZ"))
+    assert read_case_images(case, ("FLAIR",)).volumes[0].shape == SHAPE
+
+
+def test_no_permission(case: CaseFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As told by the system; whoever runs this test may be allowed everything."""
+
+    def forbidden(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(InputError, match=r"T1\.nii.*cannot be read \(Permission denied\)"):
+        read_case_images(case, ("T1",))
 
 
 def test_missing_file(case: CaseFiles) -> None:
@@ -163,6 +181,17 @@ def test_bad_values(case: CaseFiles, value: float, word: str) -> None:
 def test_constant_throughout(case: CaseFiles) -> None:
     save(case.images["FLAIR"].path, np.full(SHAPE, 7, np.int16))
     assert "constant" in refused(case)
+
+
+def test_rounded_rotation(case: CaseFiles) -> None:
+    path = case.images["FLAIR"].path
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[252:256] = np.array([1, 0], "<i2").tobytes()  # the quaternion alone tells
+    content[256:268] = np.array([0.7072, 0.7072, 0], "<f4").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    assert "correct the qform" in refused(case)
+    with pytest.raises(InputError, match=r"FLAIR\.nii\.gz.*correct the qform"):
+        check_files(case, ["tumour"], "axial")
 
 
 def test_other_shape_and_affine(case: CaseFiles) -> None:

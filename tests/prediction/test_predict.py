@@ -135,6 +135,20 @@ def test_mask_is_the_block_on_its_source(
     assert np.asarray(Image.open(path.with_name("case_0.png"))).std() > 10
 
 
+def test_pictures_have_the_proportions_of_the_patient(
+    tmp_path: Path, module: BrightFlair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.spec = BrightFlair(axis="coronal").spec
+    given: list[float] = []
+    monkeypatch.setattr(
+        command,
+        "overview",
+        lambda *_, aspect, **__: given.append(aspect) or np.zeros((2, 2, 3), np.uint8),
+    )
+    run(write_brats(tmp_path / "in", "a", oriented("RAS", zooms=(1, 1, 5))), tmp_path / "out")
+    assert given == [5.0]
+
+
 def test_coarser_slices_come_back_to_the_source(tmp_path: Path, module: BrightFlair) -> None:
     module.spec = BrightFlair(spacing=2.0, size=(32, 32)).spec
     [path] = run(write_brats(tmp_path / "in", "a", oriented("LPS")), tmp_path / "out")
@@ -175,11 +189,14 @@ def test_decathlon_volume_gives_a_3d_mask(tmp_path: Path, module: BrightFlair) -
     np.testing.assert_array_equal(np.asanyarray(nib.load(path).dataobj), truth())
 
 
-def test_classes_get_labels_and_the_threshold_counts(tmp_path: Path, module: BrightFlair) -> None:
+def test_classes_get_labels_and_the_threshold_counts(
+    tmp_path: Path, module: BrightFlair, capsys: pytest.CaptureFixture[str]
+) -> None:
     module.spec = BrightFlair(classes={"whole": (1, 2), "core": (1,)}).spec
     case = write_brats(tmp_path / "in", "a", oriented("RAS"))
     [path] = run(case, tmp_path / "out")
     assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [2]
+    assert "Labels in the masks: 1 whole, 2 core; 0 is the rest\n" in capsys.readouterr().err
     [path] = run(case, tmp_path / "out", threshold=0.0)
     assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
 
@@ -201,16 +218,20 @@ def test_unknown_modality_names_what_the_checkpoint_takes(
         run(write_brats(tmp_path / "in", "a", oriented("RAS")), tmp_path / "out")
 
 
-def test_a_bad_case_stops_with_its_name_and_nothing_half_written(
-    tmp_path: Path, module: BrightFlair
+def test_bad_cases_stop_no_other_and_are_named_at_the_end(
+    tmp_path: Path, module: BrightFlair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         write_brats(tmp_path / "in", name, oriented("RAS"))
-    broken = tmp_path / "in" / "b" / "b_t1.nii.gz"
-    broken.write_bytes(broken.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"b_t1\.nii\.gz"):
+    truncated = tmp_path / "in" / "b" / "b_t1.nii.gz"
+    truncated.write_bytes(truncated.read_bytes()[:-200])
+    (tmp_path / "in" / "c" / "c_flair.nii.gz").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*; also: .*b_t1\.nii\.gz") as caught:
         run(tmp_path / "in", tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.nii.gz", "a.png"]
+    assert "\n" not in str(caught.value)
+    assert "pictures of 2 cases" in capsys.readouterr().err
+    names = ["a.nii.gz", "a.png", "d.nii.gz", "d.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
@@ -220,9 +241,35 @@ def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> No
     case = {"id": "T1", "images": {name: f"{name}.nii.gz" for name in volumes}}
     datalist = {"modalities": ["T1", "FLAIR"], "classes": {"tumour": [1]}, "cases": [case]}
     (tmp_path / "list.json").write_text(json.dumps(datalist))
-    with pytest.raises(InputError, match="is an input volume"):
+    with pytest.raises(InputError, match="is an image, a mask or tags"):
         run(tmp_path / "list.json", tmp_path)
     assert [path.name for path in run(tmp_path / "list.json", tmp_path / "out")] == ["T1.nii.gz"]
+
+
+def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
+    """In a Decathlon task they have the names that predicted masks get, even another case's."""
+    stack = np.stack([make_volumes()[name] for name in ("FLAIR", "T1")], axis=-1)
+    names = ("x", "y")
+    for name in names:
+        for folder, volume in (("imagesTr", stack), ("labelsTr", truth())):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            image = nib.Nifti1Image(volume, oriented("LAS"))
+            nib.save(image, tmp_path / folder / f"{name}.nii.gz")
+    crossed = zip(names, reversed(names), strict=True)
+    description = {
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "labels": {"0": "background", "1": "tumour"},
+        "training": [
+            {"image": f"imagesTr/{image}.nii.gz", "label": f"labelsTr/{label}.nii.gz"}
+            for image, label in crossed
+        ],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    before = (tmp_path / "labelsTr" / "x.nii.gz").read_bytes()
+    with pytest.raises(InputError, match=r"labelsTr/x\.nii\.gz: is an image, a mask or tags"):
+        run(tmp_path, tmp_path / "imagesTr" / ".." / "labelsTr")
+    assert (tmp_path / "labelsTr" / "x.nii.gz").read_bytes() == before
+    assert [p.name for p in run(tmp_path, tmp_path / "out")] == ["x.nii.gz", "y.nii.gz"]
 
 
 @pytest.mark.parametrize(

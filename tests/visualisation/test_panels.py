@@ -31,6 +31,18 @@ def test_grey_keeps_proportions_and_darkens_the_outside(disc: np.ndarray) -> Non
     assert picture[48, 64 - 16 : 64 + 16].mean() > 60
 
 
+@pytest.mark.parametrize("aspect", [0.5, 1.0, 4.0])
+def test_a_ball_looks_round_whatever_its_pixels(aspect: float) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    ball = np.hypot((rows - 32) * aspect, columns - 32) < 12
+    box = panels.anatomy_box(ball, aspect=aspect)
+    picture = panels.grey(ball[box].astype(float), ball[box], height=100, aspect=aspect)
+    bright = picture.max(axis=-1) > 100
+    height, width = bright.any(axis=1).sum(), bright.any(axis=0).sum()
+    assert width == pytest.approx(height, rel=0.1)
+    assert picture.shape[1] == pytest.approx(100, rel=0.15)
+
+
 @pytest.mark.parametrize("value", [0.0, 3.0, np.nan])
 def test_grey_survives_empty_and_constant_images(value: float) -> None:
     picture = panels.grey(np.full((8, 8), value), np.full((8, 8), value == 3.0), height=16)
@@ -102,7 +114,8 @@ def test_box_holds_the_anatomy(data: st.DataObject) -> None:
     left, right = sorted(data.draw(st.integers(0, width - 1)) for _ in range(2))
     valid = np.zeros((height, width), bool)
     valid[top : bottom + 1, left : right + 1] = True
-    box = panels.anatomy_box(valid, margin=data.draw(st.integers(0, 5)))
+    aspect = data.draw(st.sampled_from([0.2, 1.0, 1.7, 5.0]))
+    box = panels.anatomy_box(valid, margin=data.draw(st.integers(0, 5)), aspect=aspect)
     assert valid[box].sum() == valid.sum()
     assert all(0 <= side.start < side.stop <= n for side, n in zip(box, valid.shape, strict=True))
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
 from wsseg.data.geometry import Geometry, windows
 from wsseg.data.layouts.cases import CaseFiles
-from wsseg.data.planes import box_to_planes
+from wsseg.data.planes import box_to_planes, to_planes
 from wsseg.data.slicing import cut, mask_to_slices
 from wsseg.data.spec import DataSpec
-from wsseg.data.tags import read_tags
+from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.errors import InputError
 
@@ -129,9 +129,9 @@ def keep_slices(
     return [number for number in found if (number - found[0]) % step == 0]
 
 
-def tags_of(masks: NDArray[np.bool_]) -> list[Any]:
+def tags_of(masks: NDArray[np.bool_]) -> list[list[int]]:
     """Return which classes each slice shows, from masks [S, C, H, W]."""
-    tags: list[Any] = masks.any(axis=(2, 3)).astype(int).tolist()
+    tags: list[list[int]] = masks.any(axis=(2, 3)).astype(int).tolist()
     return tags
 
 
@@ -158,16 +158,20 @@ def _build(job: CaseJob, folder: Path) -> Record:
     save(folder / IMAGES / file, slices.image)
     save(folder / VALID / file, slices.valid)
     (folder / MASKS / file).unlink(missing_ok=True)
-    masks = None
+    masks, shown = None, None
     if labels is not None:
-        masks = mask_to_slices(class_masks(labels, spec.classes), geometry)[rows]
+        volume = class_masks(labels, spec.classes)
+        shown = tags_of(to_planes(volume, geometry.orientation, geometry.axis))
+        masks = mask_to_slices(volume, geometry)[rows]
         save(folder / MASKS / file, masks)
+    tags, doubt = _tags(job, geometry.depth, rows, masks, shown)
     return {
         "anatomy": anatomy.size,
         "geometry": asdict(geometry),
         "rows": rows,
         "areas": [areas[number] for number in rows],
-        "tags": _tags(job, geometry.depth, rows, masks),
+        "tags": tags,
+        "doubt": doubt,
     }
 
 
@@ -193,16 +197,21 @@ def _areas(anatomy: Anatomy, geometry: Geometry) -> dict[int, int]:
 
 
 def _tags(
-    job: CaseJob, slices: int, rows: list[int], masks: NDArray[np.bool_] | None
-) -> list[list[int] | None]:
-    """Return a row per slice: from the table if there is one, else from the mask."""
-    if job.files.tags is not None:
-        table = read_tags(job.files.tags, job.files.id, list(job.spec.classes), slices)
-        return [table.get(number) for number in rows]
+    job: CaseJob,
+    slices: int,
+    rows: list[int],
+    masks: NDArray[np.bool_] | None,
+    shown: list[list[int]] | None,
+) -> tuple[list[list[int] | None], str | None]:
+    """Return a row per slice, from the table if there is one, and how it differs from the mask."""
+    path, case = job.files.tags, job.files.id
+    if path is not None:
+        table = read_tags(path, case, list(job.spec.classes), slices)
+        doubt = None if shown is None else compare_tags(path, case, table, shown)
+        return [table.get(number) for number in rows], doubt
     if masks is None:
-        raise InputError(f"{job.files.id}: the case has neither mask nor tags; add one")
-    tags: list[list[int] | None] = tags_of(masks)
-    return tags
+        raise InputError(f"{case}: the case has neither mask nor tags; add one")
+    return [*tags_of(masks)], None
 
 
 def _digest(path: Path, case: str) -> str:

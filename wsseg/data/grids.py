@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +10,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_header, squeezed
 from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart
 
@@ -35,12 +37,13 @@ class Grid(NamedTuple):
         return cls(squeezed(header.get_data_shape()), header.get_best_affine())
 
 
-def check_files(case: CaseFiles, classes: list[str]) -> None:
+def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
     """Check all that can be known of a case without reading its volumes.
 
     Args:
         case: Its files.
         classes: Names of the classes, for the table of tags.
+        axis: Slicing axis, for the same.
 
     Raises:
         InputError: A file is missing, its header is none, volumes differ in shape or position, or
@@ -49,18 +52,21 @@ def check_files(case: CaseFiles, classes: list[str]) -> None:
     images = list(case.images.values())
     first = images[0].path
     if first.is_dir():
-        longest = len(slice_paths(first, case.id))
+        depth = len(slice_paths(first, case.id))
     else:
         images += [ImageFile(case.mask)] if case.mask else []
         paths = dict.fromkeys(image.path for image in images)
-        grids = {path: Grid.of(read_header(path, case.id)) for path in paths}
-        for image in images:
-            check_channel(grids[image.path].shape, image, case.id)
-        for path, grid in grids.items():
-            check_grid(path, grid, case.id, grids[first], first)
-        longest = max(grids[first].shape)
-    if case.tags:  # which axis is sliced does not matter here
-        read_tags(case.tags, case.id, classes, longest)
+        headers = results(attempt(read_header, path, case.id) for path in paths)
+        grids = dict(zip(paths, map(Grid.of, headers), strict=True))
+        results(attempt(check_channel, grids[i.path].shape, i, case.id) for i in images)
+        results(
+            attempt(check_grid, path, grid, case.id, grids[first], first)
+            for path, grid in grids.items()
+        )
+        place = grids[first]
+        depth = whole_plane_geometry(place.shape[:3], place.affine, axis, None).depth
+    if case.tags:
+        read_tags(case.tags, case.id, classes, depth)
 
 
 def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:

@@ -100,18 +100,23 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 @contextmanager
 def _refusing(path: Path, case: str) -> Iterator[None]:
     """Say in one line what is wrong with a file."""
-    if not path.is_file():
-        raise InputError(f"{path}: of case {case} does not exist; correct the path or add the file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: of case {case} is empty; copy it again")
     try:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: of case {case} does not exist; correct the path or add the file"
+            )
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: of case {case} is empty; copy it again")
         yield
         return
     except InputError:
         raise
     except EOFError:
         problem = "is truncated"
-    except (OSError, zlib.error) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: of case {case} cannot be read ({reason}); mend that") from None
+    except zlib.error as error:
         problem = f"is damaged or no gzip file ({error})"
     except Exception as error:  # nibabel raises many kinds for a broken header
         problem = f"is no readable NIfTI file ({type(error).__name__}: {error})"
@@ -127,7 +132,7 @@ def _check_kind(dtype: np.dtype[Any], path: Path, case: str) -> None:
 
 
 def _is_packed(path: Path) -> bool:
-    return path.name.endswith(".gz")
+    return path.name.lower().endswith(".gz")
 
 
 def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1Header, int]:
@@ -137,6 +142,13 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
         start = zlib.decompressobj(GZIP).decompress(start, START)
     size = _header_size(start)
     header = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
+    try:
+        header.get_best_affine()
+    except ValueError as error:  # rounded quaternions that are longer than 1
+        raise InputError(
+            f"{path}: of case {case} has no usable position ({error}); correct the qform in its "
+            "header"
+        ) from None
     count = math.prod(int(n) for n in header.get_data_shape())
     expected = max(int(header["vox_offset"]), size + 4)
     expected += count * int(header.get_data_dtype().itemsize)

@@ -25,18 +25,21 @@ from wsseg.data.case_preparation import (
 )
 from wsseg.data.grids import check_files
 from wsseg.data.layouts import find_cases
+from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.preparation_checks import (
     check_classes,
+    check_distinct,
     check_labelled,
     check_options,
     claim,
     staging_folder,
+    warn_of,
 )
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
-from wsseg.data.workers import Mapper, mapper, results
-from wsseg.errors import InputError
+from wsseg.data.workers import Mapper, mapper
+from wsseg.errors import InputError, attempt, results
 
 FORMAT = 1
 Entry = dict[str, Any]
@@ -92,7 +95,7 @@ def prepare(
         InputError: The source, a case or an option cannot be used.
     """
     options = {key: value for key, value in locals().items() if key not in NOT_IN_RESULT}
-    source, out = Path(source), Path(out)
+    source, out = Path(source), Path(out).resolve()  # what a link points to is replaced, not it
     check_options(options, workers)
     listed = find_cases(layout, source, modalities)
     chosen = check_classes(source, listed, classes)
@@ -101,7 +104,7 @@ def prepare(
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        run("Checking", partial(check_files, classes=list(chosen)), listed.cases)
+        run("Checking", partial(check_files, classes=list(chosen), axis=axis), listed.cases)
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / "manifest.json").read_text())
         else:
@@ -115,13 +118,16 @@ NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) -> Entry:
     """Build the store beside its place and move it there when it is complete."""
-    folds = make_folds(
-        [job.files.id for job in jobs], options["folds"], options["val_fraction"], options["seed"]
-    )
+    files = [job.files for job in jobs]
+    patients = shared_patients(files)
+    dealing = (options["folds"], options["val_fraction"], options["seed"])
+    folds = make_folds([case.id for case in files], *dealing, patients)
     staging = staging_folder(out)
     staging.mkdir(parents=True, exist_ok=True)
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
+        check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
+        warn_of(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         spec = replace(jobs[0].spec, size=enough(*sizes))
         fits, entries = _entries(jobs, records, spec.size, staging)
@@ -132,6 +138,8 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     needed = [fit for fit in fits if fit.needed]
     if needed:
         run("Fitting", partial(fit_case, folder=staging), needed)
+    for entry in entries:
+        entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
     manifest = _manifest(spec, options, entries, jobs)
     _complete(staging, manifest, folds, options["seed"])
     _move(staging, out)
@@ -143,14 +151,11 @@ def _entries(
 ) -> tuple[list[Fit], list[Entry]]:
     """Return what becomes of the arrays of each case, and its entry in the manifest."""
 
-    def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry] | InputError:
-        try:
-            fit = plan_fit(job, record, size)
-            return fit, case_entry(job, record, fit, folder)
-        except InputError as error:
-            return error
+    def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry]:
+        fit = plan_fit(job, record, size)
+        return fit, case_entry(job, record, fit, folder)
 
-    described = results(map(describe, jobs, records))
+    described = results(attempt(describe, *each) for each in zip(jobs, records, strict=True))
     return [fit for fit, _ in described], [entry for _, entry in described]
 
 
@@ -171,10 +176,12 @@ def _is_current(
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
+    files = [job.files for job in jobs]
+    patients = {case["id"]: case["patient"] for case in found["cases"] if "patient" in case}
     alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    alike = alike and patients == shared_patients(files)
     if overwrite and not alike:  # whatever its files were
         return False
-    files = [job.files for job in jobs]
     names = [case.id for case in files]
     same = hashes == dict(zip(names, run("Hashing", hash_case, files), strict=True))
     if same and alike:

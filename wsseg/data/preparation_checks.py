@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
-from wsseg.errors import InputError
+from wsseg.errors import InputError, results
+from wsseg.folders import check_writable
+
+MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -73,12 +78,14 @@ def check_labelled(source: Path, listed: CaseList) -> None:
     Raises:
         InputError: A case has neither.
     """
-    for case in listed.cases:
-        if case.mask is None and case.tags is None:
-            raise InputError(
-                f"{source}: case {case.id} has neither mask nor tags; add one of them or remove "
-                "the case (`wsseg predict` needs neither)"
-            )
+    results(
+        InputError(
+            f"{source}: case {case.id} has neither mask nor tags; add one of them or remove "
+            "the case (`wsseg predict` needs neither)"
+        )
+        for case in listed.cases
+        if case.mask is None and case.tags is None
+    )
 
 
 def claim(out: Path) -> None:
@@ -88,12 +95,56 @@ def claim(out: Path) -> None:
         out: Folder for the store.
 
     Raises:
-        InputError: It is a file, or a folder that holds anything but a store.
+        InputError: It is a file, or a folder that holds anything but a store, or nothing can be
+            written beside it, where it is built.
     """
+    check_writable(out.parent)
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
         raise InputError(f"{out}: holds something else than a slice store; name another folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
+
+
+def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse a patient under two names, who could both train and test.
+
+    Args:
+        where: Where the cases belong, for the message.
+        sha256: For each case the hashes of its files by role.
+
+    Raises:
+        InputError: The images of two cases are the same files.
+    """
+    seen: dict[frozenset[str], str] = {}
+    for case, hashes in sha256.items():
+        images = frozenset(value for role, value in hashes.items() if role not in ("mask", "tags"))
+        if images in seen:
+            raise InputError(
+                f"{where}: cases {seen[images]} and {case} have the same images; remove one of them"
+            )
+        seen[images] = case
+
+
+def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
+    """Warn of what may be meant, but seldom is.
+
+    Args:
+        records: What is known of the slices of each case.
+        spacing: Pixel size to which they are resampled, if they are.
+    """
+    pixels = sorted(side for record in records for side in record["geometry"]["pixel"])
+    sides = zip(*(record["geometry"]["pixel"] for record in records), strict=True)
+    if spacing is None and any(max(side) > MIXED * min(side) for side in sides):
+        warnings.warn(
+            f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
+            f"network takes all for alike; --spacing {pixels[len(pixels) // 2]:.2g} would resample "
+            "them to one size",
+            stacklevel=2,
+        )
+    doubts = [record["doubt"] for record in records if record.get("doubt")]
+    if doubts:
+        others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
+        warnings.warn(f"{doubts[0]}{others}; training takes the tags", stacklevel=2)
 
 
 def staging_folder(out: Path) -> Path:

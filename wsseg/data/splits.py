@@ -12,29 +12,50 @@ Fold = dict[str, list[str]]
 SPLITS = ("train", "val", "test")
 
 
-def make_folds(cases: Sequence[str], folds: int, val_fraction: float, seed: int) -> list[Fold]:
+def make_folds(
+    cases: Sequence[str],
+    folds: int,
+    val_fraction: float,
+    seed: int,
+    patients: Mapping[str, str] | None = None,
+) -> list[Fold]:
     """Deal cases into folds; each case is in the test split of exactly one.
+
+    Cases of one patient are dealt as one, so that no patient is in two splits.
 
     Args:
         cases: Names of the cases.
         folds: Number of folds, at least 2.
-        val_fraction: Share of the cases not tested that go to validation, rounded down, so that
+        val_fraction: Share of the patients not tested that go to validation, rounded down, so that
             few cases all train.
         seed: Seed of the dealing.
+        patients: Patient of each case that is not the only one of its patient.
 
     Returns:
         For each fold, names by split, sorted.
 
     Raises:
-        InputError: There are fewer cases than folds.
+        InputError: There are fewer patients than folds.
     """
-    if folds > len(cases):
+    groups: dict[str, list[str]] = {}
+    for case in sorted(cases):
+        groups.setdefault((patients or {}).get(case, case), []).append(case)
+    dealt = {group[0]: group for group in groups.values()}  # under the name of the first case
+    if folds > len(dealt):
+        what = "cases" if len(dealt) == len(cases) else "patients"
         raise InputError(
-            f"--folds {folds}: there are only {len(cases)} cases; "
-            f"give --folds {len(cases)} or less, or more cases"
+            f"--folds {folds}: there are only {len(dealt)} {what}; "
+            f"give --folds {len(dealt)} or less, or more {what}"
         )
-    order = np.random.default_rng(seed).permutation(sorted(cases)).tolist()
-    return [_fold(order, number, folds, val_fraction, seed) for number in range(folds)]
+    order = np.random.default_rng(seed).permutation(list(dealt)).tolist()
+    made = (_fold(order, number, folds, val_fraction, seed) for number in range(folds))
+    return [
+        {
+            split: sorted(case for name in names for case in dealt[name])
+            for split, names in fold.items()
+        }
+        for fold in made
+    ]
 
 
 def check_disjoint(where: str, number: int, fold: Fold) -> None:

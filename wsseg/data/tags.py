@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsseg.errors import InputError
@@ -16,7 +16,8 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
 
     Args:
         path: Comma-separated table with the column ``slice`` (slice number along the slicing axis
-            of the volume in RAS orientation, from 0) and a column of 0 and 1 for each class.
+            of the volume in RAS orientation, from 0 at the left, posterior or inferior end) and a
+            column of 0 and 1 for each class.
         case: Name of the case, for messages.
         classes: Names of the classes.
         slices: Number of slices of the volume.
@@ -43,6 +44,41 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
     return tags
 
 
+def compare_tags(
+    path: Path, case: str, table: Mapping[int, list[int]], shown: Sequence[list[int]]
+) -> str | None:
+    """Compare a table with the mask of the same case.
+
+    Tags may be noisy: that they differ here and there is no reason to refuse them. That they were
+    counted from the other end is, for then they teach nonsense without anyone noticing.
+
+    Args:
+        path: File of the table, for messages.
+        case: Name of the case, for messages.
+        table: For each slice of the table a multi-hot row.
+        shown: Of every slice of the volume, what its mask shows.
+
+    Returns:
+        Where they differ, or None.
+
+    Raises:
+        InputError: The table fits at least twice as well from the other end.
+    """
+    wrong = sorted(number for number, row in table.items() if row != shown[number])
+    if not wrong:
+        return None
+    places = f"in {len(wrong)} of {len(table)} slices, first in slice {wrong[0]}"
+    found = f"{path}: tags of case {case} disagree with its mask {places}"
+    last = len(shown) - 1
+    backwards = sum(row != shown[last - number] for number, row in table.items())
+    if 2 * backwards < len(wrong):
+        raise InputError(
+            f"{found}; rows are counted from 0 at the left, posterior or inferior end, and these "
+            "look reversed: turn them round"
+        )
+    return found
+
+
 def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -56,5 +92,9 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
         ) from None
     for name in (SLICE, *classes):
         if name not in columns:
-            raise InputError(f"{path}: tags of case {case} have no column `{name}`; add it")
+            found = ", ".join(f"`{column}`" for column in columns) or "none"
+            apart = "separate columns by commas" if len(columns) == 1 else "add it"
+            raise InputError(
+                f"{path}: tags of case {case} have no column `{name}` (found: {found}); {apart}"
+            )
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from wsseg.data.grids import Grid, check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_nifti, voxels
 from wsseg.data.planes import box_of
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 
 class CaseImages(NamedTuple):
@@ -66,7 +65,8 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
     """
     paths = list(dict.fromkeys(case.images[name].path for name in modalities))
     with ThreadPoolExecutor(len(paths)) as pool:  # most of it is decompression, outside the GIL
-        files = dict(zip(paths, pool.map(_read_file, paths, repeat(case.id)), strict=True))
+        read = pool.map(lambda path: attempt(_read_file, path, case.id), paths)
+        files = dict(zip(paths, results(read), strict=True))
     first = paths[0]
     source = files[first].image
     for path, file in files.items():
@@ -78,7 +78,7 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
         _check_values(volume, place.path, f"case {case.id}, {name}")
         return volume
 
-    return CaseImages(tuple(map(volume_of, modalities)), source)
+    return CaseImages(tuple(results(attempt(volume_of, name) for name in modalities)), source)
 
 
 def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages) -> CaseLabels:

@@ -12,10 +12,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from wsseg.allocation import keep_freed_memory
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 THREADS = "OMP_NUM_THREADS"
-TOLD = 4  # further faults that one message tells in full
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -47,14 +46,14 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
     count = min(workers or len(os.sched_getaffinity(0)), jobs)
     if count <= 1:
         yield lambda title, function, items: _tracked(
-            title, map(partial(_attempt, function), items), len(items)
+            title, map(partial(attempt, function), items), len(items)
         )
         return
     context = multiprocessing.get_context("spawn")
     with _one_thread_each(), ProcessPoolExecutor(count, context, _begin) as pool:
         try:
             yield lambda title, function, items: _tracked(
-                title, pool.map(partial(_attempt, function), items), len(items)
+                title, pool.map(partial(attempt, function), items), len(items)
             )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -81,33 +80,6 @@ def _begin() -> None:
     # An interrupt is the business of the main process, which lets begun cases end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
-
-
-def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
-    """Return the results if there is no error among them.
-
-    Raises:
-        InputError: There is; several are told in one line.
-    """
-    good: list[Result] = []
-    faults: list[str] = []
-    for outcome in outcomes:
-        if isinstance(outcome, InputError):
-            faults.append(str(outcome))
-        else:
-            good.append(outcome)
-    if faults:
-        first, *others = faults
-        rest = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
-        raise InputError(f"{first} (also: {'; '.join(others[:TOLD])}{rest})" if others else first)
-    return good
-
-
-def _attempt(function: Callable[[Job], Result], job: Job) -> Result | InputError:
-    try:
-        return function(job)
-    except InputError as error:
-        return error
 
 
 def _tracked(title: str, outcomes: Iterable[Result | InputError], total: int) -> list[Result]:

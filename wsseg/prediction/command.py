@@ -13,9 +13,10 @@ from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.checks import check_images, check_options, check_targets
 from wsseg.prediction.components import tidy
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
@@ -44,6 +45,8 @@ def predict(
     smallest_component: float | None = None,
 ) -> list[Path]:
     """Write a mask and a picture for every case of raw volumes.
+
+    Cases whose volumes cannot be used are named together at the end and stop no other case.
 
     The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
     hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
@@ -74,12 +77,14 @@ def predict(
     smallest = float(
         module.smallest_component if smallest_component is None else smallest_component  # type: ignore[arg-type]
     )
-    _check_options(batch_size, level, smallest)
+    check_options(batch_size, level, smallest)
     cases = find_raw_cases(input, layout, spec)
-    _check_targets(cases, output)
-
-    masks = write_masks(module, cases, output, level, smallest, batch_size)
-    return _with_progress(masks, cases, output)
+    check_targets(cases, output)
+    checked = [attempt(check_images, case, spec) for case in cases]
+    faults = [fault for fault in checked if isinstance(fault, InputError)]
+    sound = [case for case in checked if not isinstance(case, InputError)]
+    masks = write_masks(module, sound, output, level, smallest, batch_size)
+    return results([*faults, *_with_progress(masks, len(sound), output, list(spec.classes))])
 
 
 def write_masks(
@@ -89,7 +94,7 @@ def write_masks(
     level: float,
     smallest: float,
     batch_size: int,
-) -> Iterator[Path]:
+) -> Iterator[Path | InputError]:
     """Read cases, run a module over them and write masks and pictures, case by case.
 
     Args:
@@ -101,18 +106,17 @@ def write_masks(
         batch_size: Slices per forward pass.
 
     Yields:
-        Each mask file.
-
-    Raises:
-        InputError: A volume cannot be used.
+        Each mask file, or why the volumes of a case cannot be used.
     """
     spec: DataSpec = module.spec  # type: ignore[assignment]
     beside = module.device.type != "cpu"
 
-    def read(files: CaseFiles) -> RawCase:
-        return read_raw_case(files, spec)
+    def read(files: CaseFiles) -> RawCase | InputError:
+        return attempt(read_raw_case, files, spec)
 
-    def write(prediction: Prediction) -> Path:
+    def write(prediction: Prediction | InputError) -> Path | InputError:
+        if isinstance(prediction, InputError):
+            return prediction
         tidied = without_specks(prediction, spec, level, smallest)
         return write_prediction(tidied, spec, level, output)
 
@@ -165,6 +169,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
         modality=spec.modalities[shown],
         classes=list(spec.classes),
         title=f"{case.id}: {sizes}",
+        aspect=case.geometry.spacing[0] / case.geometry.spacing[1],
     )
     save_png(picture, output / f"{case.id}.png")
     return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
@@ -183,36 +188,28 @@ def telling_modality(modalities: Sequence[str]) -> int:
 
 
 def _forward(
-    module: pl.LightningModule, cases: Iterator[RawCase], batch_size: int
-) -> Iterator[Prediction]:
+    module: pl.LightningModule, cases: Iterator[RawCase | InputError], batch_size: int
+) -> Iterator[Prediction | InputError]:
     for case in cases:
-        yield Prediction(case, predict_slices(module, case.image, case.valid, batch_size))
+        if isinstance(case, InputError):
+            yield case
+        else:
+            yield Prediction(case, predict_slices(module, case.image, case.valid, batch_size))
 
 
-def _with_progress(masks: Iterator[Path], cases: Sequence[CaseFiles], output: Path) -> list[Path]:
+def _with_progress(
+    masks: Iterator[Path | InputError], total: int, output: Path, classes: Sequence[str]
+) -> list[Path | InputError]:
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    done = list(track(masks, "Predicting", total=len(cases), console=console))
-    message = f"Masks and pictures of {len(done)} case{'s' * (len(done) != 1)} are in {output}"
-    console.print(message, soft_wrap=True, markup=False, highlight=False)
-    return done
-
-
-def _check_options(batch_size: int, level: float, smallest: float) -> None:
-    if batch_size < 1:
-        raise InputError(f"--batch_size {batch_size}: must be at least 1")
-    if not 0.0 <= level < 1.0:
-        raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
-    if not 0.0 <= smallest <= 1.0:
-        raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
-
-
-def _check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; give a folder as --output")
-    for case in cases:
-        target = (output / f"{case.id}.nii.gz").resolve()
-        if target in {file.path.resolve() for file in case.images.values()}:
-            raise InputError(f"{target}: is an input volume; give another folder as --output")
+    outcomes = list(track(masks, "Predicting", total=total, console=console))
+    if count := sum(isinstance(outcome, Path) for outcome in outcomes):
+        labels = ", ".join(f"{number} {name}" for number, name in enumerate(classes, start=1))
+        message = (
+            f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}\n"
+            f"Labels in the masks: {labels}; 0 is the rest"
+        )
+        console.print(message, soft_wrap=True, markup=False, highlight=False)
+    return outcomes

@@ -21,6 +21,7 @@ def overview(
     modality: str,
     classes: Sequence[str],
     title: str,
+    aspect: float = 1.0,
     count: int = 6,
     height: int = 208,
 ) -> Picture:
@@ -33,6 +34,7 @@ def overview(
         modality: Name of the modality.
         classes: Names of the classes.
         title: Title of the picture.
+        aspect: Height of a pixel over its width.
         count: How many slices to draw.
         height: Height of each panel in pixels.
 
@@ -40,8 +42,8 @@ def overview(
         The picture [height, width, 3] ``uint8``.
     """
     chosen = telling_slices(np.asarray(masks.any(axis=1)), valid, count)
-    box = panels.anatomy_box(valid[chosen])
-    bare = [panels.grey(image[s][box], valid[s][box], height=height) for s in chosen]
+    box = panels.anatomy_box(valid[chosen], aspect=aspect)
+    bare = [panels.grey(image[s][box], valid[s][box], height=height, aspect=aspect) for s in chosen]
     drawn = [
         panels.class_overlays(picture, masks[s][:, box[0], box[1]])
         for picture, s in zip(bare, chosen, strict=True)

@@ -6,6 +6,7 @@ Every function takes planes of the slice grid [H, W] and returns a new ``uint8``
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,22 @@ Plane = NDArray[Any]  # float or bool
 Picture = NDArray[np.uint8]
 
 
-def grey(image: Plane, valid: Plane | None = None, *, height: int = 224) -> Picture:
+def grey(
+    image: Plane, valid: Plane | None = None, *, height: int = 224, aspect: float = 1.0
+) -> Picture:
     """Picture an image plane in grey, windowed to the middle 98 % of its anatomy.
 
     Args:
         image: [H, W] intensities of one modality.
         valid: [H, W] bool, where there is anatomy; by default where the image is not 0.
         height: Height of the picture in pixels; the width keeps the proportions.
+        aspect: Height of a pixel of the slice over its width.
     """
     inside = np.asarray(image != 0 if valid is None else valid, dtype=bool)
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
     low, high = np.percentile(values[inside], (1, 99)) if inside.any() else (0.0, 1.0)
     unit = np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0)
-    shape = (height, max(1, round(height * image.shape[1] / image.shape[0])))
+    shape = (height, max(1, round(height * image.shape[1] / (image.shape[0] * aspect))))
     level = np.clip(resized(0.06 + 0.94 * unit, shape), 0.0, 1.0)[..., None]
     cover = np.clip(resized(inside, shape), 0.0, 1.0)[..., None]
     return _to_bytes(cover * level * 245.0 + (1.0 - cover) * np.array(GROUND, np.float32))
@@ -137,12 +141,13 @@ def resized(plane: Plane, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def anatomy_box(valid: Plane, *, margin: int = 4) -> tuple[slice, slice]:
+def anatomy_box(valid: Plane, *, margin: int = 4, aspect: float = 1.0) -> tuple[slice, slice]:
     """Return the square around the anatomy, for cropping all pictures of a slice alike.
 
     Args:
         valid: [H, W] or [S, H, W] bool; several slices share one box.
-        margin: Pixels to leave on each side.
+        margin: Widths of a pixel to leave on each side.
+        aspect: Height of a pixel over its width.
 
     Returns:
         Rows and columns; the box is less than square where the slice is too small for it, and
@@ -152,8 +157,10 @@ def anatomy_box(valid: Plane, *, margin: int = 4) -> tuple[slice, slice]:
     if not plane.any():
         return slice(0, plane.shape[0]), slice(0, plane.shape[1])
     spans = [np.flatnonzero(line)[[0, -1]] for line in (plane.any(axis=1), plane.any(axis=0))]
-    side = int(max(last - first for first, last in spans)) + 1 + 2 * margin
-    return _span(spans[0], side, plane.shape[0]), _span(spans[1], side, plane.shape[1])
+    rows, columns = (int(last - first) + 1 for first, last in spans)
+    side = max(rows * aspect, columns) + 2 * margin
+    height, width = math.ceil(side / aspect), math.ceil(side)
+    return _span(spans[0], height, plane.shape[0]), _span(spans[1], width, plane.shape[1])
 
 
 def _span(ends: NDArray[np.integer], side: int, limit: int) -> slice:

@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 ENDINGS = {
@@ -62,7 +62,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
                 "remove one"
             )
         group[kind] = ImageFile(path)
-    cases = [_case(folder, name, group, chosen) for (folder, name), group in groups.items()]
+    cases = results(attempt(_case, *place, group, chosen) for place, group in groups.items())
     found = sorted_cases(source, cases, EXPECTED)
     return CaseList(chosen, {"tumour": LABELS[1:]}, frozenset(LABELS), found)
 

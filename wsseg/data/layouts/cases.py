@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from wsseg.errors import InputError
+
+TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")
 
 
 class ImageFile(NamedTuple):
@@ -31,12 +35,20 @@ class CaseFiles:
         images: The image of each modality, in channel order.
         mask: Label volume (or folder of mask slices), if there is one.
         tags: Table of slice tags, if there is one.
+        patient: Whose volumes they are, if that is said.
     """
 
     id: str
     images: dict[str, ImageFile]
     mask: Path | None = None
     tags: Path | None = None
+    patient: str | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file (or folder of slices) of the case once, images first."""
+        others = [path for path in (self.mask, self.tags) if path is not None]
+        return list(dict.fromkeys([*(image.path for image in self.images.values()), *others]))
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,23 @@ class CaseList:
     classes: dict[str, tuple[int, ...]]
     labels: frozenset[int]
     cases: tuple[CaseFiles, ...]
+
+
+def shared_patients(cases: Iterable[CaseFiles]) -> dict[str, str]:
+    """Return the patient of each case that is not the only one of its patient.
+
+    Names of BraTS 2023 end in the number of a time point; other cases are a patient each, unless
+    their list says more.
+
+    Args:
+        cases: All cases.
+
+    Returns:
+        Patients by name of the case.
+    """
+    patients = {case.id: case.patient or _patient_of(case.id) for case in cases}
+    count = Counter(patients.values())
+    return {case: patient for case, patient in patients.items() if count[patient] > 1}
 
 
 def choose_modalities(
@@ -132,3 +161,8 @@ def pick_images(
 def first_path(case: CaseFiles) -> Path:
     """Return the file of the first modality."""
     return next(iter(case.images.values())).path
+
+
+def _patient_of(case: str) -> str:
+    match = TIME_POINT.fullmatch(case)
+    return match[1] if match else case

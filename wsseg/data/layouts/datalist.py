@@ -15,7 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 EXPECTED = "entries under `cases`"
 
@@ -25,10 +25,12 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
 
     The file holds ``modalities`` (names in channel order), ``classes`` (for each class the mask
     labels that make it), optionally ``labels`` (further labels that masks may hold), and ``cases``:
-    each has an ``id``, ``images`` (a path per modality), and optionally ``mask`` (a label volume)
-    and ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
-    volume in RAS orientation, and a column of 0 and 1 for each class). Paths are relative to the
-    file. ``mask`` and ``tags`` may both be absent for prediction.
+    each has an ``id``, ``images`` (a path per modality), and optionally ``patient`` (a name that
+    cases of one patient share, so that no split separates them), ``mask`` (a label volume) and
+    ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
+    volume in RAS orientation, from 0 at its left, posterior or inferior end, and a column of 0 and
+    1 for each class). Paths are relative to the file. ``mask`` and ``tags`` may both be absent for
+    prediction.
 
     Args:
         source: The file.
@@ -46,7 +48,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         raise InputError(f"{source}: not a datalist; it needs the lists `modalities` and `cases`")
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
     classes = _classes(source, content)
-    cases = [_case(source, number, entry, chosen) for number, entry in enumerate(entries)]
+    cases = results(attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
     labels = {label for values in classes.values() for label in values}
     labels |= _labels(source, content.get("labels", []))
     return CaseList(chosen, classes, frozenset(labels | {0}), sorted_cases(source, cases, EXPECTED))
@@ -68,14 +70,18 @@ def _labels(source: Path, values: Any) -> set[int]:
 def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
     if (
         not isinstance(entry, dict)
-        or type(entry.get("id")) not in (str, int)
+        or entry.get("id") is None
         or not isinstance(entry.get("images"), dict)
     ):
         raise InputError(f"{source}: case number {number + 1} needs `id` and `images`; add them")
-    name = str(entry["id"])
+    name = entry["id"]
+    if not isinstance(name, str):  # YAML reads 010 as the number 8
+        raise InputError(
+            f"{source}: id of case number {number + 1} is read as {name!r}; quote the id"
+        )
     if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
         raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
-    if unknown := set(entry) - {"id", "images", "mask", "tags"}:
+    if unknown := set(entry) - {"id", "patient", "images", "mask", "tags"}:
         raise InputError(
             f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
             "correct its name"
@@ -87,7 +93,14 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
         None if entry.get(k) in (None, "") else _path(source, name, k, entry[k])
         for k in ("mask", "tags")
     )
-    return CaseFiles(name, pick_images(name, source, images, modalities), mask, tags)
+    chosen = pick_images(name, source, images, modalities)
+    return CaseFiles(name, chosen, mask, tags, _patient(source, name, entry.get("patient")))
+
+
+def _patient(source: Path, case: str, value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InputError(f"{source}: patient of case {case} is {value!r}; quote its name")
+    return value
 
 
 def _path(source: Path, case: str, what: str, value: Any) -> Path:

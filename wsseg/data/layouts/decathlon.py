@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wsseg.errors import InputError
 DESCRIPTION = "dataset.json"
 # Names that BraTS folders use too, so that a checkpoint can read both layouts.
 SYNONYMS = {"t1w": "T1", "t1gd": "T1ce", "t2w": "T2", "flair": "FLAIR"}
+ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 EXPECTED = "image files listed under `training` in dataset.json"
 
 
@@ -70,7 +72,7 @@ def _listed(
     training = [(root / e["image"], root / e["label"]) for e in content.get("training", [])]
     if source != path and path.parent != source:
         masks = {image.resolve(): mask for image, mask in training}
-        for image in sorted(source.glob("[!.]*.nii*")):
+        for image in sorted(p for p in source.glob("[!.]*") if ENDING.search(p.name)):
             yield image, masks.get(image.resolve())
     elif training:
         yield from training
@@ -79,7 +81,7 @@ def _listed(
 
 
 def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
-    name = image.name.removesuffix(".gz").removesuffix(".nii")
+    name = ENDING.sub("", image.name)
     channels = {n: None if len(names) == 1 else names.index(n) for n in chosen}
     return CaseFiles(name, {n: ImageFile(image, channels[n]) for n in chosen}, mask)
 

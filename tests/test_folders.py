@@ -1,0 +1,31 @@
+"""Where nothing can be written is known before any work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from wsseg.errors import InputError
+from wsseg.folders import check_writable
+
+
+def test_folders_that_can_be_made(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "a" / "b"):
+        check_writable(folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "file/below/it"])
+def test_a_file_in_the_way(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: is a file; name another folder"):
+        check_writable(tmp_path / folder)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As told by the system; whoever runs this test may be allowed everything."""
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(InputError, match="may not be written to"):
+        check_writable(tmp_path / "a" / "b")
