@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from wsseg.benchmark.runs import run_command
 from wsseg.benchmark.table import (
     COLUMNS,
     INCOMPLETE,
@@ -56,9 +55,3 @@ def test_a_method_with_missing_runs_is_marked() -> None:
     assert incomplete([*ROWS, *other]) == {"cam"}
     assert [row[0] for row in table_rows([*ROWS, *other], "tumour")] == ["crs", "cam *"]
     assert INCOMPLETE in describe([*ROWS, *other])
-
-
-def test_a_failing_command_returns_its_last_lines() -> None:
-    problem = run_command(["no-such-command"])
-    assert problem is not None
-    assert "no-such-command" in problem

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from wsseg.benchmark.config import BenchmarkConfig, Method
+from wsseg.benchmark.processes import run_command
 from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE, write_text
 from wsseg.precision import native_precision
 
 RECORD = "benchmark.json"
-LAST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -151,26 +148,3 @@ def plan(config: BenchmarkConfig) -> list[Run]:
                 run = Run(method, fold, seed, config.store, folder, first)
                 runs[method.name, fold, seed] = run
     return list(runs.values())
-
-
-def run_command(arguments: Sequence[str]) -> str | None:
-    """Run ``wsseg`` in a process of its own, its output on the same terminal.
-
-    Args:
-        arguments: Sub-command and options.
-
-    Returns:
-        None if it succeeded, else its last lines of error output.
-    """
-    command = [sys.executable, "-m", "wsseg", *arguments]
-    last: deque[str] = deque(maxlen=LAST_LINES)
-    # Only errors pass through us: a progress bar must see the terminal itself.
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            sys.stderr.write(line)
-            if line.strip():
-                last.append(line.rstrip())
-    if process.returncode == 0:
-        return None
-    return "\n".join(last) or f"`wsseg {arguments[0]}` ended with status {process.returncode}"

@@ -1,0 +1,67 @@
+"""``wsseg`` in a process of its own, which does not outlive the one that waits for it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+LAST_LINES = 8
+
+
+def run_command(arguments: Sequence[str]) -> str | None:
+    """Run ``wsseg``, its output on the same terminal. To be called from the main thread.
+
+    Args:
+        arguments: Sub-command and options.
+
+    Returns:
+        None if it succeeded, else its last lines of error output.
+    """
+    command = [sys.executable, "-m", "wsseg", *arguments]
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    # Only errors pass through us: a progress bar must see the terminal itself.
+    with (
+        _termination_interrupts(),
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process,
+        _ending(process),
+    ):
+        assert process.stderr is not None
+        for line in process.stderr:
+            sys.stderr.write(line)
+            if line.strip():
+                last.append(line.rstrip())
+    if process.returncode == 0:
+        return None
+    return "\n".join(last) or f"`wsseg {arguments[0]}` ended with status {process.returncode}"
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process if the block does not wait for its end.
+
+    Else it would train on unseen, and write into the folder in which the run is started again.
+    """
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        raise
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Take SIGTERM, as of ``kill`` or of a queue, for Ctrl-C."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
