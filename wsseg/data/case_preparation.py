@@ -161,7 +161,8 @@ def _build(job: CaseJob, folder: Path) -> Record:
     masks, shown = None, None
     if labels is not None:
         volume = class_masks(labels, spec.classes)
-        shown = tags_of(to_planes(volume, geometry.orientation, geometry.axis))
+        if job.files.tags is not None:
+            shown = tags_of(to_planes(volume, geometry.orientation, geometry.axis))
         masks = mask_to_slices(volume, geometry)[rows]
         save(folder / MASKS / file, masks)
     tags, doubt = _tags(job, geometry.depth, rows, masks, shown)
