@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.plugins import AsyncCheckpointIO
 
+from tests.training import quiet_trainer
 from wsseg.run_folder import (
     AtomicCheckpointIO,
     RunLogger,
@@ -73,18 +73,15 @@ def test_given_callbacks_take_the_place_of_the_own_ones() -> None:
 
 def test_the_last_epoch_is_saved_where_validation_is_rarer(tmp_path: Path) -> None:
     module = BoringModel()
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
+        enable_checkpointing=True,
         max_epochs=3,
         check_val_every_n_epoch=2,
         limit_train_batches=1,
         limit_val_batches=1,
-        accelerator="cpu",
-        logger=False,
         callbacks=[
             each for each in run_callbacks(str(tmp_path), []) if isinstance(each, ModelCheckpoint)
         ],
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     trainer.fit(module)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 2

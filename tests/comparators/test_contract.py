@@ -6,11 +6,11 @@ import inspect
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from tests.comparators.conftest import KINDS, SPEC, batch, small
+from tests.training import quiet_trainer
 from wsseg.comparators import Comparator, ReferenceCrs
 from wsseg.models import CamModule
 from wsseg.prediction.checkpoint import load_module
@@ -36,15 +36,7 @@ def test_gradients_are_finite_and_reach_the_first_layer(kind: type[Comparator]) 
 def test_trains_comes_back_and_predicts(kind: type[Comparator], tmp_path: Path) -> None:
     module, given = small(kind), batch()
     before = next(module.network.parameters()).detach().clone()
-    trainer = pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(max_epochs=1, default_root_dir=tmp_path)
     trainer.fit(module, DataLoader([batch(), batch()], batch_size=None))
     assert not torch.equal(before, next(module.network.parameters()))
     trainer.save_checkpoint(tmp_path / "last.ckpt")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from tests.data.conftest import write_store
+from tests.training import quiet_trainer
 from wsseg.comparators.paired_maps import (
     PairedHeads,
     joint_min_max,
@@ -53,7 +53,7 @@ def test_heads_find_no_more_than_both_levels_do() -> None:
 
 
 def test_shares_come_from_training_tags_alone(tmp_path: Path) -> None:
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer = quiet_trainer()
     assert training_tag_shares(trainer, 2).tolist() == [0.5, 0.5]
     data = MRISliceDataModule(str(write_store(tmp_path / "store", size=16, slices=7)))
     trainer.datamodule = data  # type: ignore[attr-defined]

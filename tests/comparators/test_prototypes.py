@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from tests.comparators.conftest import batch, small
+from tests.training import quiet_trainer
 from wsseg.comparators import PrototypeCam
 from wsseg.comparators.prototype_clusters import (
     Prototypes,
@@ -62,15 +62,7 @@ def test_prototypes_are_made_once_at_the_end(
         original(self, batches)
 
     monkeypatch.setattr(PrototypeCam, "make_prototypes", spy)
-    trainer = pl.Trainer(
-        **limit,  # type: ignore[arg-type]
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(default_root_dir=tmp_path, **limit)
     module = small(PrototypeCam)
     assert isinstance(module, PrototypeCam)
     trainer.fit(module, DataLoader([batch(), batch()], batch_size=None))

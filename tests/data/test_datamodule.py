@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from tests.training import quiet_trainer
 from wsseg.data import dataset as dataset_file
 from wsseg.data import loading as loading_file
 from wsseg.data.datamodule import MRISliceDataModule
@@ -60,14 +61,8 @@ def record(root: Path, folder: Path, epochs: int, **options: Any) -> tuple[Recor
     checkpoints = pl.callbacks.ModelCheckpoint(
         folder, "{step}", save_top_k=-1, every_n_train_steps=1, save_last=True
     )
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        callbacks=[checkpoints],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
+    trainer = quiet_trainer(
+        max_epochs=epochs, callbacks=[checkpoints], enable_checkpointing=True, **options
     )
     recorder = Recorder()
     module = MRISliceDataModule(str(root), batch_size=10, num_workers=workers)

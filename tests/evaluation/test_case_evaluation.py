@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from tests.data.conftest import write_store
+from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
 from wsseg.evaluation.callback import CaseEvaluation
@@ -35,14 +36,7 @@ class Bright(pl.LightningModule):
 
 
 def trainer(folder: Path) -> pl.Trainer:
-    return pl.Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[CaseEvaluation()],
-    )
+    return quiet_trainer(default_root_dir=folder, callbacks=[CaseEvaluation()])
 
 
 def test_test_writes_both_files(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from tests.training import quiet_trainer
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 
@@ -65,14 +65,7 @@ def test_plain_cam_has_no_reconstruction_and_can_still_be_clustered() -> None:
 
 def test_the_checkpoint_alone_rebuilds_the_module(tmp_path: Path) -> None:
     module = CamModule(**SMALL)
-    trainer = pl.Trainer(
-        max_steps=2,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(max_steps=2, default_root_dir=tmp_path)
     trainer.fit(module, DataLoader([batch(), batch()], batch_size=None))
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again = CamModule.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True).eval()

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from tests.training import quiet_trainer
 from wsseg.comparators import GradCam
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
@@ -58,15 +58,9 @@ def fit(module: SliceModule, batches: int, **settings: Any) -> None:
         case=torch.arange(4),
         level=torch.zeros(4, dtype=torch.int64),
     )
-    pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
-    ).fit(module, DataLoader([batch] * batches, batch_size=None))
+    quiet_trainer(max_epochs=1, **settings).fit(
+        module, DataLoader([batch] * batches, batch_size=None)
+    )
 
 
 def test_the_teacher_follows_steps_of_the_optimiser_not_batches() -> None:
@@ -85,7 +79,7 @@ def test_every_precision_trains(precision: str) -> None:
 @KINDS
 def test_settings_travel_with_the_checkpoint(kind: type[SliceModule], tmp_path: Path) -> None:
     module = make(kind, smallest_component=0.25)
-    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer = quiet_trainer()
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again = load_module(tmp_path / "last.ckpt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.data.conftest import write_store
+from tests.training import quiet_trainer
 from wsseg.data.spec import DataSpec
 from wsseg.segmentation import SegmentationModule, TargetSource
 
@@ -72,15 +74,5 @@ def square() -> TargetSource:
     return Square()
 
 
-def make_trainer(folder: Path, epochs: int = 2, **more: object) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        **more,  # type: ignore[arg-type]
-    )
+def make_trainer(folder: Path, epochs: int = 2, **more: Any) -> pl.Trainer:
+    return quiet_trainer(max_epochs=epochs, num_sanity_val_steps=0, default_root_dir=folder, **more)

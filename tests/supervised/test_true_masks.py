@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from tests.data.conftest import write_store
+from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
@@ -25,6 +26,7 @@ SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
 
 WEAK = """
 import sys, pkgutil, importlib
+from tests.training import quiet_trainer
 for name in ("clustering", "data", "models", "segmentation", "prediction", "benchmark",
              "evaluation", "tracking", "visualisation"):
     package = importlib.import_module("wsseg." + name)
@@ -50,16 +52,7 @@ class Keep(pl.Callback):
 
 def train(store: Path, folder: Path, source: TrueMasks) -> Keep:
     keep = Keep()
-    trainer = pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=folder,
-        callbacks=[keep],
-    )
+    trainer = quiet_trainer(max_epochs=1, default_root_dir=folder, callbacks=[keep])
     module = SegmentationModule(SPEC.to_dict(), targets=source, widths=(4, 8, 8))
     trainer.fit(module, MRISliceDataModule(str(store)))
     return keep

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from tests.training import quiet_trainer
 from wsseg.tracking.overlays import OverlayLogger, evaluating
 
 
@@ -75,15 +76,8 @@ def run(root: Path, *callbacks: pl.Callback, epochs: int = 5, **options: Any) ->
         DataLoader(slices(12, 0, masks=False), batch_size=4),  # type: ignore[arg-type]
         DataLoader(slices(8, 12, masks=True), batch_size=4),  # type: ignore[arg-type]
     ]
-    settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False} | options
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        default_root_dir=root,
-        callbacks=list(callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **settings,
+    trainer = quiet_trainer(
+        max_epochs=epochs, default_root_dir=root, callbacks=list(callbacks), **options
     )
     trainer.fit(module, *loaders)
     return module

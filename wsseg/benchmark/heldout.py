@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.clustering.kmeans import assign
+from wsseg.clustering.kmeans import assign_features
 from wsseg.clustering.mapping import MapMaker
 from wsseg.clustering.relevance import Verdict
 from wsseg.data.datamodule import MRISliceDataModule
@@ -148,11 +149,8 @@ def _relevance(
     batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
     with torch.inference_mode():
         embedded = module.embed_pixels(batch, activation=False)
-
-    def nearest(features: Tensor) -> Tensor:
-        return assign((features - clusters["mean"]) / clusters["std"], clusters["centroids"])
-
+    made_of = {name: clusters[name] for name in ("mean", "std", "centroids")}
     settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
-    make = MapMaker(nearest, Verdict.of(clusters), **settings)
+    make = MapMaker(partial(assign_features, **made_of), Verdict.of(clusters), **settings)
     found: NDArray[np.float32] = make(embedded)[0, 0].numpy()
     return found

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from wsseg.clustering.checks import check_scores, check_tags, describe_scores
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.evidence import PIXELS, Evidence
-from wsseg.clustering.kmeans import Clustering, assign, fit_clusterings
+from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter, check_distinct
 from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
@@ -104,12 +105,7 @@ class Refresh:
             evidence, sample = self._embed()
         with self._stage("cluster"):
             mean, std, centroids = self._cluster(sample, previous)
-
-        def nearest(features: Tensor) -> Tensor:
-            # A process without evidence has its clusters on the CPU, but slices to map.
-            here = [each.to(features.device) for each in (mean, std, centroids)]
-            return assign((features - here[0]) / here[1], here[2])
-
+        nearest = partial(assign_features, mean=mean, std=std, centroids=centroids)
         with self._stage("score"):
             scores, verdict = self._score(evidence, nearest)
         with self._stage("map"):
