@@ -63,7 +63,7 @@ class CamModule(SliceModule):
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
             mask_ratio: Share of patches that reconstruction must fill in; the paper masks, here it
-                gained nothing (README, ablation), so by default nothing is masked.
+                gained nothing (experiments/results), so by default nothing is masked.
             mask_patch_size: Side of such a patch, in pixels.
             target_modality: The modality whose patches are masked; by default one is drawn for
                 every slice.
