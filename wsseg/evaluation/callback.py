@@ -81,7 +81,8 @@ class CaseEvaluation(pl.Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the mean Dice over cases and write the result files."""
         rows = self._finish(pl_module, "test")
-        if rows and trainer.is_global_zero:
+        dry = getattr(trainer, "fast_dev_run", False)  # a batch, whose scores are of no case
+        if rows and trainer.is_global_zero and not dry:
             write_results(rows, Path(trainer.default_root_dir))
 
     def _update(
