@@ -33,7 +33,10 @@ def test_a_benchmark_that_is_killed_leaves_no_training_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = tmp_path / "python"
-    endless.write_text("#!/bin/sh\necho $$ >&2\nexec sleep 600\n")
+    # Training ends only after its batch.
+    endless.write_text(
+        "#!/bin/sh\ntrap 'sleep 1; exit' TERM\necho $$ >&2\nwhile :; do sleep 0.1; done\n"
+    )
     endless.chmod(0o755)
     terminal = Terminated()
     monkeypatch.setattr(sys, "executable", str(endless))
