@@ -115,7 +115,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
             choices = ", ".join(BASELINES)
             raise InputError(f"{where} is no known baseline; choose one of {choices}")
         return Method(name, baseline=block["baseline"])
-    config = Path(block["config"])
+    config = Path(str(block["config"]))
     if not config.is_file():
         raise InputError(f"{where}: {config} is no file; paths are relative to the current folder")
     after = block.get("after")
