@@ -103,6 +103,18 @@ def test_a_fold_that_the_store_lacks_is_refused_before_any_run(config: Path, chi
     assert not (config.parent / "out").exists()
 
 
+def test_a_store_without_masks_to_score_with_is_refused_before_hours_of_training(
+    config: Path, child: Child
+) -> None:
+    masks = config.parent / "store" / "masks"
+    (masks / "f.npy").unlink()
+    benchmark(config)  # one of two test cases is enough
+    (masks / "g.npy").unlink()
+    with pytest.raises(InputError, match="store/masks: no test case of fold 0 has a mask"):
+        benchmark(config)
+    benchmark(config, report_only=True)
+
+
 def test_a_store_that_is_not_there_is_refused(config: Path) -> None:
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"store": "absent"}))
     with pytest.raises(InputError, match="make the slice store with `wsseg prepare`"):

@@ -35,9 +35,9 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     from wsseg.benchmark.runs import plan
 
     settings = load_config(Path(experiment))
-    sources = (None, None) if report_only else (settings.phantom, settings.prepare)
-    make_data(*sources, settings.store)
-    check_store(settings.store, settings.folds, sources[1] or {})
+    if not report_only:
+        make_data(settings.phantom, settings.prepare, settings.store)
+        check_store(settings.store, settings.folds, settings.prepare or {})
     runs = plan(settings)
     for run in runs:
         run.check()
@@ -89,16 +89,22 @@ def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) 
             compared: the source may be gone, or take long to read.
 
     Raises:
-        InputError: The store is absent or damaged, lacks a fold or was prepared in another way.
+        InputError: The store is absent or damaged, lacks a fold, has no mask to score one with, or
+            was prepared in another way.
     """
     from inspect import signature
 
+    from wsseg.data.masked import MASK_FOLDER, has_mask
     from wsseg.data.preparation import prepare
     from wsseg.data.store import SliceStore
 
     found = SliceStore(store)
     for fold in folds:
-        found.split(fold)
+        if not any(has_mask(store, case) for case in found.split(fold)["test"]):
+            raise InputError(
+                f"{store / MASK_FOLDER}: no test case of fold {fold} has a mask, so nothing can be "
+                "scored; prepare the store from data with masks, or leave out the fold"
+            )
     if not preparation:
         return
     made = json.loads((store / "manifest.json").read_text()).get("options", {})
