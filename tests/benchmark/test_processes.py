@@ -18,6 +18,10 @@ def test_a_failing_command_returns_its_last_lines() -> None:
     assert "no-such-command" in problem
 
 
+def test_a_command_that_succeeds_returns_nothing() -> None:
+    assert run_command(["--version"]) is None
+
+
 class Terminated:
     """Standard error of a process that is killed once its child says its number."""
 
