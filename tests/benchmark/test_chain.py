@@ -113,6 +113,21 @@ def test_it_waits_for_a_first_stage_that_failed(
     assert (chain.parent / "out" / "masks" / "fold0-seed0" / "metrics.json").is_file()
 
 
+def test_a_checkpoint_that_somebody_removed_is_named(
+    chain: Path, child: Child, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = benchmark(chain)
+    (out / "crs" / "fold0-seed0" / "last.ckpt").unlink()
+    (out / "masks" / "fold0-seed0" / "metrics.json").unlink()
+    with pytest.raises(SystemExit):
+        benchmark(chain)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "did not finish" not in printed
+    assert (
+        f"is not there; remove {out}/crs/fold0-seed0 to train crs, fold 0, seed 0 anew" in printed
+    )
+
+
 def test_results_after_another_first_stage_are_refused(chain: Path, child: Child) -> None:
     benchmark(chain)
     crs = yaml.safe_load(chain.read_text())["methods"]["crs"]

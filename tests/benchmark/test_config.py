@@ -55,6 +55,7 @@ def test_overrides_of_a_method_follow_those_of_all(tmp_path: Path) -> None:
         ({"methods": {"a/b": {"baseline": "zscore_threshold"}}}, "cannot name a folder"),
         ({"methods": {"a": {"baseline": "magic"}}}, "no known baseline"),
         ({"methods": {"a": {"config": "none.yaml"}}}, "none.yaml is no file"),
+        ({"methods": {"a": {"config": None}}}, "method `a`: None is no file"),
         ({"seeds": ["x"]}, "`seeds` must be whole numbers"),
         ({"folds": [-1]}, "`folds` must be whole numbers"),
         ({"prepare": {"layout": "brats"}}, "`prepare` must be a mapping"),

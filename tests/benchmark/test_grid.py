@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark
-from wsseg.benchmark.grid import make_data
+from wsseg.benchmark.grid import check_store, make_data
 from wsseg.cli import main
 from wsseg.errors import InputError
 from wsseg.precision import native_precision
@@ -82,10 +83,62 @@ def test_refuses_results_of_other_settings(config: Path, child: Child) -> None:
         benchmark(config)
 
 
+def test_a_configuration_that_changes_during_its_run_is_noticed(config: Path, child: Child) -> None:
+    training = config.parent / "crs.yaml"
+
+    def edit(arguments: list[str]) -> bool:
+        training.write_text("trainer: {max_epochs: 2}\n")
+        return False
+
+    child.fail = edit
+    benchmark(config)
+    with pytest.raises(InputError, match="fold0-seed0: holds results of other settings"):
+        benchmark(config)
+
+
+def test_a_fold_that_the_store_lacks_is_refused_before_any_run(config: Path, child: Child) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"folds": [0, 1]}))
+    with pytest.raises(InputError, match="store: has no fold 1"):
+        benchmark(config)
+    assert not (config.parent / "out").exists()
+
+
+def test_a_store_without_masks_to_score_with_is_refused_before_hours_of_training(
+    config: Path, child: Child
+) -> None:
+    masks = config.parent / "store" / "masks"
+    (masks / "f.npy").unlink()
+    benchmark(config)  # one of two test cases is enough
+    (masks / "g.npy").unlink()
+    with pytest.raises(InputError, match="store/masks: no test case of fold 0 has a mask"):
+        benchmark(config)
+    benchmark(config, report_only=True)
+
+
+def test_a_store_that_is_not_there_is_refused(config: Path) -> None:
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"store": "absent"}))
+    with pytest.raises(InputError, match="make the slice store with `wsseg prepare`"):
+        benchmark(config)
+
+
+def test_a_store_of_other_options_is_refused(config: Path) -> None:
+    store = config.parent / "store"
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["options"] = {"layout": "brats", "slice_step": 3, "spacing": 2.0, "folds": 5}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    preparation = {"layout": "brats", "source": "x", "out": "x", "slice_step": 3, "spacing": 2}
+    check_store(store, [0], preparation)
+    check_store(store, [0], {})
+    with pytest.raises(InputError, match=r"with slice_step 3, but `prepare` says 2"):
+        check_store(store, [0], preparation | {"slice_step": 2})
+    del preparation["spacing"]  # then it is the default
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"prepare": preparation}))
+    with pytest.raises(InputError, match=r"with spacing 2.0, but `prepare` says None"):
+        benchmark(config)
+
+
 def test_data_is_made_only_if_absent(tmp_path: Path, config: Path) -> None:
     make_data({"out": "never"}, {"out": "never"}, config.parent / "store")
-    with pytest.raises(InputError, match="no slice store"):
-        make_data(None, None, tmp_path / "absent")
     with pytest.raises(InputError, match="phantom: unknown option 'colour'"):
         make_data({"out": str(tmp_path / "p"), "colour": 1}, None, tmp_path / "absent")
 

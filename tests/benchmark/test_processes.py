@@ -18,6 +18,10 @@ def test_a_failing_command_returns_its_last_lines() -> None:
     assert "no-such-command" in problem
 
 
+def test_a_command_that_succeeds_returns_nothing() -> None:
+    assert run_command(["--version"]) is None
+
+
 class Terminated:
     """Standard error of a process that is killed once its child says its number."""
 
@@ -33,7 +37,10 @@ def test_a_benchmark_that_is_killed_leaves_no_training_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = tmp_path / "python"
-    endless.write_text("#!/bin/sh\necho $$ >&2\nexec sleep 600\n")
+    # Training ends only after its batch.
+    endless.write_text(
+        "#!/bin/sh\ntrap 'sleep 1; exit' TERM\necho $$ >&2\nwhile :; do sleep 0.1; done\n"
+    )
     endless.chmod(0o755)
     terminal = Terminated()
     monkeypatch.setattr(sys, "executable", str(endless))

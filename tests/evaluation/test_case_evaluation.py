@@ -56,6 +56,18 @@ def test_test_writes_both_files(tmp_path: Path) -> None:
     assert 0.3 < low <= metrics["dice"]["median"] <= high < 1
 
 
+@pytest.mark.parametrize("limit", [{"fast_dev_run": True}, {"limit_test_batches": 0.5}])
+def test_a_part_of_the_slices_replaces_no_results(tmp_path: Path, limit: dict[str, Any]) -> None:
+    data = MRISliceDataModule(str(write_store(tmp_path / "store")), eval_batch_size=5)
+    run = tmp_path / "run"
+    trainer(run).test(Bright(), data, verbose=False)
+    scores = (run / "metrics.json").read_bytes()
+    part = quiet_trainer(default_root_dir=run, callbacks=[CaseEvaluation()], **limit)
+    with pytest.warns(UserWarning, match="not all test slices were run"):
+        part.test(Bright(), data, verbose=False)
+    assert (run / "metrics.json").read_bytes() == scores
+
+
 def test_validation_only_logs(tmp_path: Path) -> None:
     data = MRISliceDataModule(str(write_store(tmp_path / "store")))
     logged = trainer(tmp_path / "run").validate(Bright(), data, verbose=False)

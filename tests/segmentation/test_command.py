@@ -127,6 +127,22 @@ def test_refusals_are_one_line(
     assert message in line
 
 
+def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) -> None:
+    """An odd number of slices, of which each process has every second one."""
+    test = ["test", f"--config={first.parent}/config.yaml", f"--ckpt_path={first}"]
+    one, two = (tmp_path / name for name in ("one", "two"))
+    assert main([*test, f"--trainer.default_root_dir={one}"]) == 0
+    more = [f"--trainer.default_root_dir={two}", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    subprocess.run(
+        [sys.executable, "-m", "wsseg", *test, *more],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        timeout=300,
+    )
+    for name in ("metrics.json", "per_case.csv"):
+        assert (one / name).read_text() == (two / name).read_text()
+
+
 def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path: Path) -> None:
     shares = []
     for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):

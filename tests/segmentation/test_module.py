@@ -113,6 +113,7 @@ def test_training_without_targets_is_refused(small: Make, store: Path, tmp_path:
     [
         ({"robustness": 1.5}, "robustness must be from 0 to 1, got 1.5"),
         ({"correction": -1.0}, "correction must be from 0 to 1"),
+        ({"correct_from": 12}, "correct_from must be from 0 to 1, got 12"),
         ({"widths": (4, 8)}, "3 to 5 numbers of channels"),
         ({"widths": (4,) * 6}, "3 to 5 numbers of channels"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wsseg.benchmark.table import Result, case_means, class_names
+from wsseg.benchmark.table import INCOMPLETE, Result, case_means, class_names, incomplete, marked
 from wsseg.evaluation.summary import summarise
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colour
 
@@ -16,7 +16,8 @@ from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colou
 def draw_dice(results: Sequence[Result], path: Path) -> Path:
     """Draw the Dice of every case as points, by method, with box, mean and interval of the mean.
 
-    Each case is averaged over seeds; the interval is the table's bootstrap interval.
+    Each case is averaged over seeds; the interval is the table's bootstrap interval. Methods that
+    lack runs are marked as in the table.
 
     Args:
         results: All rows.
@@ -29,15 +30,16 @@ def draw_dice(results: Sequence[Result], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     names, dice = class_names(results), case_means(results, "dice")
-    count = len(dict.fromkeys(row.method for row in results))
-    size = (7.5 * len(names), 1.3 + 0.62 * count)
+    methods = marked(results)
+    size = (7.5 * len(names), 1.3 + 0.62 * len(methods))
     figure = Figure(figsize=size, layout="constrained", facecolor=_unit(GROUND))
     panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
     for panel, name in zip(panels, names, strict=True):
-        values = {method: dice[key, method] for key, method in dice if key == name}
+        values = {methods[method]: dice[key, method] for key, method in dice if key == name}
         _draw_class(panel, values)
         cases = len({row.case for row in results})
-        panel.set_title(f"{name}: Dice of {cases} held-out cases")
+        note = f"\n{INCOMPLETE}" if incomplete(results) else ""
+        panel.set_title(f"{name}: Dice of {cases} held-out cases{note}")
         _style(panel)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,17 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
         per run.
 
     Raises:
-        InputError: The file cannot be used, a finished run was made with other settings, or there
-            is none to report.
+        InputError: The file or the store cannot be used, a finished run was made with other
+            settings, or there is none to report.
         SystemExit: A run failed (status 1).
     """
     from wsseg.benchmark.config import load_config
     from wsseg.benchmark.runs import plan
 
     settings = load_config(Path(experiment))
-    sources = (None, None) if report_only else (settings.phantom, settings.prepare)
-    make_data(*sources, settings.store)
+    if not report_only:
+        make_data(settings.phantom, settings.prepare, settings.store)
+        check_store(settings.store, settings.folds, settings.prepare or {})
     runs = plan(settings)
     for run in runs:
         run.check()
@@ -48,7 +50,7 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     if failures:
         _console().print(f"\n{len(failures)} of {len(runs)} runs failed:", style="bold red")
         for label, problem in failures.items():
-            _console().print(f"{label}:\n{problem}\n", markup=False, highlight=False)
+            print(f"{label}:\n{problem}\n")  # plainly: rich would break paths in two
         raise SystemExit(1)
     return settings.output
 
@@ -61,10 +63,10 @@ def make_data(
     Args:
         phantom: Arguments of ``write_phantom``.
         preparation: Arguments of ``prepare``.
-        store: Where the store must be in the end.
+        store: Where the store should be in the end.
 
     Raises:
-        InputError: An argument is unknown, or there is no store in the end.
+        InputError: An argument is unknown.
     """
     complete = all((store / name).is_file() for name in ("manifest.json", "splits.json"))
     if not complete and phantom is not None:
@@ -75,8 +77,44 @@ def make_data(
         from wsseg.data.preparation import prepare
 
         _call("prepare", prepare, preparation, ("source", "out"))
-    if not (store / "manifest.json").is_file():
-        raise InputError(f"{store}: is no slice store; make it with `wsseg prepare`")
+
+
+def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) -> None:
+    """Refuse, before the first run, a store on which none would be what the file asks for.
+
+    Args:
+        store: The slice store.
+        folds: Folds that it must have.
+        preparation: Arguments of ``prepare``; none if the store may be any. Only the options are
+            compared: the source may be gone, or take long to read.
+
+    Raises:
+        InputError: The store is absent or damaged, lacks a fold, has no mask to score one with, or
+            was prepared in another way.
+    """
+    from inspect import signature
+
+    from wsseg.data.masked import MASK_FOLDER, has_mask
+    from wsseg.data.preparation import prepare
+    from wsseg.data.store import SliceStore
+
+    found = SliceStore(store)
+    for fold in folds:
+        if not any(has_mask(store, case) for case in found.split(fold)["test"]):
+            raise InputError(
+                f"{store / MASK_FOLDER}: no test case of fold {fold} has a mask, so nothing can be "
+                "scored; prepare the store from data with masks, or leave out the fold"
+            )
+    if not preparation:
+        return
+    made = json.loads((store / "manifest.json").read_text()).get("options", {})
+    for name, parameter in signature(prepare).parameters.items():
+        wanted = preparation.get(name, parameter.default)
+        if name in made and made[name] != wanted:
+            raise InputError(
+                f"{store}: was prepared with {name} {made[name]}, but `prepare` says {wanted}; "
+                "remove the store or name another one"
+            )
 
 
 def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ def run_command(arguments: Sequence[str]) -> str | None:
 
 @contextmanager
 def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End a process if the block does not wait for its end.
+    """End a process, and wait for its end, if the block does not.
 
     Else it would train on unseen, and write into the folder in which the run is started again.
     """
@@ -50,6 +50,8 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
         yield
     except BaseException:
         process.terminate()
+        # Training goes on to the end of its batch; after Ctrl-C `Popen` alone waits for 0.25 s.
+        process.communicate()
         raise
 
 

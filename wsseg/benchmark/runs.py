@@ -88,16 +88,27 @@ class Run:
         Returns:
             None, or the last lines of what went wrong.
         """
-        if self.first is not None and not (self.first.finished and self.first.checkpoint.is_file()):
-            return f"{self.first.checkpoint}: is not there, since {self.first.label} did not finish"
+        if problem := self._lacks_first():
+            return problem
         start = time.monotonic()
-        write_text(self.folder / RECORD, json.dumps({"fingerprint": self.fingerprint()}))
+        # Now, since somebody may edit the configuration while the run takes its hours.
+        record: dict[str, float | str] = {"fingerprint": self.fingerprint()}
+        write_text(self.folder / RECORD, json.dumps(record))
         problem = self._score_baseline() if self.method.baseline else self._fit_and_test()
         if problem is None and not self.finished:
             problem = f"it ended without writing {self.folder / METRICS_FILE}"
-        record = {"fingerprint": self.fingerprint(), "seconds": time.monotonic() - start}
+        record["seconds"] = time.monotonic() - start
         write_text(self.folder / RECORD, json.dumps(record) + "\n")
         return problem
+
+    def _lacks_first(self) -> str | None:
+        """Return why there is no first stage to start from, if one is needed."""
+        if self.first is None or (self.first.finished and self.first.checkpoint.is_file()):
+            return None
+        where, label = self.first.checkpoint, self.first.label
+        if not self.first.finished:
+            return f"{where}: cannot be used, since {label} did not finish"
+        return f"{where}: is not there; remove {self.first.folder} to train {label} anew"
 
     def _fit_and_test(self) -> str | None:
         return run_command(self.fit_arguments()) or run_command(self.test_arguments())

@@ -103,7 +103,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
         One row per method: means over cases, for Dice with the bootstrap interval over cases. A
         method of which a run is missing is marked, since its means are of other cases or seeds.
     """
-    partial = incomplete(results)
+    names = marked(results)
     means = {metric: case_means(results, metric) for metric in METRICS}
     rows = []
     for name, method in means["dice"]:
@@ -113,7 +113,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
         others = {m: float(np.mean(means[m][name, method])) for m in METRICS[1:]}
         rows.append(
             (
-                f"{method} *" if method in partial else method,
+                names[method],
                 f"{dice.mean:.3f} [{dice.ci95[0]:.3f}, {dice.ci95[1]:.3f}]",
                 *(
                     f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
@@ -132,6 +132,13 @@ def incomplete(results: Sequence[Result]) -> set[str]:
         runs[row.method].add((row.seed, row.fold))
     every = set().union(*runs.values())
     return {method for method, done in runs.items() if done != every}
+
+
+def marked(results: Sequence[Result]) -> dict[str, str]:
+    """Return how tables and figures name each method: with a mark if it is incomplete."""
+    partial = incomplete(results)
+    methods = dict.fromkeys(row.method for row in results)
+    return {method: f"{method} *" if method in partial else method for method in methods}
 
 
 def class_names(results: Sequence[Result]) -> list[str]:

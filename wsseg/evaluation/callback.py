@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
@@ -18,9 +19,10 @@ from wsseg.evaluation.summary import summarise
 class CaseEvaluation(pl.Callback):
     """Scores whole cases at the module's fixed threshold, rid of specks as it says.
 
-    ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder and logs
-    ``test/dice_<class>``. Validation only logs ``val/dice_<class>``, where the store has masks:
-    a curve to look at. It reads masks, so select nothing by it.
+    ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
+    trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs
+    ``val/dice_<class>``, where the store has masks: a curve to look at. It reads masks, so select
+    nothing by it.
 
     The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold`` and
     ``smallest_component``, the data module ``store`` and ``splits``.
@@ -81,7 +83,9 @@ class CaseEvaluation(pl.Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the mean Dice over cases and write the result files."""
         rows = self._finish(pl_module, "test")
-        if rows and trainer.is_global_zero:
+        if is_limited(trainer.limit_test_batches):
+            rank_zero_warn("not all test slices were run, so no results are written")
+        elif rows and trainer.is_global_zero:
             write_results(rows, Path(trainer.default_root_dir))
 
     def _update(
@@ -115,3 +119,8 @@ class CaseEvaluation(pl.Callback):
             # The same on every rank already, so there is nothing to reduce.
             pl_module.log(f"{stage}/dice_{name}", summarise(values).mean, rank_zero_only=True)
         return rows
+
+
+def is_limited(batches: float) -> bool:
+    """Tell whether ``limit_test_batches`` of a trainer, a share or a number, leaves any out."""
+    return isinstance(batches, int) or batches < 1  # a dry run is a limit of 1 batch

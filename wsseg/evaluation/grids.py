@@ -56,17 +56,15 @@ def read_grids(root: Path) -> list[CaseGrid]:
     path = root / "manifest.json"
     if not path.is_file():
         raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
+    manifest = json.loads(path.read_text())
+    # Not the smallest gap between slices: where they are few, that may be several steps.
+    step = manifest.get("options", {}).get("slice_step", 1)
     grids: list[CaseGrid] = []
     first = 0
-    for case in json.loads(path.read_text())["cases"]:
+    for case in manifest["cases"]:
         z, y, x = (float(size) for size in case["spacing"])
-        planes = _planes(case["positions"])
+        positions = case["positions"]
+        planes = tuple((position - positions[0]) // step for position in positions)
         grids.append(CaseGrid(case["id"], (z, y, x), first, planes))
         first += len(planes)
     return grids
-
-
-def _planes(positions: list[int]) -> tuple[int, ...]:
-    gaps = np.diff(positions)
-    step = int(gaps.min()) if len(gaps) else 1
-    return tuple((position - positions[0]) // step for position in positions)

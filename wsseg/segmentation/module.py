@@ -69,7 +69,12 @@ class SegmentationModule(SliceModule):
             ValueError: A value is out of range.
         """
         super().__init__(spec, smallest_component, augmentation)
-        shares = {"robustness": robustness, "correction": correction, "confidence": confidence}
+        shares = {
+            "robustness": robustness,
+            "correction": correction,
+            "correct_from": correct_from,
+            "confidence": confidence,
+        }
         for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {value:g}")

@@ -61,7 +61,8 @@ class PseudoMasks(TargetSource):
             high: Pixels whose probability exceeds this are targets of 1; what lies between is
                 ignored, as is a tagged slice in which no pixel exceeds it.
             soft_targets: Make the probability itself the target there, instead of 0 and 1.
-            mirror: Average the predictions of each slice and of its mirror image.
+            mirror: Average the predictions of each slice and of its mirror image along the width;
+                set it to False for sagittal slices, as ``flip`` of ``SliceAugmentation`` to 0.
             batch_size: Slices per forward pass.
 
         Raises:
