@@ -25,7 +25,7 @@ def test_writes_tables_and_pictures(
     out = benchmark(config)
     assert [call[0] for call in child.calls] == ["fit", "test"] * 2
     assert f"--trainer.default_root_dir={out / 'crs' / 'fold0-seed1'}" in child.calls[2]
-    expected = {"--data.fold=0", "--seed_everything=1", "--model.lr=0.1"}
+    expected = {"--data.fold=0", "--seed_everything=1", "--model.lr=0.1", "--trainer.devices=1"}
     assert expected | {f"--trainer.precision={native_precision()}"} <= set(child.calls[2])
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))

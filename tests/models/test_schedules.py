@@ -21,7 +21,9 @@ def test_the_rate_of_an_endless_run_stays_at_its_start() -> None:
     assert one_cycle(10_000, float("inf")) == pytest.approx(0.04)
 
 
-@pytest.mark.parametrize(("updates", "expected"), [(0, 0.9), (90, 0.09), (10_000, 0.05)])
+@pytest.mark.parametrize(
+    ("updates", "expected"), [(0, 1.0), (1, 9 / 11), (90, 0.09), (10_000, 0.05)]
+)
 def test_the_teacher_follows_fast_at_first(updates: int, expected: float) -> None:
     slow, count = torch.zeros(3), torch.tensor(5)
     follow([slow, count], [torch.ones(3), torch.tensor(7)], torch.tensor(updates), decay=0.95)

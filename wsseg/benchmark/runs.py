@@ -114,7 +114,7 @@ class Run:
         return run_command(self.fit_arguments()) or run_command(self.test_arguments())
 
     def fit_arguments(self) -> list[str]:
-        """Return the arguments of ``wsseg`` that train; overrides may name another precision."""
+        """Return the arguments of ``wsseg`` that train; overrides win."""
         return [
             "fit",
             f"--config={self.method.config}",
@@ -123,6 +123,7 @@ class Run:
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={self.folder}",
             f"--trainer.precision={native_precision()}",
+            "--trainer.devices=1",  # all GPUs by default: a batch of each, so fewer steps
             *([f"--model.targets.checkpoint={self.first.checkpoint}"] if self.first else []),
             *self.method.overrides,
         ]

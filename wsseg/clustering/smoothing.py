@@ -44,7 +44,9 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
 
     Planes become the channels of depthwise convolutions in channels-last memory: on one CPU thread
     128 planes of 128 x 128 take 7 ms that way, and 120 ms as the batch of a one-channel
-    convolution. Never a single channel, whose convolution rounds in another order.
+    convolution. Never a single channel, whose convolution rounds in another order. On a GPU torch
+    hands depthwise convolutions in channels-last memory to cuDNN, which may round to ten bits
+    (TF32), and computes others itself, in float32.
     """
     planes = maps.flatten(0, 1)
     if not len(planes):
@@ -60,7 +62,8 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
 def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
     """Convolve [P, h, w], at least two planes."""
     count, radius = len(planes), len(kernel) // 2
-    channels = planes[None].contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if planes.is_cpu else torch.contiguous_format
+    channels = planes[None].contiguous(memory_format=layout)
     across = kernel[None, None, None, :].expand(count, 1, 1, -1)
     channels = F.conv2d(channels, across, padding=(0, radius), groups=count)
     channels = F.conv2d(channels, across.transpose(2, 3), padding=(radius, 0), groups=count)

@@ -188,7 +188,9 @@ def agreement(scores: Sequence[Tensor], temperature: float) -> Tensor:
 
 def _outputs(network: nn.Module, image: Tensor, valid: Tensor) -> list[CamOutput]:
     networks = cast(nn.ModuleList, network)
-    return [each(image[:, [m]], valid) for m, each in enumerate(networks)]
+    # Not by a list of channels, which waits for the device.
+    channels = [channel.contiguous() for channel in image.split(1, dim=1)]
+    return [each(channel, valid) for each, channel in zip(networks, channels, strict=True)]
 
 
 def _score(output: CamOutput) -> Tensor:

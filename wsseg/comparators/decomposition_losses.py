@@ -105,8 +105,9 @@ def map_suppression(cam: Tensor, tags: Tensor, within: Tensor) -> Tensor:
     Returns:
         A scalar, the sum over classes; a class that is inner to any other counts twice.
     """
-    weights = cam.new_ones(cam.shape[1])
+    weights = torch.ones(cam.shape[1], dtype=cam.dtype)
     weights[[inner for inner, _ in class_pairs(within)]] = INNER_SUPPRESSED
+    weights = weights.to(cam.device, non_blocking=True)  # no wait for the device
     background, found = cam.mean(dim=(3, 4)).unbind(dim=2)
     overlap = cam.amin(dim=2).mean(dim=(2, 3))
     wrong = tags * background + (1 - tags) * found

@@ -102,7 +102,8 @@ def by_slice_maximum(maps: Tensor) -> Tensor:
     Args:
         maps: [..., H, W], at least 0.
     """
-    return maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(TINY)
+    tiny = max(TINY, torch.finfo(maps.dtype).tiny)  # in float16 the first is 0
+    return maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(tiny)
 
 
 def gated(maps: Tensor, valid: Tensor, tags: Tensor) -> Tensor:

@@ -116,9 +116,9 @@ class PrototypeCam(Comparator):
             if len(inside):
                 self.centres[c], self.used[c] = self._select(inside, outside, c)
         if self._trainer is not None:
-            strategy = self.trainer.strategy
-            self.centres.copy_(strategy.broadcast(self.centres))
-            self.used.copy_(strategy.broadcast(self.used))
+            # From the CPU: it is pickled, and others would find a tensor of the first one's GPU.
+            for each in (self.centres, self.used):
+                each.copy_(self.trainer.strategy.broadcast(each.cpu()))
 
     def _moved(self, batch: Batch) -> Batch:
         return {name: value.to(self.device) for name, value in batch.items()}  # type: ignore

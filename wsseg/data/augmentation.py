@@ -128,7 +128,8 @@ def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:
     Returns:
         [B, H, W, 2] in ``grid_sample``'s units (``align_corners=False``).
     """
-    size = matrix.new_tensor([width, height])
+    size = torch.tensor([width, height], dtype=matrix.dtype)
+    size = size.to(matrix.device, non_blocking=True)  # made there, it would wait for the device
     relative = matrix * size[None, None, :] / size[None, :, None]
     theta = F.pad(relative, (0, 1))
     # In mixed precision it would be rounded to a quarter of a pixel.

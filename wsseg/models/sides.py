@@ -28,7 +28,8 @@ def with_asymmetry(batch: Batch) -> Batch:
     image, valid = batch["image"], batch["valid"]
     count, modalities, height, width = image.shape
     # Drawn on the CPU: which they are is known without waiting for a GPU.
-    shown = (torch.rand(count) < SHOWN).nonzero()[:, 0].to(image.device)
+    drawn = (torch.rand(count) < SHOWN).nonzero()[:, 0]
+    shown = drawn.to(image.device, non_blocking=True)
     found = image.new_zeros(count, 2 * modalities, height, width)
     found[shown] = asymmetry(image[shown], valid[shown])
     return cast(Batch, {**batch, "asymmetry": found})

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.schedules import annealed_adamw, follow
+from wsseg.models.schedules import MeanTeacher, annealed_adamw
 
 
 class Finding(NamedTuple):
@@ -74,9 +72,7 @@ class SliceModule(pl.LightningModule):
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
         """
         self.network = network
-        self.teacher = AveragedModel(
-            network, multi_avg_fn=partial(follow, decay=teacher_decay), use_buffers=True
-        ).requires_grad_(False)
+        self.teacher = MeanTeacher(network, teacher_decay)
         self.to(memory_format=torch.channels_last)
 
     @property
