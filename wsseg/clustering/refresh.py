@@ -20,7 +20,7 @@ from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
 from wsseg.clustering.source import Source, choose_slices, share
-from wsseg.clustering.statistics import empty_statistics, merge
+from wsseg.clustering.statistics import empty_statistics
 from wsseg.clustering.store import ClusterMaps
 
 
@@ -167,7 +167,7 @@ class Refresh:
             statistics = evidence.statistics(settings.n_clusters) or empty_statistics(
                 settings.n_clusterings, settings.n_clusters, classes
             )
-        statistics = merge(statistics, others.sum)
+        statistics = statistics.apply(others.sum)
         check_tags(statistics, len(self._source))
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
