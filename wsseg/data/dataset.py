@@ -112,7 +112,7 @@ class SliceDataset(Dataset[Batch]):
         Returns:
             The batch, without a mask.
         """
-        places = [(self.cases[self._case[item]], int(self._row[item])) for item in items]
+        places = self.places(items)
         return Batch(
             image=gather(self.images, places).float(),
             tags=self.tags[list(items)],
@@ -121,6 +121,10 @@ class SliceDataset(Dataset[Batch]):
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
             level=torch.tensor([LEVELS * row // len(case.tags) for case, row in places]),
         )
+
+    def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:
+        """Return the case and the row of each item."""
+        return [(self.cases[self._case[item]], int(self._row[item])) for item in items]
 
 
 def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:

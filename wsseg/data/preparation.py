@@ -35,13 +35,12 @@ from wsseg.data.preparation_checks import (
     staging_folder,
     warn_of,
 )
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
 from wsseg.errors import InputError, attempt, results
 
-FORMAT = 1
 Entry = dict[str, Any]
 
 

@@ -23,7 +23,7 @@ def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
         case: Name of the case, for messages.
 
     Returns:
-        [3, X, Y, Z].
+        [X, Y, Z, 3].
 
     Raises:
         InputError: A slice is missing, unreadable or of another shape.
@@ -31,7 +31,7 @@ def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
     slices = [_read(path, case) for path in slice_paths(folder, case)]
     if any(s.ndim != 3 or s.shape != slices[0].shape or s.shape[2] != 3 for s in slices):
         raise InputError(f"{folder}: slices of case {case} differ in shape or are not RGB; mend it")
-    return np.stack(slices).transpose(3, 2, 1, 0).astype(np.float32)
+    return np.stack(slices).transpose(2, 1, 0, 3).astype(np.float32)
 
 
 def read_mask_stack(folder: Path, case: str) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def write_phantom(
     _claim(out, names, {"seed": seed, "spacing": spacing})
     todo = [n for n, name in enumerate(names) if not (out / name).is_dir()]
     written = _each(out, names, todo, seed, spacing, workers or len(os.sched_getaffinity(0)))
-    for _ in track(written, "Phantom", total=len(todo)):
+    for _ in track(written, "Phantom", total=len(todo), disable=not todo):
         pass
     return out
 
