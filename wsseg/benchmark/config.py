@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class BenchmarkConfig:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[int, ...] = (0,)
     phantom: dict[str, Any] | None = None
-    prepare: dict[str, Any] | None = field(default=None)
+    prepare: dict[str, Any] | None = None
 
 
 def load_config(path: Path) -> BenchmarkConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,6 @@ from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
 
 HEIGHT = 168
 MANY = 4  # methods; of more, only the masks are drawn
-
-
-@dataclass(frozen=True)
-class _Crop:
-    """The part of a slice that is drawn, the same in every panel of its row."""
-
-    shape: tuple[int, int]
-    box: tuple[slice, slice]
-
-    def __call__(self, plane: panels.Plane) -> NDArray[np.float32]:
-        """Bring a plane of any resolution to the slice's grid, turned and cropped."""
-        cut: NDArray[np.float32] = panels.resized(plane, self.shape)[self.box]
-        return cut
 
 
 def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | None:
@@ -84,10 +70,13 @@ def _row(
     case: HeldOutCase, views: dict[str, MethodView], number: int, brief: bool
 ) -> list[Picture]:
     valid = case.valid[case.row]
-    shape = (int(valid.shape[0]), int(valid.shape[1]))
     box = panels.anatomy_box(valid)
-    cut = _Crop(shape, box)
     inside = valid[box]
+
+    def cut(plane: panels.Plane) -> NDArray[np.float32]:
+        """Bring a plane of any resolution to the slice's grid, cropped like it."""
+        return panels.resized(plane, valid.shape)[box]
+
     row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in case.image[case.row]]
     base, truth = row[0], cut(case.truth[case.row])
     for method in views.values():

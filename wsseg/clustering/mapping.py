@@ -128,12 +128,9 @@ class Changes:
     def add(self, new: Tensor, old: Tensor | None) -> None:
         """Count pixels by their new and old relevance, [n] each."""
         target = to_targets(new, self._low, self._high)
-        changed = new.new_zeros(()) if old is None else self._differ(target, old)
-        counts = torch.stack([torch.tensor(float(len(new))), (target == 1).sum(), changed])
-        self.sums += counts.double()
-
-    def _differ(self, target: Tensor, old: Tensor) -> Tensor:
-        return (to_targets(old, self._low, self._high) != target).sum()
+        before = target if old is None else to_targets(old, self._low, self._high)
+        counts = (len(new), int((target == 1).sum()), int((target != before).sum()))
+        self.sums += torch.tensor(counts, dtype=torch.float64)
 
 
 def check_distinct(index: Tensor) -> None:

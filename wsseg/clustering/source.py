@@ -161,7 +161,11 @@ def sample_rows(row: Tensor, quota: int) -> Tensor:
     starts = counts.cumsum(0) - counts
     chosen = []
     for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        taken = min(quota, count)
-        steps = torch.arange(taken, device=row.device)
-        chosen.append(start + (2 * steps + 1) * count // max(1, 2 * taken))
+        chosen.append(start + evenly_spaced(count, quota, row.device))
     return torch.cat(chosen) if chosen else row
+
+
+def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> Tensor:
+    """Return at most so many of the numbers below ``count``, evenly spaced."""
+    taken = min(most, count)
+    return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.clustering.isolation import evaluating
+from wsseg.clustering.source import evenly_spaced
 from wsseg.tracking.images import add_image, write_figure
 
 
@@ -77,9 +78,8 @@ class OverlayLogger(pl.Callback):
         if missing <= 0:
             return
         tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
-        count = min(missing, len(tagged))
-        for number in range(count):
-            row = tagged[(2 * number + 1) * len(tagged) // (2 * count)]
+        for number in evenly_spaced(len(tagged), missing).tolist():
+            row = tagged[number]
             kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
 
     def _show(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
