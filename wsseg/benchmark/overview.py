@@ -17,10 +17,11 @@ from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
 
 HEIGHT = 168
+CASES = 4
 MANY = 4  # methods; of more, only the masks are drawn
 
 
-def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | None:
+def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
     """Draw the most tumour-rich slice of some held-out cases.
 
     Columns are the modalities, for every trained method its CAM (the probability, for one that is
@@ -31,7 +32,6 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
     Args:
         runs: Finished runs; those of methods that are not trained are left out.
         path: File to write.
-        cases: How many cases to draw.
 
     Returns:
         The path; None if there is nothing to draw.
@@ -41,7 +41,7 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
         return None
     first = trained[0]
     trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
-    spec, chosen = telling_cases(first.store, first.fold, cases)
+    spec, chosen = telling_cases(first.store, first.fold, CASES)
     if not chosen:
         return None
     views = {run.method.name: view_method(run.checkpoint, chosen) for run in trained}

@@ -131,20 +131,3 @@ class Changes:
         before = target if old is None else to_targets(old, self._low, self._high)
         counts = (len(new), int((target == 1).sum()), int((target != before).sum()))
         self.sums += torch.tensor(counts, dtype=torch.float64)
-
-
-def check_distinct(index: Tensor) -> None:
-    """Refuse slices that share an id.
-
-    Args:
-        index: [n].
-
-    Raises:
-        ClusteringError: Two do.
-    """
-    values, counts = torch.unique(index, return_counts=True)
-    if bool((counts > 1).any()):
-        raise ClusteringError(
-            f"two training slices share the index {int(values[counts > 1][0])}; give every "
-            "slice its own `index`"
-        )

@@ -32,7 +32,6 @@ from wsseg.data.preparation_checks import (
     check_labelled,
     check_options,
     claim,
-    staging_folder,
     warn_of,
 )
 from wsseg.data.spec import FORMAT, DataSpec
@@ -121,7 +120,7 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     patients = shared_patients(files)
     dealing = (options["folds"], options["val_fraction"], options["seed"])
     folds = make_folds([case.id for case in files], *dealing, patients)
-    staging = staging_folder(out)
+    staging = out.with_name(f".{out.name}.part")
     staging.mkdir(parents=True, exist_ok=True)
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)

@@ -145,8 +145,3 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     if doubts:
         others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
         warnings.warn(f"{doubts[0]}{others}; training takes the tags", stacklevel=2)
-
-
-def staging_folder(out: Path) -> Path:
-    """Return where a store is built before it takes its place."""
-    return out.with_name(f".{out.name}.part")
