@@ -80,7 +80,7 @@ class MethodView:
         return any(view.relevance is not None for view in self.slices)
 
 
-def telling_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[HeldOutCase]]:
+def shown_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[HeldOutCase]]:
     """Choose some test cases, each with its slice that has most of the first class.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.benchmark.heldout import HeldOutCase, MethodView, telling_cases, view_method
+from wsseg.benchmark.heldout import HeldOutCase, MethodView, shown_cases, view_method
 from wsseg.benchmark.runs import Run
 from wsseg.data.spec import DataSpec
 from wsseg.visualisation import panels
@@ -41,7 +41,7 @@ def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
         return None
     first = trained[0]
     trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
-    spec, chosen = telling_cases(first.store, first.fold, CASES)
+    spec, chosen = shown_cases(first.store, first.fold, CASES)
     if not chosen:
         return None
     views = {run.method.name: view_method(run.checkpoint, chosen) for run in trained}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.source import Source
+from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import ClusterStatistics
 
 
@@ -71,7 +71,7 @@ def check_batch(batch: Any) -> None:
         )
 
 
-def check_pixels(source: Source, clusters: int) -> None:
+def check_pixels(source: EmbeddingSource, clusters: int) -> None:
     """Embed slices until there is a pixel for each cluster, which is soon.
 
     Args:

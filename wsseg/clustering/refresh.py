@@ -19,7 +19,7 @@ from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
 from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.source import Source, choose_slices, share
+from wsseg.clustering.source import EmbeddingSource, choose_slices, share
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
 
@@ -69,7 +69,7 @@ class Refresh:
     """One refresh; every process makes its own and calls :meth:`run`."""
 
     def __init__(
-        self, source: Source, settings: Settings, place: Place, collective: Collective
+        self, source: EmbeddingSource, settings: Settings, place: Place, collective: Collective
     ) -> None:
         """Name what the refresh works with.
 

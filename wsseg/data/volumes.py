@@ -98,8 +98,8 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
         raise InputError(f"{case.id}: the case has no mask; add one")
     array, image = _read_file(path, case.id, mask=True)
     volume = _channel(array, ImageFile(path), case.id)
-    first = next(iter(case.images.values())).path
-    check_grid(path, Grid.of(image.header), case.id, Grid.of(images.source.header), first)
+    source = Grid.of(images.source.header)
+    check_grid(path, Grid.of(image.header), case.id, source, case.paths[0])
     box = box_of(volume != 0)
     found = np.unique(volume[box])
     if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994

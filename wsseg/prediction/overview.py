@@ -40,7 +40,7 @@ def overview(
     Returns:
         The picture [height, width, 3] ``uint8``.
     """
-    chosen = telling_slices(np.asarray(masks.any(axis=1)), valid, SLICES)
+    chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SLICES)
     box = panels.anatomy_box(valid[chosen], aspect=aspect)
     bare = [panels.grey(image[s][box], valid[s][box], height=HEIGHT, aspect=aspect) for s in chosen]
     drawn = [
@@ -54,7 +54,7 @@ def overview(
     )
 
 
-def telling_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) -> list[int]:
+def shown_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) -> list[int]:
     """Choose slices that share the predicted area evenly; without any, the anatomy.
 
     Args:
