@@ -1,4 +1,4 @@
-"""The picture of a prediction: telling slices, for any prediction."""
+"""The picture of a prediction: slices that show it, for any prediction."""
 
 from __future__ import annotations
 

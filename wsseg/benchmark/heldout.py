@@ -1,4 +1,4 @@
-"""Held-out cases, and what a checkpoint makes of their most telling slices."""
+"""Held-out cases, and what a checkpoint predicts for the slice of each with most tumour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map pass: the pixels of tagged slices get their relevance, untagged slices have none."""
+"""Writes the cluster maps: relevance for the pixels of tagged slices, 0 for untagged slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passes over the training slices: which slices, in whose share, through which loader."""
+"""Which training slices a process embeds, and how they are loaded."""
 
 from __future__ import annotations
 

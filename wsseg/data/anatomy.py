@@ -1,4 +1,4 @@
-"""Where a volume shows anything, which is all that is worked on."""
+"""Where the anatomy of a volume lies: only that part is processed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Anatomy(NamedTuple):
 def find_anatomy(
     volumes: Sequence[NDArray[Any]], affine: NDArray[np.float64], axis: str, spacing: float | None
 ) -> Anatomy:
-    """Find where a volume shows anything.
+    """Find the anatomy of a volume.
 
     Args:
         volumes: Of each modality [X, Y, Z], 0 where nothing was imaged.

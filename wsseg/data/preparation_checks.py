@@ -126,7 +126,7 @@ def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
-    """Warn of what may be meant, but seldom is.
+    """Warn of spacing and tags that are probably mistakes.
 
     Args:
         records: What is known of the slices of each case.

@@ -16,7 +16,7 @@ from wsseg.evaluation.summary import summarise
 
 
 class CaseEvaluation(pl.Callback):
-    """Scores whole cases at the module's fixed threshold, rid of specks as it says.
+    """Scores whole cases at the module's fixed threshold, without small components as it says.
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder and logs
     ``test/dice_<class>``. Validation only logs ``val/dice_<class>``, where the store has masks:

@@ -50,7 +50,7 @@ class CaseSegmentationMetric(Metric):
         Args:
             grids: The grid of every case of the store, in manifest order.
             classes: The mask labels that make each class, in channel order.
-            smallest_component: Predictions are rid of smaller components, see
+            smallest_component: Smaller components of predictions are dropped, see
                 :func:`~wsseg.prediction.components.large_components`.
             distances: Whether to compute surface distances; they are NaN otherwise.
         """

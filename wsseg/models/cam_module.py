@@ -30,7 +30,8 @@ class CamModule(SliceModule):
 
     Alone it is plain CAM. With the ``ClusterReSupervision`` callback, batches carry a cluster map
     and the CAM is pulled to it; the callback takes its embeddings from the reconstruction network.
-    All that is evaluated, clustered or shipped comes from the teacher: single epochs wander.
+    All that is evaluated, clustered or shipped comes from the teacher, since the weights of single
+    epochs vary too much.
     """
 
     def __init__(

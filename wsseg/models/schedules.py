@@ -1,4 +1,4 @@
-"""How the learning rate runs and how a mean teacher follows, for every module."""
+"""The learning-rate schedule and the mean teacher of every module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WARMUP = 0.15  # of all steps: the learning rate rises over these
 def follow(
     slow: Sequence[Tensor], fast: Sequence[Tensor], updates: Tensor, *, decay: float
 ) -> None:
-    """Move averaged weights towards the current ones, fast at first: nobody needs the first ones.
+    """Move averaged weights towards the current ones, faster at first to forget the untrained ones.
 
     Args:
         slow: The averaged weights, changed in place.

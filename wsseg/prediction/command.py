@@ -51,7 +51,7 @@ def predict(
     The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
     hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
     gives 0 and 1; of several classes, number n in the order of training has the label n, and where
-    nested classes overlap the innermost one shows. ``<case>.png`` shows the telling slices.
+    nested classes overlap the innermost one shows. ``<case>.png`` shows some slices.
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.

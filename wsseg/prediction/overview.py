@@ -1,4 +1,4 @@
-"""The picture beside a predicted mask: a few telling slices, without and with the prediction."""
+"""The picture beside a predicted mask: a few slices, without and with the prediction."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class SegmentationModule(SliceModule):
             targets: Gives training batches their targets; needed for training only.
             widths: Channels of each level, finest first, 3 to 5 levels.
             symmetry: Let the network see how the two sides of a slice differ, see ``CamModule``.
-            robustness: From 0, cross-entropy, to 1, absolute error: how little a pixel insists
-                whose target nothing else explains.
+            robustness: From 0, cross-entropy, to 1, absolute error: the larger, the less weight has
+                a pixel whose target contradicts the rest of the data.
             correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
             correct_from: Share of the training after which targets are corrected.
             confidence: Probability above which the teacher is sure.
