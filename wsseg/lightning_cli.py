@@ -54,7 +54,7 @@ class WssegCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the model follow the data: modalities and classes come from the store."""
-        # The class that is chosen, since another would bequeath it values, such as `widths`.
+        # The class that is chosen, since values of another, such as `widths`, would carry over.
         try:
             parser.set_defaults({"model": {"class_path": self._chosen_model}})
         except (AttributeError, ImportError, ValueError):  # no such class; parsing will say so

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.errors import InputError
+from wsseg.prediction.checkpoint import read_content
 
 PLACEHOLDERS = ("best", "last", "hpc")  # which Lightning finds by itself
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
@@ -32,15 +31,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         return {}
     if Path(path).is_dir():  # a sharded checkpoint
         return {}
-    if not Path(path).is_file():
-        raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
-        content = None
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
-    return content
+    return read_content(Path(path))
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from wsseg.evaluation import CaseEvaluation
+from wsseg.files import replacing
 from wsseg.seeding import StepSeeding
 from wsseg.tracking.overlays import OverlayLogger
 
@@ -27,13 +28,10 @@ class RunConfig(SaveConfigCallback):
         """Write what the parser understood; testing leaves the file as training wrote it."""
         if stage != "fit" or getattr(trainer, "fast_dev_run", False):
             return
-        path = Path(trainer.default_root_dir) / self.config_filename
-        path.parent.mkdir(parents=True, exist_ok=True)
         config = self.config.clone()
         config["ckpt_path"] = None  # where it was continued from describes no run
-        part = path.with_name(f".part-{path.name}")
-        self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
-        part.replace(path)
+        with replacing(Path(trainer.default_root_dir) / self.config_filename) as part:
+            self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -50,14 +48,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".part-{target.name}")
-        try:
+        with replacing(Path(path)) as part:
             torch.save(checkpoint, part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 class RunLogger(CSVLogger):

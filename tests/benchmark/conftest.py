@@ -103,7 +103,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Child:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A benchmark of one trained method and both rivals, two seeds, on a tiny store."""
+    """A benchmark of one trained method and two baselines, two seeds, on a tiny store."""
     (tmp_path / "crs.yaml").write_text("trainer: {}\n")
     plain = {
         "store": str(write_store(tmp_path / "store")),

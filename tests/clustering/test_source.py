@@ -139,8 +139,14 @@ def test_embeddings_of_another_type() -> None:
 def test_evaluation_mode_is_undone_part_by_part() -> None:
     module = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(1))
     module[1].eval()
-    with evaluating(module):
-        assert not any(part.training for part in module.modules())
+
+    def fail() -> None:
+        with evaluating(module):
+            assert not any(part.training for part in module.modules())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [part.training for part in module.modules()] == [True, True, False]
 
 

@@ -13,7 +13,6 @@ from wsseg.clustering.statistics import (
     UNTAGGED,
     ClusterStatistics,
     empty_statistics,
-    merge,
     slice_statistics,
 )
 
@@ -119,12 +118,6 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
     assert all(
         not value.any() for name, value in vars(found).items() if name not in ("total", "together")
     )
-
-
-def test_merging_applies_the_collective_to_every_sum() -> None:
-    one = slice_statistics(**draw_slices(2), clusters=K)
-    assert equal(merge(one), one)
-    assert equal(merge(one, lambda tensor: 2 * tensor), one + one)
 
 
 def test_any_kind_of_whole_number_names_groups_and_strata() -> None:

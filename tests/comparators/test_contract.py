@@ -65,7 +65,7 @@ def test_predicts_slices_of_another_size_and_without_anatomy(kind: type[Comparat
 
 @each_kind
 def test_the_budget_is_that_of_plain_cam(kind: type[Comparator]) -> None:
-    """A comparison is worth nothing if the rivals are trained with other settings."""
+    """A comparison is worth nothing if the methods are trained with other settings."""
     if kind is ReferenceCrs:
         pytest.skip("has the authors' own")
     ours = inspect.signature(CamModule).parameters

@@ -1,4 +1,4 @@
-"""The training-free rivals."""
+"""The training-free baselines."""
 
 from __future__ import annotations
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from wsseg.evaluation.case_metric import CaseSegmentationMetric, pack_bits
+from wsseg.evaluation.case_metric import CaseSegmentationMetric
 from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import score
 
@@ -102,13 +100,6 @@ def fed_alone() -> list[object]:
 
 def test_ranks_with_uneven_shares_agree(tmp_path: object) -> None:
     torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
-
-
-@settings(deadline=None)
-@given(st.lists(st.booleans(), min_size=1, max_size=40))
-def test_bits_are_numpys(values: list[bool]) -> None:
-    packed = pack_bits(torch.tensor([values])).numpy()
-    np.testing.assert_array_equal(packed, np.packbits([values], axis=1))
 
 
 def test_empty_case_is_perfect() -> None:

@@ -1,4 +1,4 @@
-"""The picture of a prediction: telling slices, for any prediction."""
+"""The picture of a prediction: slices that show it, for any prediction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsseg.prediction.overview import overview, telling_slices
+from wsseg.prediction.overview import overview, shown_slices
 
 
 @settings(max_examples=200, deadline=None)
@@ -16,7 +16,7 @@ def test_telling_slices_are_distinct_ascending_and_show_something(
     areas: list[int], count: int
 ) -> None:
     mask = np.arange(16).reshape(1, 4, 4) < np.array(areas).reshape(-1, 1, 1)
-    chosen = telling_slices(mask, np.ones_like(mask), count)
+    chosen = shown_slices(mask, np.ones_like(mask), count)
     shown = sum(area > 0 for area in areas) or len(areas)
     assert len(chosen) == min(count, shown)
     assert chosen == sorted(set(chosen))
@@ -28,12 +28,12 @@ def test_telling_slices_share_the_area() -> None:
     areas = np.zeros(100, int)
     areas[20:80] = 4
     mask = np.arange(16).reshape(1, 4, 4) < areas.reshape(-1, 1, 1)
-    assert telling_slices(mask, mask, 6) == [24, 34, 44, 54, 64, 74]
+    assert shown_slices(mask, mask, 6) == [24, 34, 44, 54, 64, 74]
 
 
 def test_no_anatomy_gives_the_middle_slice() -> None:
     nothing = np.zeros((9, 4, 4), bool)
-    assert telling_slices(nothing, nothing, 3) == [4]
+    assert shown_slices(nothing, nothing, 3) == [4]
 
 
 @pytest.mark.parametrize("predicted", [True, False])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tests.training import quiet_trainer
-from wsseg.tracking.overlays import OverlayLogger, evaluating
+from wsseg.tracking.overlays import OverlayLogger
 
 
 class TinyModule(pl.LightningModule):
@@ -131,20 +131,6 @@ def test_slices_are_tagged_and_spread(tmp_path: Path) -> None:
 def test_unusual_runs_do_not_break(tmp_path: Path, options: dict[str, Any]) -> None:
     run(tmp_path, OverlayLogger(1), epochs=1, **options)
     assert (tmp_path / "figures").exists() != ("fast_dev_run" in options)
-
-
-def test_evaluating_restores_every_part() -> None:
-    module = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(2)).train()
-    module[0].eval()
-
-    def fail() -> None:
-        with evaluating(module):
-            assert not any(part.training for part in module.modules())
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert [part.training for part in module.modules()] == [True, False, True]
 
 
 def test_pictures_show_something(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds", "o
 
 @dataclass(frozen=True)
 class Method:
-    """One method: either a training configuration or a training-free rival.
+    """One method: either a training configuration or a training-free baseline.
 
     Attributes:
         name: Name in the tables.

@@ -10,6 +10,7 @@ import numpy as np
 
 from wsseg.benchmark.table import INCOMPLETE, Result, case_means, class_names, incomplete, marked
 from wsseg.evaluation.summary import summarise
+from wsseg.files import replacing
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colour
 
 
@@ -41,14 +42,9 @@ def draw_dice(results: Sequence[Result], path: Path) -> Path:
         note = f"\n{INCOMPLETE}" if incomplete(results) else ""
         panel.set_title(f"{name}: Dice of {cases} held-out cases{note}")
         _style(panel)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
-        FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
+    with replacing(path) as part:
         figure.savefig(part, format="png", dpi=130)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Held-out cases, and what a checkpoint makes of their most telling slices."""
+"""Held-out cases, and what a checkpoint predicts for the slice of each with most tumour."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.inclusion import containers
-from wsseg.prediction.checkpoint import load_module
+from wsseg.prediction.checkpoint import load_module, read_content
 from wsseg.prediction.components import tidy
 from wsseg.prediction.inference import predict_slices
 
@@ -80,7 +80,7 @@ class MethodView:
         return any(view.relevance is not None for view in self.slices)
 
 
-def telling_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[HeldOutCase]]:
+def shown_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[HeldOutCase]]:
     """Choose some test cases, each with its slice that has most of the first class.
 
     Args:
@@ -135,8 +135,7 @@ def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> Sl
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:
     """Return the state of the clustering callback, if the checkpoint has one."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    states = content.get("callbacks", {}).values()
+    states = read_content(checkpoint).get("callbacks", {}).values()
     return next((s for s in states if isinstance(s, dict) and "centroids" in s), None)
 
 

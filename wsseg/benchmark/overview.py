@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.benchmark.heldout import HeldOutCase, MethodView, telling_cases, view_method
+from wsseg.benchmark.heldout import HeldOutCase, MethodView, shown_cases, view_method
 from wsseg.benchmark.runs import Run
 from wsseg.data.spec import DataSpec
 from wsseg.visualisation import panels
@@ -18,23 +17,11 @@ from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
 
 HEIGHT = 168
+CASES = 4
 MANY = 4  # methods; of more, only the masks are drawn
 
 
-@dataclass(frozen=True)
-class _Crop:
-    """The part of a slice that is drawn, the same in every panel of its row."""
-
-    shape: tuple[int, int]
-    box: tuple[slice, slice]
-
-    def __call__(self, plane: panels.Plane) -> NDArray[np.float32]:
-        """Bring a plane of any resolution to the slice's grid, turned and cropped."""
-        cut: NDArray[np.float32] = panels.resized(plane, self.shape)[self.box]
-        return cut
-
-
-def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | None:
+def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
     """Draw the most tumour-rich slice of some held-out cases.
 
     Columns are the modalities, for every trained method its CAM (the probability, for one that is
@@ -45,7 +32,6 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
     Args:
         runs: Finished runs; those of methods that are not trained are left out.
         path: File to write.
-        cases: How many cases to draw.
 
     Returns:
         The path; None if there is nothing to draw.
@@ -55,7 +41,7 @@ def draw_overview(runs: Sequence[Run], path: Path, cases: int = 4) -> Path | Non
         return None
     first = trained[0]
     trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
-    spec, chosen = telling_cases(first.store, first.fold, cases)
+    spec, chosen = shown_cases(first.store, first.fold, CASES)
     if not chosen:
         return None
     views = {run.method.name: view_method(run.checkpoint, chosen) for run in trained}
@@ -84,10 +70,13 @@ def _row(
     case: HeldOutCase, views: dict[str, MethodView], number: int, brief: bool
 ) -> list[Picture]:
     valid = case.valid[case.row]
-    shape = (int(valid.shape[0]), int(valid.shape[1]))
     box = panels.anatomy_box(valid)
-    cut = _Crop(shape, box)
     inside = valid[box]
+
+    def cut(plane: panels.Plane) -> NDArray[np.float32]:
+        """Bring a plane of any resolution to the slice's grid, cropped like it."""
+        return panels.resized(plane, valid.shape)[box]
+
     row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in case.image[case.row]]
     base, truth = row[0], cut(case.truth[case.row])
     for method in views.values():

@@ -1,4 +1,4 @@
-"""One run of the grid: train and test in processes of their own, or score a rival."""
+"""One run of the grid: train and test in processes of their own, or score a baseline."""
 
 from __future__ import annotations
 

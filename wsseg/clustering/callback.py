@@ -311,7 +311,7 @@ class ClusterReSupervision(LightningCallback):
         return self._packed
 
     def _recognise(self, source: EmbeddingSource) -> None:
-        """Forget clusters and maps of other slices: ids would find the maps of strangers."""
+        """Forget clusters and maps of other slices, whose ids mean other images."""
         data = None if source.known is None else source.known.digest()
         if self._packed and None not in (data, self._data) and data != self._data:
             warnings.warn(

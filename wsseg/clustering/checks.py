@@ -1,14 +1,15 @@
-"""Checks of what modules, loaders and scorers give, and what a refresh says of its clusters."""
+"""Checks of what modules, loaders and scorers give."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.source import Source
-from wsseg.clustering.statistics import TAGGED, ClusterStatistics
+from wsseg.clustering.source import EmbeddingSource
+from wsseg.clustering.statistics import ClusterStatistics
 
 
 def check_tags(statistics: ClusterStatistics, slices: int) -> None:
@@ -50,26 +51,6 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
     return scores.float()
 
 
-def describe_scores(
-    relevance: Tensor, statistics: ClusterStatistics, high: float
-) -> dict[str, float]:
-    """Return the mean number of relevant clusters per class, and how many groups hold them.
-
-    Args:
-        relevance: Of every cluster, [R, K, C].
-        statistics: What they were made from.
-        high: Threshold of relevance.
-    """
-    relevant = (relevance > high).double()
-    count = relevant.sum()
-    support = (relevant * statistics.support[..., TAGGED]).sum() / count.clamp_min(1)
-    clusterings, _, classes = relevance.shape
-    return {
-        "relevant_clusters": float(count) / (clusterings * classes),
-        "support": float(support),
-    }
-
-
 def check_batch(batch: Any) -> None:
     """Refuse a training batch that maps cannot be attached to.
 
@@ -90,7 +71,7 @@ def check_batch(batch: Any) -> None:
         )
 
 
-def check_pixels(source: Source, clusters: int) -> None:
+def check_pixels(source: EmbeddingSource, clusters: int) -> None:
     """Embed slices until there is a pixel for each cluster, which is soon.
 
     Args:
@@ -109,3 +90,20 @@ def check_pixels(source: Source, clusters: int) -> None:
         f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
         "n_clusters or give more slices"
     )
+
+
+def check_distinct(index: Tensor) -> None:
+    """Refuse slices that share an id.
+
+    Args:
+        index: [n].
+
+    Raises:
+        ClusteringError: Two do.
+    """
+    values, counts = torch.unique(index, return_counts=True)
+    if bool((counts > 1).any()):
+        raise ClusteringError(
+            f"two training slices share the index {int(values[counts > 1][0])}; give every "
+            "slice its own `index`"
+        )

@@ -1,4 +1,4 @@
-"""What processes tell each other: one interface for one process and for many."""
+"""Communication between processes, with one interface for one process and for many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsseg.clustering.errors import ClusteringError
 
 
 class Collective:
-    """A single process: nothing to tell, nobody to tell it to."""
+    """A single process, to which every operation returns what it gave."""
 
     rank: int = 0
     size: int = 1
@@ -47,7 +47,7 @@ class Collective:
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block that talks to nobody; if it fails on one process, raise on all.
+        """Run a block without communication; if it fails on one process, raise on all.
 
         Without it a process that raises leaves the others waiting in their next collective.
 
@@ -113,7 +113,7 @@ class DistributedCollective(Collective):
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block that talks to nobody; if it fails on one process, raise on all."""
+        """Run a block without communication; if it fails on one process, raise on all."""
         failure: Exception | None = None
         try:
             yield

@@ -1,4 +1,4 @@
-"""What in a tagged slice may be the lesion: not what is far less relevant than something else."""
+"""Regions of a slice that are far less relevant than its best one are left out."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and all its parts into evaluation mode, and each back as it was.
+    """Put a module and all its parts into evaluation mode, and restore the mode of each afterwards.
 
     Args:
         module: The module.
@@ -29,7 +29,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """Give the global random generators of Python, numpy and torch back as they were."""
+    """Restore the global random generators of Python, numpy and torch afterwards."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - others use it
     # Only the device in use: by default all of them, with a warning where there are several.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []

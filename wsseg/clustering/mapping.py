@@ -1,4 +1,4 @@
-"""The map pass: the pixels of tagged slices get their relevance, untagged slices have none."""
+"""Writes the cluster maps: relevance for the pixels of tagged slices, 0 for untagged slices."""
 
 from __future__ import annotations
 
@@ -128,26 +128,6 @@ class Changes:
     def add(self, new: Tensor, old: Tensor | None) -> None:
         """Count pixels by their new and old relevance, [n] each."""
         target = to_targets(new, self._low, self._high)
-        changed = new.new_zeros(()) if old is None else self._differ(target, old)
-        counts = torch.stack([torch.tensor(float(len(new))), (target == 1).sum(), changed])
-        self.sums += counts.double()
-
-    def _differ(self, target: Tensor, old: Tensor) -> Tensor:
-        return (to_targets(old, self._low, self._high) != target).sum()
-
-
-def check_distinct(index: Tensor) -> None:
-    """Refuse slices that share an id.
-
-    Args:
-        index: [n].
-
-    Raises:
-        ClusteringError: Two do.
-    """
-    values, counts = torch.unique(index, return_counts=True)
-    if bool((counts > 1).any()):
-        raise ClusteringError(
-            f"two training slices share the index {int(values[counts > 1][0])}; give every "
-            "slice its own `index`"
-        )
+        before = target if old is None else to_targets(old, self._low, self._high)
+        counts = (len(new), int((target == 1).sum()), int((target != before).sum()))
+        self.sums += torch.tensor(counts, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Where the cluster maps of a run lie, and which processes share the place."""
+"""The folder of a run's cluster maps, and the processes that share it."""
 
 from __future__ import annotations
 

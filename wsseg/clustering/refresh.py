@@ -11,16 +11,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from wsseg.clustering.checks import check_scores, check_tags, describe_scores
+from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
-from wsseg.clustering.mapping import Changes, MapMaker, MapWriter, check_distinct
+from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
 from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.source import Source, choose_slices, share
-from wsseg.clustering.statistics import empty_statistics, merge
+from wsseg.clustering.source import EmbeddingSource, choose_slices, share
+from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
 
 
@@ -69,7 +69,7 @@ class Refresh:
     """One refresh; every process makes its own and calls :meth:`run`."""
 
     def __init__(
-        self, source: Source, settings: Settings, place: Place, collective: Collective
+        self, source: EmbeddingSource, settings: Settings, place: Place, collective: Collective
     ) -> None:
         """Name what the refresh works with.
 
@@ -167,7 +167,7 @@ class Refresh:
             statistics = evidence.statistics(settings.n_clusters) or empty_statistics(
                 settings.n_clusterings, settings.n_clusters, classes
             )
-        statistics = merge(statistics, others.sum)
+        statistics = statistics.apply(others.sum)
         check_tags(statistics, len(self._source))
         with others.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
@@ -247,3 +247,23 @@ class Refresh:
         start = time.perf_counter()
         yield
         self.report[f"seconds_{name}"] = time.perf_counter() - start
+
+
+def describe_scores(
+    relevance: Tensor, statistics: ClusterStatistics, high: float
+) -> dict[str, float]:
+    """Return the mean number of relevant clusters per class, and how many groups hold them.
+
+    Args:
+        relevance: Of every cluster, [R, K, C].
+        statistics: What they were made from.
+        high: Threshold of relevance.
+    """
+    relevant = (relevance > high).double()
+    count = relevant.sum()
+    support = (relevant * statistics.support[..., TAGGED]).sum() / count.clamp_min(1)
+    clusterings, _, classes = relevance.shape
+    return {
+        "relevant_clusters": float(count) / (clusterings * classes),
+        "support": float(support),
+    }

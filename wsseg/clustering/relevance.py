@@ -100,7 +100,7 @@ def typical_peak(peaks: Tensor) -> Tensor:
 def relevance_map(
     labels: Tensor, valid: Tensor, verdict: Verdict, tags: Tensor, smoothing: float = 0.0
 ) -> Tensor:
-    """Lay the verdict out as maps, with what the tags say on top.
+    """Turn the verdict into maps; tags overrule it.
 
     Args:
         labels: Clusters of the valid pixels in raster order, [n, R] int64.

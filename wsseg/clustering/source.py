@@ -1,11 +1,11 @@
-"""Passes over the training slices: which slices, in whose share, through which loader."""
+"""Which training slices a process embeds, and how they are loaded."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -31,22 +31,6 @@ class SliceTags:
         """Return what tells this set of slices from others."""
         parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
         return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
-
-
-class Source(Protocol):
-    """Embeds any of the training slices."""
-
-    known: SliceTags | None
-
-    def __len__(self) -> int:
-        """Return the number of slices."""
-        ...
-
-    def __call__(
-        self, positions: Sequence[int], activation: bool = True
-    ) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at these positions, in batches, with their activation or without."""
-        ...
 
 
 class EmbeddingSource:
@@ -91,7 +75,7 @@ class EmbeddingSource:
     def __call__(
         self, positions: Sequence[int], activation: bool = True
     ) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at the given positions of the data set."""
+        """Embed the slices at these positions, in batches, with their activation or without."""
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
             batch_size=_batch_size(self._loader),
@@ -161,7 +145,11 @@ def sample_rows(row: Tensor, quota: int) -> Tensor:
     starts = counts.cumsum(0) - counts
     chosen = []
     for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        taken = min(quota, count)
-        steps = torch.arange(taken, device=row.device)
-        chosen.append(start + (2 * steps + 1) * count // max(1, 2 * taken))
+        chosen.append(start + evenly_spaced(count, quota, row.device))
     return torch.cat(chosen) if chosen else row
+
+
+def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> Tensor:
+    """Return at most so many of the numbers below ``count``, evenly spaced."""
+    taken = min(most, count)
+    return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)

@@ -163,18 +163,6 @@ def slice_statistics(
     )
 
 
-def merge(
-    statistics: ClusterStatistics, all_reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
-) -> ClusterStatistics:
-    """Sum the statistics over processes.
-
-    Args:
-        statistics: Those of this process.
-        all_reduce: Sums a tensor over all processes; the default serves a single one.
-    """
-    return statistics.apply(all_reduce)
-
-
 def relative_variance(counts: Tensor, moments: Tensor) -> Tensor:
     """Return how far each cluster spreads over each slice, against all clusters together.
 

@@ -1,8 +1,8 @@
 """What the other half of a symmetric organ tells: a lesion is seldom on both sides.
 
 Healthy tissue looks like its mirror image; a lesion does not, even where its intensity alone is
-unremarkable, as on T1. But neither does the healthy tissue opposite the lesion: of the two, the
-one that looks more like tagged slices is it (:func:`one_sided`).
+unremarkable, as on T1. The healthy tissue opposite a lesion differs from its mirror image as well:
+of the two, the one that looks more like tagged slices is taken for the lesion (:func:`one_sided`).
 """
 
 from __future__ import annotations

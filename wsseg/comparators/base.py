@@ -1,4 +1,4 @@
-"""What all comparators share: the encoder and the budget of plain CAM, and its contract outside."""
+"""What all comparators share: encoder, budget and interface of plain CAM."""
 
 from __future__ import annotations
 

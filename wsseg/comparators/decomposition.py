@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,6 @@ from wsseg.comparators.paired_maps import (
     weighted_cross_entropy,
 )
 from wsseg.comparators.reference_losses import standardise_slices
-from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
 from wsseg.models.slice_module import Finding
@@ -100,46 +98,19 @@ class FeatureDecomposition(Comparator):
 
     class_weights: Tensor
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        encoder: str = "unet",
-        widths: Sequence[int] = (16, 32, 64, 96),
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        smallest_component: float = 0.1,
-        augmentation: SliceAugmentation | None = None,
-    ) -> None:
-        """Build the network; see :class:`Comparator` for the arguments.
-
-        Args:
-            spec: The data specification, of at least two classes.
-            encoder: Name of the encoder.
-            widths: Channels of each level.
-            lr: Peak learning rate.
-            weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches.
+    def build_network(self) -> nn.Module:
+        """Make the network with its two pairs of heads, and room for the weights of the classes.
 
         Raises:
-            ValueError: There is only one class, or a value is out of range.
+            ValueError: There is only one class.
         """
-        if len(spec["classes"]) < 2:
+        if self.num_classes < 2:
             raise ValueError(
                 "feature decomposition tells several classes apart, the data has "
-                f"{', '.join(spec['classes'])} alone; prepare the store with more classes"
+                f"{', '.join(self.spec.classes)} alone; prepare the store with more classes"
             )
-        super().__init__(
-            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
-        )
         self.nesting = nesting(list(self.spec.classes.values()))
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
-
-    def build_network(self) -> nn.Module:
-        """Make the network with its two pairs of heads."""
         return DecompositionNetwork(self.build_encoder(), self.num_classes)
 
     def on_fit_start(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from wsseg.clustering.source import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
 from wsseg.comparators.prototype_clusters import (
@@ -144,13 +145,7 @@ def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:
             features = output.features[row].float()
             active = maps[row, c] > ACTIVE
             for side, where in zip(found[c], (active, ~active), strict=True):
-                side.append(_some(features[:, where & valid[row]].T))
+                points = features[:, where & valid[row]].T
+                side.append(points[evenly_spaced(len(points), PER_SLICE, points.device)])
     empty = torch.empty(0, 0)
     return [(torch.cat(a) if a else empty, torch.cat(b) if b else empty) for a, b in found]
-
-
-def _some(points: Tensor) -> Tensor:
-    """Take evenly spaced points, at most :data:`PER_SLICE`."""
-    count = min(len(points), PER_SLICE)
-    steps = torch.arange(count, device=points.device)
-    return points[(2 * steps + 1) * len(points) // max(1, 2 * count)]

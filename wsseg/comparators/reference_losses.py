@@ -15,7 +15,7 @@ BOUND = 1e-3  # how near to 0 and 1 the bounded loss lets a pixel come
 CLIP = 0.9  # the share of pixels below the brightness that reconstruction clips at
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What the votes say of every cluster and class, [K, C] bool each."""
 
     relevant: Tensor
@@ -81,7 +81,7 @@ def cluster_batch(
     return labels
 
 
-def vote(cam: Tensor, labels: Tensor, tags: Tensor, k: int) -> Verdict:
+def vote(cam: Tensor, labels: Tensor, tags: Tensor, k: int) -> Judgement:
     """Judge every cluster by what its pixels alone would make of every slice.
 
     A cluster is irrelevant to a class if it makes any untagged slice vote for the class, and
@@ -96,7 +96,7 @@ def vote(cam: Tensor, labels: Tensor, tags: Tensor, k: int) -> Verdict:
     found = pooled(cam, labels, k)
     votes = found[..., 1] > found[..., 0]  # [K, B, C]
     irrelevant = (votes & (tags == 0)).any(dim=1)
-    return Verdict(votes.any(dim=1) & ~irrelevant, irrelevant)
+    return Judgement(votes.any(dim=1) & ~irrelevant, irrelevant)
 
 
 def pooled(cam: Tensor, labels: Tensor, k: int, *, inside: bool = False) -> Tensor:
@@ -149,16 +149,12 @@ def cluster_loss(
     Returns:
         A scalar, the mean over clusters.
     """
-    verdict = vote(cam.detach(), labels, tags, k)
+    relevant, irrelevant = vote(cam.detach(), labels, tags, k)
     logits = pooled(cam, labels, k, inside=inside)
     positive, negative = _pixel_losses(cam[:, :, 1], bounded)
     losses = []
     for cluster in range(k):
-        relevant, judged = (
-            verdict.relevant[cluster],
-            (verdict.relevant | verdict.irrelevant)[cluster],
-        )
-        target = relevant.to(cam.dtype) * (tags if tagged_only else torch.ones_like(tags))
+        target = relevant[cluster].to(cam.dtype) * (tags if tagged_only else torch.ones_like(tags))
         kept = (labels == cluster)[:, None].to(cam.dtype)
         pushed = torch.where(target[:, :, None, None] > 0, positive, negative) * kept
         if inside:
@@ -166,7 +162,7 @@ def cluster_loss(
         else:  # what is not kept is 0: perfect for a target of 0, and a constant for 1
             missed = 1 - kept.mean(dim=(2, 3))
             pixels = pushed.mean(dim=(2, 3)) + target * missed * _worst(bounded)
-        for c in torch.nonzero(judged)[:, 0].tolist():
+        for c in torch.nonzero((relevant | irrelevant)[cluster])[:, 0].tolist():
             entropy = weighted_cross_entropy(logits[cluster][:, [c]], target[:, [c]], weights[[c]])
             losses.append(pixels[:, c].mean() + entropy)
     if not losses:

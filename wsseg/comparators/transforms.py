@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsseg.data.augmentation import sampling_grid, warp_labels
+from wsseg.data.augmentation import sampling_grid, similarity, warp_labels
 
 ROTATION = 30.0  # degrees to either side
 ZOOM = (0.6, 1.2)
@@ -27,10 +27,8 @@ def random_grid(count: int, size: tuple[int, int], device: torch.device) -> Tens
     """
     angle = (2 * torch.rand(count, device=device) - 1) * math.radians(ROTATION)
     zoom = ZOOM[0] + (ZOOM[1] - ZOOM[0]) * torch.rand(count, device=device)
-    mirror = 1.0 - 2.0 * (torch.rand(count, device=device) < 0.5).float()
-    cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    matrix = torch.stack((mirror * cos, -mirror * sin, sin, cos), dim=-1).view(count, 2, 2)
-    return sampling_grid(matrix, *size)
+    flip = torch.rand(count, device=device) < 0.5
+    return sampling_grid(similarity(angle, zoom, flip), *size)
 
 
 def move(maps: Tensor, grid: Tensor) -> Tensor:

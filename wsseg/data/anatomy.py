@@ -1,4 +1,4 @@
-"""Where a volume shows anything, which is all that is worked on."""
+"""Where the anatomy of a volume lies: only that part is processed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.geometry import Geometry, whole_plane_geometry
-from wsseg.data.normalisation import fill_holes
 from wsseg.data.planes import box_of, box_to_planes, to_planes
 from wsseg.data.resampling import resample_mask
 
 MULTIPLE = 16  # networks halve a slice up to four times
+IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3])
 
 
 class Anatomy(NamedTuple):
@@ -53,7 +53,7 @@ class Anatomy(NamedTuple):
 def find_anatomy(
     volumes: Sequence[NDArray[Any]], affine: NDArray[np.float64], axis: str, spacing: float | None
 ) -> Anatomy:
-    """Find where a volume shows anything.
+    """Find the anatomy of a volume.
 
     Args:
         volumes: Of each modality [X, Y, Z], 0 where nothing was imaged.
@@ -61,6 +61,8 @@ def find_anatomy(
         axis: Slicing axis.
         spacing: Pixel size of slices in mm; None for the source's.
     """
+    from scipy.ndimage import binary_fill_holes
+
     whole = whole_plane_geometry(volumes[0].shape, affine, axis, spacing)
     occupied = _occupied(volumes)
     around = box_of(occupied)
@@ -69,7 +71,7 @@ def find_anatomy(
         to_planes(volume[around][None], whole.orientation, whole.axis)[:, 0]
         for volume in (occupied, *volumes)
     )
-    inside = fill_holes(np.ascontiguousarray(occupied))
+    inside = binary_fill_holes(np.ascontiguousarray(occupied), IN_PLANE)
     if not whole.resamples:
         return Anatomy(planes, inside, box, inside, (box[1].start, box[2].start), whole)
     spread = np.zeros((len(inside), *whole.plane), bool)

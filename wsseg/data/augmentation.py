@@ -95,10 +95,7 @@ class SliceAugmentation(nn.Module):
         """Draw one matrix [2, 2] per slice from pixels of the view to pixels of the source."""
         angle = _uniform(count, device) * math.radians(self.rotation)
         zoom = torch.exp(_uniform(count, device) * math.log1p(self.scaling))
-        mirror = 1.0 - 2.0 * (torch.rand(count, device=device) < self.flip).float()
-        cos, sin = angle.cos() / zoom, angle.sin() / zoom
-        rows = (mirror * cos, -mirror * sin, sin, cos)
-        return torch.stack(rows, dim=-1).view(count, 2, 2)
+        return similarity(angle, zoom, torch.rand(count, device=device) < self.flip)
 
     def _jitter(self, image: Tensor, valid: Tensor) -> Tensor:
         inside = valid[:, None]
@@ -114,6 +111,13 @@ class SliceAugmentation(nn.Module):
             level = torch.rand(shape, device=image.device) * self.noise
             image = torch.randn_like(image).mul_(level).add_(image)
         return torch.where(inside, image, 0.0)
+
+
+def similarity(angle: Tensor, zoom: Tensor, flip: Tensor) -> Tensor:
+    """Return matrices [B, 2, 2] from angles in radians, zooms and mirror images, [B] each."""
+    mirror = 1.0 - 2.0 * flip.float()
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    return torch.stack((mirror * cos, -mirror * sin, sin, cos), dim=-1).view(-1, 2, 2)
 
 
 def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:

@@ -22,6 +22,7 @@ from wsseg.data.spec import DataSpec
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.errors import InputError
+from wsseg.files import replacing
 
 IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"
 Record = dict[str, Any]
@@ -104,10 +105,8 @@ def build_case(job: CaseJob, folder: Path) -> Record:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=None) + "\n")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(content) + "\n")
 
 
 def keep_slices(
@@ -136,12 +135,9 @@ def tags_of(masks: NDArray[np.bool_]) -> list[list[int]]:
 
 
 def save(path: Path, array: NDArray[Any]) -> None:
-    """Write an array, whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as stream:
-        np.save(stream, array)
-    part.replace(path)
+    """Write an array, whole or not at all."""
+    with replacing(path) as part:
+        np.save(part, array)
 
 
 def _build(job: CaseJob, folder: Path) -> Record:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.data.loading import SliceLoader, ordered_loader, training_loader
+from wsseg.data.loading import SliceLoader, slice_loader, training_loader
 from wsseg.data.masked import MaskedSliceDataset, has_mask
 from wsseg.data.spec import DataSpec
 from wsseg.data.store import SliceStore
@@ -93,11 +93,11 @@ class MRISliceDataModule(pl.LightningDataModule):
         """Return the validation batches in store order, or nothing if the split is empty."""
         if self.val_set is None:
             return []
-        return ordered_loader(self.val_set, self.eval_batch_size, self.num_workers)
+        return slice_loader(self.val_set, self.eval_batch_size, self.num_workers)
 
     def test_dataloader(self) -> SliceLoader:
         """Return the test batches in store order."""
-        return ordered_loader(_ready(self.test_set), self.eval_batch_size, self.num_workers)
+        return slice_loader(_ready(self.test_set), self.eval_batch_size, self.num_workers)
 
     def state_dict(self) -> dict[str, int]:
         """Return the seed of the training order, so that a resumed run keeps to it."""

@@ -40,15 +40,13 @@ class CaseSlices:
 class ArrayFolder:
     """Memory maps of the ``<id>.npy`` files of one folder, the most recently used kept open."""
 
-    def __init__(self, folder: Path, limit: int = OPEN_ARRAYS) -> None:
+    def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is opened yet.
 
         Args:
             folder: Folder that holds one array file per case.
-            limit: How many files may be open at a time.
         """
         self.folder = folder
-        self.limit = limit
         self._open: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def __getitem__(self, case_id: str) -> np.ndarray:
@@ -60,7 +58,7 @@ class ArrayFolder:
         array = self._open.get(case_id)
         if array is None:
             array = self._open[case_id] = _map_array(self.folder / f"{case_id}.npy")
-            if len(self._open) > self.limit:
+            if len(self._open) > OPEN_ARRAYS:
                 self._open.popitem(last=False)
         else:
             self._open.move_to_end(case_id)
@@ -68,7 +66,7 @@ class ArrayFolder:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the maps behind: a spawned loader worker opens its own."""
-        return {"folder": self.folder, "limit": self.limit, "_open": OrderedDict()}
+        return {"folder": self.folder, "_open": OrderedDict()}
 
 
 class SliceDataset(Dataset[Batch]):
@@ -112,7 +110,7 @@ class SliceDataset(Dataset[Batch]):
         Returns:
             The batch, without a mask.
         """
-        places = [(self.cases[self._case[item]], int(self._row[item])) for item in items]
+        places = self.places(items)
         return Batch(
             image=gather(self.images, places).float(),
             tags=self.tags[list(items)],
@@ -121,6 +119,10 @@ class SliceDataset(Dataset[Batch]):
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
             level=torch.tensor([LEVELS * row // len(case.tags) for case, row in places]),
         )
+
+    def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:
+        """Return the case and the row of each item."""
+        return [(self.cases[self._case[item]], int(self._row[item])) for item in items]
 
 
 def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:

@@ -70,26 +70,23 @@ def training_loader(
         dataset, replicas, rank, shuffle=True, seed=seed
     )
     sampler.set_epoch(epoch)
-    return _loader(dataset, batch_size, num_workers, sampler)
+    return slice_loader(dataset, batch_size, num_workers, sampler)
 
 
-def ordered_loader(dataset: SliceDataset, batch_size: int, num_workers: int) -> SliceLoader:
-    """Make a loader that serves every slice once, in the order of the store.
+def slice_loader(
+    dataset: SliceDataset,
+    batch_size: int,
+    num_workers: int,
+    sampler: DistributedSampler[Batch] | None = None,
+) -> SliceLoader:
+    """Make a loader.
 
     Args:
         dataset: The slices.
         batch_size: Slices per batch.
         num_workers: Loader processes; 0 reads in the main process.
+        sampler: Which slices it serves, in which order; by default all in the order of the store.
     """
-    return _loader(dataset, batch_size, num_workers, None)
-
-
-def _loader(
-    dataset: SliceDataset,
-    batch_size: int,
-    num_workers: int,
-    sampler: DistributedSampler[Batch] | None,
-) -> SliceLoader:
     return SliceLoader(
         dataset,
         batch_size=batch_size,

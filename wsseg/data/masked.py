@@ -27,8 +27,7 @@ class MaskedSliceDataset(SliceDataset):
     def __getitems__(self, items: Sequence[int]) -> Batch:
         """Return the batch made of the given items, with its masks."""
         batch = super().__getitems__(items)
-        places = [(self.cases[self._case[item]], int(self._row[item])) for item in items]
-        batch["mask"] = gather(self.masks, places)
+        batch["mask"] = gather(self.masks, self.places(items))
         return batch
 
 

@@ -115,7 +115,7 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
         problem = "is truncated"
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path}: of case {case} cannot be read ({reason}); mend that") from None
+        raise InputError(f"{path}: of case {case} cannot be read ({reason}); fix that") from None
     except zlib.error as error:
         problem = f"is damaged or no gzip file ({error})"
     except Exception as error:  # nibabel raises many kinds for a broken header

@@ -32,16 +32,14 @@ from wsseg.data.preparation_checks import (
     check_labelled,
     check_options,
     claim,
-    staging_folder,
     warn_of,
 )
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
 from wsseg.errors import InputError, attempt, results
 
-FORMAT = 1
 Entry = dict[str, Any]
 
 
@@ -122,7 +120,7 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     patients = shared_patients(files)
     dealing = (options["folds"], options["val_fraction"], options["seed"])
     folds = make_folds([case.id for case in files], *dealing, patients)
-    staging = staging_folder(out)
+    staging = out.with_name(f".{out.name}.part")
     staging.mkdir(parents=True, exist_ok=True)
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)

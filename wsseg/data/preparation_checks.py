@@ -126,7 +126,7 @@ def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
-    """Warn of what may be meant, but seldom is.
+    """Warn of spacing and tags that are probably mistakes.
 
     Args:
         records: What is known of the slices of each case.
@@ -145,8 +145,3 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     if doubts:
         others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
         warnings.warn(f"{doubts[0]}{others}; training takes the tags", stacklevel=2)
-
-
-def staging_folder(out: Path) -> Path:
-    """Return where a store is built before it takes its place."""
-    return out.with_name(f".{out.name}.part")

@@ -67,10 +67,7 @@ def resample_image(image: Array, geometry: Geometry) -> Array:
         image: [..., H, W].
         geometry: Of the slices.
     """
-    weights = [
-        linear_weights(n, m, s)
-        for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
-    ]
+    weights = map(linear_weights, geometry.resampled, geometry.plane, geometry.step)
     return apply_weights(image, *weights)
 
 
@@ -83,10 +80,7 @@ def resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.boo
     """
     if not geometry.resamples:
         return mask
-    weights = [
-        area_weights(n, m, s)
-        for n, m, s in zip(geometry.resampled, geometry.plane, geometry.step, strict=True)
-    ]
+    weights = map(area_weights, geometry.resampled, geometry.plane, geometry.step)
     return apply_weights(mask.astype(np.float32), *weights) > 0.499
 
 

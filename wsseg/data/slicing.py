@@ -123,11 +123,10 @@ def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Sca
     target, source = windows(geometry.start, geometry.size, geometry.resampled)
     planes[(..., *target)] = slices[(..., *source)]
     if geometry.resamples:
-        weights = [
-            linear_weights(n, m, 1 / s)
-            for n, m, s in zip(geometry.plane, geometry.resampled, geometry.step, strict=True)
-        ]
-        planes = apply_weights(planes, weights[0], weights[1])
+        steps = (1 / step for step in geometry.step)
+        planes = apply_weights(
+            planes, *map(linear_weights, geometry.plane, geometry.resampled, steps)
+        )
     return from_planes(planes, geometry.orientation, geometry.axis)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
+FORMAT = 1  # of slice stores
+
 
 class Batch(TypedDict):
     """A batch of slices as the data module serves it.

@@ -112,4 +112,4 @@ def _fold(order: Sequence[str], number: int, folds: int, val_fraction: float, se
     rest = [case for case in order if case not in set(test)]
     rest = np.random.default_rng((seed, number)).permutation(rest).tolist()
     count = int(len(rest) * val_fraction + 1e-9)
-    return {"train": sorted(rest[count:]), "val": sorted(rest[:count]), "test": sorted(test)}
+    return {"train": rest[count:], "val": rest[:count], "test": test}

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from wsseg.data.dataset import CaseSlices
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import SPLITS, check_disjoint
 from wsseg.errors import InputError
-
-FORMAT = 1
 
 
 class SliceStore:

@@ -23,15 +23,15 @@ def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
         case: Name of the case, for messages.
 
     Returns:
-        [3, X, Y, Z].
+        [X, Y, Z, 3].
 
     Raises:
         InputError: A slice is missing, unreadable or of another shape.
     """
     slices = [_read(path, case) for path in slice_paths(folder, case)]
     if any(s.ndim != 3 or s.shape != slices[0].shape or s.shape[2] != 3 for s in slices):
-        raise InputError(f"{folder}: slices of case {case} differ in shape or are not RGB; mend it")
-    return np.stack(slices).transpose(3, 2, 1, 0).astype(np.float32)
+        raise InputError(f"{folder}: slices of case {case} differ in shape or are not RGB; fix it")
+    return np.stack(slices).transpose(2, 1, 0, 3).astype(np.float32)
 
 
 def read_mask_stack(folder: Path, case: str) -> NDArray[np.float32]:
@@ -49,7 +49,7 @@ def read_mask_stack(folder: Path, case: str) -> NDArray[np.float32]:
     """
     slices = [_read(mask_file(path), case) for path in slice_paths(folder, case)]
     if any(s.ndim != 2 or s.shape != slices[0].shape for s in slices):
-        raise InputError(f"{folder}: masks of case {case} differ in shape; mend it")
+        raise InputError(f"{folder}: masks of case {case} differ in shape; fix it")
     volume = np.stack(slices).transpose(2, 1, 0).astype(np.float32)
     return np.where(volume == 255, np.float32(1), volume)
 
@@ -71,7 +71,7 @@ def slice_paths(folder: Path, case: str) -> list[Path]:
     missing = set(range(present[0], present[-1] + 1)) - set(present)
     if missing or len(set(present)) < len(present):
         problem = f"lacks slice {min(missing)}" if missing else "has a slice twice"
-        raise InputError(f"{folder}: case {case} {problem}; mend it or remove the case")
+        raise InputError(f"{folder}: case {case} {problem}; fix it or remove the case")
     return [path for _, path in numbered]
 
 

@@ -96,10 +96,10 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     path = case.mask
     if path is None:
         raise InputError(f"{case.id}: the case has no mask; add one")
-    array, image = _read_mask_file(path, case.id)
+    array, image = _read_file(path, case.id, mask=True)
     volume = _channel(array, ImageFile(path), case.id)
-    first = next(iter(case.images.values())).path
-    check_grid(path, Grid.of(image.header), case.id, Grid.of(images.source.header), first)
+    source = Grid.of(images.source.header)
+    check_grid(path, Grid.of(image.header), case.id, source, case.paths[0])
     box = box_of(volume != 0)
     found = np.unique(volume[box])
     if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994
@@ -139,22 +139,12 @@ def class_masks(labels: CaseLabels, classes: dict[str, tuple[int, ...]]) -> NDAr
     return masks
 
 
-def _read_file(path: Path, case: str) -> _File:
+def _read_file(path: Path, case: str, *, mask: bool = False) -> _File:
     if path.is_dir():
-        from wsseg.data.tiff_stack import read_stack, stack_header
+        from wsseg.data.tiff_stack import read_mask_stack, read_stack, stack_header
 
-        stack = read_stack(path, case)
-        return _File(np.moveaxis(stack, 0, -1), stack_header(stack.shape[1:]))
-    image = read_nifti(path, case)
-    return _File(voxels(image, path, case), image)
-
-
-def _read_mask_file(path: Path, case: str) -> _File:
-    if path.is_dir():
-        from wsseg.data.tiff_stack import read_mask_stack, stack_header
-
-        stack = read_mask_stack(path, case)
-        return _File(stack, stack_header(stack.shape))
+        stack = read_mask_stack(path, case) if mask else read_stack(path, case)
+        return _File(stack, stack_header(stack.shape[:3]))
     image = read_nifti(path, case)
     return _File(voxels(image, path, case), image)
 

@@ -1,4 +1,4 @@
-"""Measures per case, the callback that takes them, and training-free rivals."""
+"""Measures per case, the callback that computes them, and training-free baselines."""
 
 from __future__ import annotations
 

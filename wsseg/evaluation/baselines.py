@@ -1,4 +1,4 @@
-"""Rivals that train no network and, like every method here, see tags only.
+"""Baselines that train no network and, like every method here, see tags only.
 
 A method that is worth its training must beat them on the same split.
 """
@@ -38,20 +38,20 @@ FLAIR_NAMES = ("flair", "t2f")
 
 
 def run_baseline(name: str, store: Path, fold: int, seed: int, out: Path) -> Path:
-    """Fit a rival to the tags of the training split and score it on the test split.
+    """Fit a baseline to the tags of the training split and score it on the test split.
 
     Args:
         name: A key of ``BASELINES``.
         store: The slice store.
         fold: Which of its splits.
-        seed: Of the rival, if it has any randomness.
+        seed: Of the baseline, if it has any randomness.
         out: Folder for ``metrics.json`` and ``per_case.csv``.
 
     Returns:
         The path of ``metrics.json``.
 
     Raises:
-        InputError: There is no such rival, or no mask to score with.
+        InputError: There is no such baseline, or no mask to score with.
     """
     if name not in BASELINES:
         raise InputError(f"baseline: there is no {name!r}; choose one of {', '.join(BASELINES)}")

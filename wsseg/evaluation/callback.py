@@ -17,7 +17,7 @@ from wsseg.evaluation.summary import summarise
 
 
 class CaseEvaluation(pl.Callback):
-    """Scores whole cases at the module's fixed threshold, rid of specks as it says.
+    """Scores whole cases at the module's fixed threshold, without small components as it says.
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
     trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs

@@ -50,7 +50,7 @@ class CaseSegmentationMetric(Metric):
         Args:
             grids: The grid of every case of the store, in manifest order.
             classes: The mask labels that make each class, in channel order.
-            smallest_component: Predictions are rid of smaller components, see
+            smallest_component: Smaller components of predictions are dropped, see
                 :func:`~wsseg.prediction.components.large_components`.
             distances: Whether to compute surface distances; they are NaN otherwise.
         """
@@ -80,7 +80,8 @@ class CaseSegmentationMetric(Metric):
         self.index.append(index.to(self.device))
         self.case.append(case.to(self.device))
         pair = torch.stack([prediction.bool(), mask.bool()], dim=1)
-        self.bits.append(pack_bits(pair.flatten(1)).to(self.device))
+        bits = np.packbits(pair.flatten(1).cpu().numpy(), axis=1)
+        self.bits.append(torch.from_numpy(bits).to(self.device))
 
     def compute(self) -> list[CaseRow]:
         """Return one row per case and class, in manifest order; none before any update."""
@@ -109,18 +110,3 @@ class CaseSegmentationMetric(Metric):
             scores = score(prediction, truth, grid.spacing, distances=self.distances)
             found.append(CaseRow(grid.id, name, scores))
         return found
-
-
-def pack_bits(values: Tensor) -> Tensor:
-    """Pack booleans eight to a byte, the first into the highest bit, as ``numpy.packbits`` does.
-
-    Args:
-        values: [B, n] bool.
-
-    Returns:
-        [B, ceil(n / 8)] uint8 on the same device.
-    """
-    padded = torch.nn.functional.pad(values.to(torch.uint8), (0, -values.shape[1] % 8))
-    weights = 2 ** torch.arange(7, -1, -1, device=values.device, dtype=torch.uint8)
-    packed: Tensor = (padded.reshape(len(values), -1, 8) * weights).sum(dim=2, dtype=torch.uint8)
-    return packed

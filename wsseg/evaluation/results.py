@@ -12,6 +12,7 @@ from typing import Any
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.summary import summarise
+from wsseg.files import replacing
 
 METRICS_FILE = "metrics.json"
 CASES_FILE = "per_case.csv"
@@ -63,12 +64,7 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path

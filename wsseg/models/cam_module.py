@@ -20,8 +20,13 @@ from wsseg.models.losses import (
     reconstruction_loss,
     suppression_loss,
 )
+from wsseg.models.network_input import (
+    batch_input,
+    shows_both_sides,
+    slice_input,
+    with_asymmetry,
+)
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
-from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
 from wsseg.models.slice_module import Finding, SliceModule
 
 
@@ -30,7 +35,8 @@ class CamModule(SliceModule):
 
     Alone it is plain CAM. With the ``ClusterReSupervision`` callback, batches carry a cluster map
     and the CAM is pulled to it; the callback takes its embeddings from the reconstruction network.
-    All that is evaluated, clustered or shipped comes from the teacher: single epochs wander.
+    All that is evaluated, clustered or shipped comes from the teacher, since the weights of single
+    epochs vary too much.
     """
 
     def __init__(
@@ -110,7 +116,7 @@ class CamModule(SliceModule):
 
     def look(self, image: Tensor, valid: Tensor) -> Finding:
         """Say what the teacher finds; no class is more probable than one that contains it."""
-        output: CamOutput = self.teacher(see(image, valid, self.symmetric), valid)
+        output: CamOutput = self.teacher(slice_input(image, valid, self.symmetric), valid)
         probability = torch.sigmoid(output.cam) * valid[:, None]
         tags = output.slice_logits.mean(dim=0).sigmoid()
         return Finding(nest(probability, self.containers), tags)
@@ -118,7 +124,7 @@ class CamModule(SliceModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
         view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
-        output = self.network(network_input(view), view["valid"])
+        output = self.network(batch_input(view), view["valid"])
         losses = {
             "classification": classification_loss(output.slice_logits, view["tags"]),
             "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
@@ -139,7 +145,7 @@ class CamModule(SliceModule):
             activation: Whether the class activation is needed; it is the costlier half.
         """
         image, valid = batch["image"], batch["valid"]
-        seen = see(image, valid, self.symmetric)
+        seen = slice_input(image, valid, self.symmetric)
         features = None if self.reconstruction is None else self.reconstruction(image).features
         cam: Tensor | None = None
         if activation or features is None:

@@ -14,6 +14,9 @@ from wsseg.models.pooling import global_average, top_mean
 PRIOR_LOGIT = -2.0
 """Start of every head's bias: most pixels of most slices are not tumour."""
 
+TOP_FRACTION = 0.025
+"""Share of a slice's pixels whose mean is its tag logit."""
+
 
 class CamOutput(NamedTuple):
     """What one pass of the CAM network gives."""
@@ -35,20 +38,18 @@ class CamNetwork(nn.Module):
     encoder towards the tag.
     """
 
-    def __init__(self, encoder: Encoder, num_classes: int, top_fraction: float = 0.025) -> None:
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
         """Put decoder and heads on an encoder.
 
         Args:
             encoder: Any encoder.
             num_classes: Number of tags C.
-            top_fraction: Share of a slice's pixels whose mean is its tag logit.
         """
         super().__init__()
         self.encoder = encoder
         self.decoder = Decoder(encoder.widths)
         self.fine_head = nn.Conv2d(encoder.widths[0], num_classes, 1)
         self.deep_head = nn.Conv2d(encoder.widths[-1], num_classes, 1)
-        self.top_fraction = top_fraction
         for head in (self.fine_head, self.deep_head):
             nn.init.constant_(head.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
 
@@ -62,6 +63,6 @@ class CamNetwork(nn.Module):
         levels = self.encoder(image)
         features = self.decoder(levels, image.shape[-2:])
         cam = self.fine_head(features)
-        fine = top_mean(cam, valid, self.top_fraction)
+        fine = top_mean(cam, valid, TOP_FRACTION)
         deep = global_average(self.deep_head(levels[-1]))
         return CamOutput(cam, torch.stack((fine, deep)), features)

@@ -59,7 +59,7 @@ class UNetEncoder(Encoder):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """See :meth:`Encoder.forward`; level i has 1/2^i of the resolution."""
-        # Channels last: convolutions take a quarter less time on a CPU, and tensor cores like it.
+        # Channels last: convolutions take a quarter less time on a CPU, and it suits tensor cores.
         features = image.contiguous(memory_format=torch.channels_last)
         levels = []
         for depth, block in enumerate(self.blocks):

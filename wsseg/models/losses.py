@@ -38,7 +38,7 @@ def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
     """Pull the CAM to its cluster map: binary cross-entropy plus soft Dice, per class.
 
     Dice (Milletari et al., 3DV 2016) keeps a small lesion from drowning in background. It is left
-    out for a class that has no relevant pixel in the batch: there it would only say "nothing".
+    out for a class that has no relevant pixel in the batch: there it would only push the CAM to 0.
 
     Args:
         cam: Logits, [B, C, H, W].

@@ -1,4 +1,4 @@
-"""How the learning rate runs and how a mean teacher follows, for every module."""
+"""The learning-rate schedule and the mean teacher of every module."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+WARMUP = 0.15  # of all steps: the learning rate rises over these
 
 
 @torch.no_grad()
@@ -62,19 +64,18 @@ class MeanTeacher(AveragedModel):
         self.n_averaged += 1
 
 
-def one_cycle(step: int, steps: float, warmup: float = 0.15) -> float:
+def one_cycle(step: int, steps: float) -> float:
     """Return the share of the peak learning rate: a linear rise, then half a cosine to zero.
 
     Args:
         step: Optimiser steps done.
         steps: Optimiser steps of the whole run; later ones, of a run that is continued for more
             epochs than it was planned for, stay at the end of the new plan.
-        warmup: Share of the steps over which the rate rises.
     """
     done = min(1.0, step / max(1.0, steps))
-    if done < warmup:
-        return 0.04 + 0.96 * done / warmup
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    if done < WARMUP:
+        return 0.04 + 0.96 * done / WARMUP
+    return 0.5 * (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP)))
 
 
 def annealed_adamw(

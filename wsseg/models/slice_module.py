@@ -1,4 +1,4 @@
-"""What every LightningModule of wsseg is: a network and its slow average, which alone predicts."""
+"""The base of every LightningModule: a network, and the average of its weights that predicts."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +12,13 @@ from numpy.typing import NDArray
 from wsseg.phantom.atlas import Atlas
 from wsseg.phantom.noise import CENTRE, Grid, Mask, Volume, smooth_noise
 
+if TYPE_CHECKING:
+    from wsseg.phantom.lesion import Focus
+
 WARPS = ((28.0, 3.5), (11.0, 1.4))
 """(smoothness, amplitude) in mm of the random displacement fields; smooth enough not to fold."""
 
 VENTRICLE_CENTRE = (0.0, -18.0, 16.0)
-
-
-class Mass(Protocol):
-    """Something that pushes tissue aside."""
-
-    @property
-    def centre(self) -> NDArray[np.float64]:
-        """Position [3] in mm."""
-
-    @property
-    def radius(self) -> float:
-        """Size in mm."""
-
-    @property
-    def push(self) -> float:
-        """Share of its own volume's radius by which tissue moves, 0 to 0.6."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +90,7 @@ def _shape_map(grid: Grid, head: HeadShape, rng: np.random.Generator) -> Volume:
     return np.stack(rows).astype(np.float32)
 
 
-def _push(positions: Volume, grid: Grid, head: HeadShape, masses: Sequence[Mass]) -> Volume:
+def _push(positions: Volume, grid: Grid, head: HeadShape, masses: Sequence[Focus]) -> Volume:
     """Pull-back of the mass effect: near a mass, tissue comes from closer to its centre."""
     moved = positions
     for mass in masses:
@@ -127,7 +114,7 @@ def deform(
     atlas: Atlas,
     grid: Grid,
     head: HeadShape,
-    masses: Sequence[Mass],
+    masses: Sequence[Focus],
     rng: np.random.Generator,
 ) -> Anatomy:
     """Make a patient's tissues.
@@ -139,7 +126,7 @@ def deform(
         atlas: Tissue fractions of the average brain.
         grid: The patient's voxels.
         head: The patient's head shape.
-        masses: What displaces tissue.
+        masses: What pushes tissue aside.
         rng: Source of the individual smooth deformation.
 
     Returns:

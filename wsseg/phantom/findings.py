@@ -1,4 +1,4 @@
-"""Benign findings that every radiologist discounts and every shortcut falls for.
+"""Benign findings that a radiologist recognises and a simple threshold takes for tumour.
 
 They occur in slices with and without tumour, and in most patients: without them the brightest
 pixels of FLAIR would be the tumour and nothing would be left to learn.

@@ -22,7 +22,7 @@ class Focus:
     Attributes:
         centre: Position [3] in mm.
         radius: Mean radius of the core in mm.
-        push: Mass effect, see `deformation.Mass`.
+        push: Mass effect: share of the radius by which tissue moves, 0 to 0.6.
         stretch: Half-axes [3] relative to `radius`.
         reach: How far oedema extends through pure white matter, mm.
     """

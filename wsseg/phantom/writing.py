@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +45,16 @@ def write_phantom(
     Raises:
         InputError: If an argument is out of range or the folder holds something else.
     """
+    from rich.progress import track
+
     out = Path(out)
     _check(cases, seed, spacing, workers)
     names = [f"phantom_{number:04d}" for number in range(cases)]
     _claim(out, names, {"seed": seed, "spacing": spacing})
     todo = [n for n, name in enumerate(names) if not (out / name).is_dir()]
-    with _progress(len(names), done=len(names) - len(todo)) as advance:
-        for _ in _each(out, names, todo, seed, spacing, workers or _cores()):
-            advance()
+    written = _each(out, names, todo, seed, spacing, workers or len(os.sched_getaffinity(0)))
+    for _ in track(written, "Phantom", total=len(todo), disable=not todo):
+        pass
     return out
 
 
@@ -96,10 +96,6 @@ def _read_record(path: Path) -> object:
         return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: not readable; remove the folder or name another") from error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _each(
@@ -153,23 +149,11 @@ def write_case(out: Path, name: str, seed: int, number: int, spacing: float) -> 
 
 def _save(path: Path, volume: NDArray[np.integer], affine: NDArray[np.float64]) -> None:
     """Write a compressed NIfTI file with the scanner's frame as its coordinates."""
-    import gzip
+    import nibabel as nib
 
-    nibabel: Any = import_module("nibabel")  # half annotated: of no use to a type checker
-    image = nibabel.Nifti1Image(volume, affine)
+    image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     # No time stamp in the gzip header: the same patient is the same file, byte for byte.
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-
-
-@contextmanager
-def _progress(total: int, done: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar; yields a function that advances it by one case."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("phantom", BarColumn(), MofNCompleteColumn(), "cases", TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task("phantom", total=total, completed=done)
-        yield lambda: progress.advance(task)

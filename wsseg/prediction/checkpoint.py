@@ -31,7 +31,7 @@ def load_module(ckpt_path: Path) -> pl.LightningModule:
     Raises:
         InputError: The file is missing, is no checkpoint, or belongs to another program.
     """
-    hyper_parameters = _read(ckpt_path).get("hyper_parameters", {})
+    hyper_parameters = read_content(ckpt_path).get("hyper_parameters", {})
     if "spec" not in hyper_parameters:
         raise InputError(
             f"{ckpt_path}: does not say how its data was prepared; "
@@ -48,14 +48,22 @@ def load_module(ckpt_path: Path) -> pl.LightningModule:
     return module.eval()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint holds, without moving its tensors into memory.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: There is no such file, or it is no checkpoint.
+    """
     if not path.is_file():
         raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
         content = None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
     return content
 

@@ -51,7 +51,7 @@ def predict(
     The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
     hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
     gives 0 and 1; of several classes, number n in the order of training has the label n, and where
-    nested classes overlap the innermost one shows. ``<case>.png`` shows the telling slices.
+    nested classes overlap the innermost one shows. ``<case>.png`` shows some slices.
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.
@@ -161,7 +161,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
     voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
     volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
-    shown = telling_modality(spec.modalities)
+    shown = shown_modality(spec.modalities)
     picture = overview(
         case.image[:, shown].numpy(),
         case.valid.numpy(),
@@ -175,7 +175,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
     return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
 
 
-def telling_modality(modalities: Sequence[str]) -> int:
+def shown_modality(modalities: Sequence[str]) -> int:
     """Return the number of the modality to draw: FLAIR, under any of its names, or the first.
 
     Args:

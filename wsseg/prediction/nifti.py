@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.files import replacing
+
 
 def label_volume(
     masks: NDArray[np.bool_], classes: dict[str, tuple[int, ...]]
@@ -52,11 +54,6 @@ def save_labels(volume: NDArray[np.uint8], source: nib.Nifti1Image, path: Path) 
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")
     image = type(source)(volume, None, header)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
+    with replacing(path) as part:
         nib.save(image, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path

@@ -1,4 +1,4 @@
-"""The picture beside a predicted mask: a few telling slices, without and with the prediction."""
+"""The picture beside a predicted mask: a few slices, without and with the prediction."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from wsseg.visualisation.colours import class_colour
 from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet
 
+SLICES = 6
+HEIGHT = 208  # of a panel, in pixels
+
 
 def overview(
     image: NDArray[np.floating],
@@ -22,8 +25,6 @@ def overview(
     classes: Sequence[str],
     title: str,
     aspect: float = 1.0,
-    count: int = 6,
-    height: int = 208,
 ) -> Picture:
     """Draw the slices that say most about a prediction.
 
@@ -35,15 +36,13 @@ def overview(
         classes: Names of the classes.
         title: Title of the picture.
         aspect: Height of a pixel over its width.
-        count: How many slices to draw.
-        height: Height of each panel in pixels.
 
     Returns:
         The picture [height, width, 3] ``uint8``.
     """
-    chosen = telling_slices(np.asarray(masks.any(axis=1)), valid, count)
+    chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SLICES)
     box = panels.anatomy_box(valid[chosen], aspect=aspect)
-    bare = [panels.grey(image[s][box], valid[s][box], height=height, aspect=aspect) for s in chosen]
+    bare = [panels.grey(image[s][box], valid[s][box], height=HEIGHT, aspect=aspect) for s in chosen]
     drawn = [
         panels.class_overlays(picture, masks[s][:, box[0], box[1]])
         for picture, s in zip(bare, chosen, strict=True)
@@ -55,7 +54,7 @@ def overview(
     )
 
 
-def telling_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) -> list[int]:
+def shown_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) -> list[int]:
     """Choose slices that share the predicted area evenly; without any, the anatomy.
 
     Args:

@@ -18,7 +18,7 @@ def case_maps(
     slices: float,
     high: float,
 ) -> Tensor:
-    """Smooth the probabilities of a case in space, with what the tags say on top.
+    """Smooth the probabilities of a case in space; tags overrule them.
 
     Args:
         probability: [S, C, H, W] of all slices of the case, in order.
@@ -34,7 +34,7 @@ def case_maps(
         where unknown.
     """
     tagged = (tags > 0.5)[:, :, None, None]
-    # Untagged slices must not count in the average: they would wear away where a lesion ends.
+    # Untagged slices must not count in the average: they would erode the ends of a lesion.
     known = valid[:, None] & tagged
     maps = torch.where(known, blur(probability, known, pixels), IGNORE)
     maps = smooth_across(maps, slices)

@@ -33,8 +33,8 @@ def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float)
     """Return the generalised cross-entropy of every pixel (Zhang and Sabuncu, NeurIPS 2018).
 
     ``(1 - p^q) / q``, where p is the probability of the truth, runs from cross-entropy at q = 0
-    to the absolute error at q = 1: the larger q, the less a pixel insists that nothing else in the
-    data explains. Here for independent classes, averaged over both sides of a soft target.
+    to the absolute error at q = 1: the larger q, the less weight has a pixel that contradicts the
+    rest of the data. Here for independent classes, averaged over both sides of a soft target.
 
     Args:
         logits: [B, C, H, W].

@@ -13,7 +13,12 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
-from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
+from wsseg.models.network_input import (
+    batch_input,
+    shows_both_sides,
+    slice_input,
+    with_asymmetry,
+)
 from wsseg.models.slice_module import Finding, SliceModule
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
@@ -52,8 +57,8 @@ class SegmentationModule(SliceModule):
             targets: Gives training batches their targets; needed for training only.
             widths: Channels of each level, finest first, 3 to 5 levels.
             symmetry: Let the network see how the two sides of a slice differ, see ``CamModule``.
-            robustness: From 0, cross-entropy, to 1, absolute error: how little a pixel insists
-                whose target nothing else explains.
+            robustness: From 0, cross-entropy, to 1, absolute error: the larger, the less weight has
+                a pixel whose target contradicts the rest of the data.
             correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
             correct_from: Share of the training after which targets are corrected.
             confidence: Probability above which the teacher is sure.
@@ -98,7 +103,7 @@ class SegmentationModule(SliceModule):
 
     def look(self, image: Tensor, valid: Tensor) -> Finding:
         """Say what the teacher finds; no class is more probable than one that contains it."""
-        opinion = self._opinion(see(image, valid, self.symmetric), valid)
+        opinion = self._opinion(slice_input(image, valid, self.symmetric), valid)
         found = nest(opinion, self.containers)
         return Finding(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
 
@@ -116,7 +121,7 @@ class SegmentationModule(SliceModule):
         view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
         target = self._correct(view)
         counted = (view["target"] >= 0) & view["valid"][:, None]
-        seen = network_input(view).contiguous(memory_format=torch.channels_last)
+        seen = batch_input(view).contiguous(memory_format=torch.channels_last)
         logits = self.network(seen)
         loss = noisy_mask_loss(logits.float(), target, counted, self.hparams["robustness"])
         change = ((target - view["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
@@ -139,5 +144,5 @@ class SegmentationModule(SliceModule):
         done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
         if share == 0 or done < self.hparams["correct_from"]:
             return view["target"]
-        opinion = self._opinion(network_input(view), view["valid"])
+        opinion = self._opinion(batch_input(view), view["valid"])
         return corrected(view["target"], opinion, view["tags"], share, self.hparams["confidence"])

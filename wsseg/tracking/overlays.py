@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.clustering.isolation import evaluating
+from wsseg.clustering.source import evenly_spaced
 from wsseg.tracking.images import add_image, write_figure
 
 
@@ -77,9 +78,8 @@ class OverlayLogger(pl.Callback):
         if missing <= 0:
             return
         tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
-        count = min(missing, len(tagged))
-        for number in range(count):
-            row = tagged[(2 * number + 1) * len(tagged) // (2 * count)]
+        for number in evenly_spaced(len(tagged), missing).tolist():
+            row = tagged[number]
             kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
 
     def _show(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -135,22 +135,6 @@ class OverlayLogger(pl.Callback):
         files = [add_image(logger, name, picture, step) for logger in trainer.loggers]
         if not any(files):
             write_figure(Path(trainer.default_root_dir), name, picture, step)
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module and all its parts into evaluation mode, and each back as it was.
-
-    Args:
-        module: The module.
-    """
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def _lookup(trainer: pl.Trainer, index: Tensor) -> list[NDArray[np.float32] | None]:

@@ -101,16 +101,15 @@ def class_overlays(picture: Picture, masks: Plane) -> Picture:
     return picture
 
 
-def heat(picture: Picture, values: Plane, *, alpha: float = 0.85) -> Picture:
+def heat(picture: Picture, values: Plane) -> Picture:
     """Lay a soft map over a picture, more opaque where it is higher.
 
     Args:
         picture: Picture to lay it over.
         values: [H, W] in [0, 1], for example a class activation map.
-        alpha: Opacity where the map is 1.
     """
     level = np.clip(resized(values, picture.shape[:2]), 0.0, 1.0)
-    return _blend(picture, heat_colours(level), alpha * np.sqrt(level))
+    return _blend(picture, heat_colours(level), 0.85 * np.sqrt(level))
 
 
 def targets(picture: Picture, values: Plane, valid: Plane | None = None) -> Picture:

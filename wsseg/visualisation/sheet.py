@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wsseg.files import replacing
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, heat_colours
 from wsseg.visualisation.panels import Picture
 
@@ -76,7 +77,7 @@ def contact_sheet(
 
 
 def save_png(picture: Picture, path: Path) -> Path:
-    """Write a picture whole or not at all, making its folder.
+    """Write a picture, whole or not at all.
 
     Args:
         picture: [H, W, 3] ``uint8``.
@@ -85,13 +86,8 @@ def save_png(picture: Picture, path: Path) -> Path:
     Returns:
         The path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         Image.fromarray(picture).save(part, format="PNG", compress_level=1)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

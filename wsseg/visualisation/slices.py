@@ -34,7 +34,6 @@ class SliceView:
         activation: [C, h, w] in [0, 1].
         targets: Cluster map [C, h, w], -1 where ignored, or None.
         truth: [C, H, W] bool, or None.
-        prediction: [C, H, W] bool; None stands for the activation over the sheet's threshold.
     """
 
     label: str
@@ -43,7 +42,6 @@ class SliceView:
     activation: Array
     targets: Array | None = None
     truth: NDArray[np.bool_] | None = None
-    prediction: NDArray[np.bool_] | None = None
 
 
 def slice_sheet(
@@ -98,12 +96,11 @@ def _row(
         """Bring planes of any resolution to the slice's grid, cropped like it."""
         return [panels.resized(plane, size)[box] for plane in planes]
 
-    row = [*ground, *(panels.heat(base, plane) for plane in cut(view.activation))]
+    activation = cut(view.activation)
+    row = [*ground, *(panels.heat(base, plane) for plane in activation)]
     if with_targets:
         row += _target_panels(base, view, box)
-    masks = np.stack(cut(view.activation)) > threshold
-    if view.prediction is not None:
-        masks = np.stack(cut(view.prediction))
+    masks = np.stack(activation) > threshold
     truth = None if view.truth is None else np.stack(cut(view.truth))
     return row + _mask_panels(base, masks, truth)[: 1 + with_truth]
 

@@ -124,7 +124,7 @@ def sorted_cases(source: Path, cases: Iterable[CaseFiles], expected: str) -> tup
     found: dict[str, CaseFiles] = {}
     for case in cases:
         if case.id in found:
-            places = [str(first_path(c)) for c in (found[case.id], case)]
+            places = [str(each.paths[0]) for each in (found[case.id], case)]
             raise InputError(
                 f"{source}: two cases are called {case.id} ({places[0]}, {places[1]}); "
                 "rename or remove one"
@@ -156,11 +156,6 @@ def pick_images(
                 "add the file, remove the case or choose other --modalities"
             )
     return {name: images[name] for name in modalities}
-
-
-def first_path(case: CaseFiles) -> Path:
-    """Return the file of the first modality."""
-    return next(iter(case.images.values())).path
 
 
 def _patient_of(case: str) -> str:

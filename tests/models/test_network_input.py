@@ -9,7 +9,12 @@ import torch
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
-from wsseg.models.sides import network_input, see, shows_both_sides, with_asymmetry
+from wsseg.models.network_input import (
+    batch_input,
+    shows_both_sides,
+    slice_input,
+    with_asymmetry,
+)
 
 SPEC = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", 2.0, (16, 16))
 STILL = SliceAugmentation(flip=0, rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
@@ -32,15 +37,17 @@ def batch() -> Batch:
 
 def test_training_and_prediction_see_the_same_in_half_of_the_slices() -> None:
     views = batch()
-    expected = see(views["image"], views["valid"], symmetric=True)
+    expected = slice_input(views["image"], views["valid"], symmetric=True)
     assert expected.shape == (2, 6, 16, 16)
     torch.manual_seed(0)
-    seen = [network_input(STILL(with_asymmetry(views)))[0] for _ in range(40)]
+    seen = [batch_input(STILL(with_asymmetry(views)))[0] for _ in range(40)]
     shown = [each for each in seen if each[2:].any()]
     assert 10 <= len(shown) <= 30
     assert all(torch.equal(each, expected[0]) for each in shown)
     assert all(torch.equal(each[:2], views["image"][0]) for each in seen)
-    assert torch.equal(network_input(STILL(views)), see(views["image"], views["valid"], False))
+    assert torch.equal(
+        batch_input(STILL(views)), slice_input(views["image"], views["valid"], False)
+    )
 
 
 def test_the_asymmetry_moves_with_the_image() -> None:

@@ -1,4 +1,4 @@
-"""The asymmetry of symmetric organs as further input of a network."""
+"""What networks see of slices: the modalities and, for symmetric organs, their asymmetry."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def with_asymmetry(batch: Batch) -> Batch:
     return cast(Batch, {**batch, "asymmetry": found})
 
 
-def network_input(batch: Batch) -> Tensor:
+def batch_input(batch: Batch) -> Tensor:
     """Return the slices of a batch with what it has of their asymmetry, [B, M or 3M, H, W]."""
     if "asymmetry" not in batch:
         return batch["image"]
     return torch.cat((batch["image"], batch["asymmetry"]), dim=1)
 
 
-def see(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
+def slice_input(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
     """Return what a network sees of slices that nothing has moved.
 
     Args:
