@@ -1,4 +1,4 @@
-"""Intensities compare."""
+"""Anatomy is found, and intensities compare."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import binary_fill_holes
 
-from wsseg.data.normalisation import CLIP, find_scale, scorer
+from wsseg.data.normalisation import CLIP, fill_holes, find_scale, scorer
 
 
 def make_planes() -> np.ndarray:
@@ -16,6 +18,12 @@ def make_planes() -> np.ndarray:
 
 def zscores(planes: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     return scorer(find_scale(planes.ravel().copy()), planes.dtype, dtype)(planes)
+
+
+@given(arrays(bool, (3, 6, 7)))
+def test_holes_are_filled_in_every_plane(planes: np.ndarray) -> None:
+    expected = np.stack([binary_fill_holes(plane) for plane in planes])
+    np.testing.assert_array_equal(fill_holes(planes.copy()), expected)
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.geometry import Geometry, whole_plane_geometry
+from wsseg.data.normalisation import fill_holes
 from wsseg.data.planes import box_of, box_to_planes, to_planes
 from wsseg.data.resampling import resample_mask
 
 MULTIPLE = 16  # networks halve a slice up to four times
-IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3])
 
 
 class Anatomy(NamedTuple):
@@ -61,8 +61,6 @@ def find_anatomy(
         axis: Slicing axis.
         spacing: Pixel size of slices in mm; None for the source's.
     """
-    from scipy.ndimage import binary_fill_holes
-
     whole = whole_plane_geometry(volumes[0].shape, affine, axis, spacing)
     occupied = _occupied(volumes)
     around = box_of(occupied)
@@ -71,7 +69,7 @@ def find_anatomy(
         to_planes(volume[around][None], whole.orientation, whole.axis)[:, 0]
         for volume in (occupied, *volumes)
     )
-    inside = binary_fill_holes(np.ascontiguousarray(occupied), IN_PLANE)
+    inside = fill_holes(np.ascontiguousarray(occupied))
     if not whole.resamples:
         return Anatomy(planes, inside, box, inside, (box[1].start, box[2].start), whole)
     spread = np.zeros((len(inside), *whole.plane), bool)

@@ -1,4 +1,4 @@
-"""Intensities that compare between volumes."""
+"""Which voxels hold anatomy, and intensities that compare between volumes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 CLIP = (0.1, 99.9)  # percentiles; a few bright vessels must not set the scale
 SAMPLE = 1_000_000  # voxels that percentiles are taken from
 BLOCK = 32_768  # voxels counted at a time: what stays in the cache is counted twice as fast
+IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3])
 
 Planes = NDArray[Any]  # whole numbers of at most 16 bits, or float32
 
@@ -36,6 +37,30 @@ class Scale(NamedTuple):
         result -= self.mean
         result /= self.deviation
         return result
+
+
+def fill_holes(planes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what the anatomy of a plane surrounds.
+
+    Args:
+        planes: [S, H, W], changed in place. What touches an edge of a plane is no hole.
+
+    Returns:
+        The same planes.
+    """
+    # Where no row has a gap there is no hole, and counting is quicker than looking.
+    gaps = np.array([_runs(plane) > np.count_nonzero(plane.any(axis=1)) for plane in planes])
+    if not gaps.any():
+        return planes
+    from scipy.ndimage import label
+
+    background, count = label(~planes[gaps], IN_PLANE)
+    outside = np.zeros(count + 1, bool)
+    for edge in (background[:, (0, -1)], background[:, :, (0, -1)]):
+        outside[edge] = True
+    outside[0] = False  # the anatomy
+    planes[gaps] = ~outside[background]
+    return planes
 
 
 def find_scale(inside: Planes) -> Scale:
@@ -104,3 +129,8 @@ def _counted(numbers: Planes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         block = numbers[start : start + BLOCK]
         counts += np.bincount(block if low == 0 else block.astype(int) - low, minlength=len(values))
     return values.astype(np.float64), counts
+
+
+def _runs(plane: NDArray[np.bool_]) -> int:
+    """Count the stretches of anatomy in all rows of a plane."""
+    return int(np.count_nonzero(plane[:, 1:] > plane[:, :-1]) + np.count_nonzero(plane[:, 0]))
