@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import yaml
 from lightning_fabric.plugins import CheckpointIO, TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
@@ -21,7 +22,7 @@ from wsseg.tracking.overlays import OverlayLogger
 
 
 class RunConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` of a training into the run's own folder."""
+    """Saves ``config.yaml`` of a training into the run's own folder, and shows it to loggers."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write what the parser understood; testing leaves the file as training wrote it."""
@@ -34,6 +35,11 @@ class RunConfig(SaveConfigCallback):
         part = path.with_name(f".part-{path.name}")
         self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
         part.replace(path)
+        # The module logs its own settings only; runs differ in data, trainer and callbacks as well.
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):  # which lies beside the file
+                logger.log_hyperparams(settings)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
