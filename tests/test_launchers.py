@@ -33,6 +33,11 @@ def by_torchrun(arguments: list[str]) -> None:
     subprocess.run(command, check=True, env=ENVIRONMENT, timeout=LIMIT)
 
 
+def by_spawning(arguments: list[str]) -> None:
+    """Lightning starts both and sends them all that they need."""
+    by_lightning([each.replace("strategy=ddp", "strategy=ddp_spawn") for each in arguments])
+
+
 def by_slurm(arguments: list[str]) -> None:
     """Both are started as srun does it, with SLURM's variables."""
     with socket.socket() as free:
@@ -79,7 +84,7 @@ def expected(store: Path) -> dict[str, torch.Tensor]:
     return weights(store.parent, store, by_lightning)
 
 
-@pytest.mark.parametrize("launch", [by_torchrun, by_slurm])
+@pytest.mark.parametrize("launch", [by_torchrun, by_spawning, by_slurm])
 def test_every_launcher_trains_the_same(
     store: Path, expected: dict[str, torch.Tensor], tmp_path: Path, launch: Launch
 ) -> None:

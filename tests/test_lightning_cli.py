@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def epochs(run: Path) -> list[int]:
         ("--model.target_modality=PET", "'PET' is not in the data; choose one of FLAIR, T1"),
         ("--config=absent.yaml", "absent.yaml"),
         ("--ckpt_path=absent.ckpt", "absent.ckpt: is no file"),
+        ("--ckpt_path=best", "--ckpt_path best: is not known any more"),
         ("--trainer.accelerator=abacus", "abacus"),
         ("--trainer.callbacks=NoSuchCallback", "NoSuchCallback"),
     ],
@@ -124,6 +126,70 @@ def test_a_checkpoint_of_another_network_is_refused(
     assert fit(store, tmp_path / "run", *change) == 2
     assert "model.widths is [4, 16] here but [4, 8]" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_last_checkpoint_is_compared_with_the_data_too(
+    store: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_store(tmp_path / "store", size=16, modalities=("FLAIR", "T1", "T2"))
+    assert fit(other, trained, "--ckpt_path=last") == 2
+    assert "but the store has FLAIR, T1, T2" in capsys.readouterr().err
+    nowhere = [f"--data.root={store}", f"--trainer.default_root_dir={tmp_path}/absent"]
+    assert main(["test", *nowhere, *SMALL, "--ckpt_path=last"]) == 2
+    assert "absent/last.ckpt: is no file" in capsys.readouterr().err
+
+
+def test_rows_beyond_the_last_checkpoint_are_not_logged_twice(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=2")
+    first = (run / "last.ckpt").read_bytes()
+    fit(store, run, "--trainer.max_epochs=3", "--ckpt_path=last")
+    (run / "last.ckpt").write_bytes(first)  # as if stopped before the third epoch was saved
+    fit(store, run, "--trainer.max_epochs=4", "--ckpt_path=last")
+    assert epochs(run) == [0, 1, 2, 3]
+
+
+class Stop(pl.Callback):
+    """Presses Ctrl-C in the second epoch."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_run_says_how_to_go_on(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    more = ["--trainer.max_epochs=3", "--trainer.callbacks+=tests.test_lightning_cli.Stop"]
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        assert fit(store, run, *more) == 130
+    finally:
+        signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from then on
+    assert f"to go on, add --ckpt_path {run}/last.ckpt" in capsys.readouterr().err
+
+
+def test_every_checkpoint_is_announced(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    one = "--trainer.max_epochs=1"
+    own = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.dirpath={run}/own"]
+    fit(store, run, one, *own, "--trainer.callbacks.monitor=train/loss")
+    out = capsys.readouterr().out
+    assert f"trained: {run}/last.ckpt" in out
+    assert f"best train/loss: {run}/own/epoch=0-step=2.ckpt" in out
+    fit(store, run, one, *own)  # which takes the place of wsseg's; the old file is not of this run
+    assert f"trained: {run}/own/epoch=0" in capsys.readouterr().out
+
+
+def test_loggers_get_the_whole_configuration(store: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(store, run, "--trainer.max_epochs=1", "--trainer.logger=TensorBoardLogger")
+    logged = yaml.safe_load(next(run.rglob("hparams.yaml")).read_text())
+    assert logged["data"]["batch_size"] == 16
+    assert logged["widths"] == [4, 8]
 
 
 def test_logs_survive_scoring_and_are_carried_on(store: Path, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_harmless_messages_are_hidden_and_others_are_not() -> None:
         warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)
         warnings.warn("the loss is NaN", stacklevel=1)
         logger.warning("GPU available: False, used: False")
+        logger.warning("[rank: 1] Seed set to 0")
         logger.warning("`Trainer.fit` stopped")
     logger.removeHandler(shown)
     assert [str(each.message) for each in caught] == ["the loss is NaN"]

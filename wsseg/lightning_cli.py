@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
@@ -24,8 +24,10 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
 from wsseg.messages import one_line, plain_messages
 from wsseg.precision import computes_bfloat16
-from wsseg.resuming import check_data, check_model, read_checkpoint
+from wsseg.processes import check_processes
+from wsseg.resuming import LAST, check_data, check_model, find_checkpoint, read_checkpoint
 from wsseg.run_folder import RunConfig, RunLogger, run_callbacks, run_plugins
+from wsseg.tracking.wandb_run import describe_run, own_variables
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
@@ -62,24 +64,26 @@ class WssegCLI(LightningCLI):
         parser.link_arguments(
             "data",
             "model.init_args.spec",
-            compute_fn=lambda data: data.spec.to_dict(),
+            compute_fn=_spec,
             apply_on="instantiate",
         )
         parser.link_arguments("trainer.default_root_dir", "trainer.logger.init_args.save_dir")
 
     def before_instantiate_classes(self) -> None:
-        """Read the checkpoint; keep wandb off the network unless the user says otherwise.
+        """Read the checkpoint; describe the run to wandb unless the user does.
 
         Raises:
             InputError: There is no checkpoint to score, or the file is none.
         """
-        os.environ.setdefault("WANDB_MODE", "offline")
-        os.environ.setdefault("WANDB_PROJECT", "wsseg")
-        self.ckpt_path: str | None = self._get(self.config, "ckpt_path")
+        config = self.config[str(self.subcommand)]
+        root, training = config.trainer.default_root_dir, self.subcommand == "fit"
+        config.ckpt_path = find_checkpoint(config.ckpt_path, root, training=training)
+        self.ckpt_path: str | None = config.ckpt_path
+        describe_run(root, self.ckpt_path)
         self.checkpoint: dict[str, Any] = {}
         if self.ckpt_path:
             self.checkpoint = read_checkpoint(self.ckpt_path)
-        elif self.subcommand != "fit":
+        elif not training:
             raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
 
     def instantiate_classes(self) -> None:
@@ -123,6 +127,7 @@ class WssegCLI(LightningCLI):
             step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
             config["logger"] = RunLogger(root, version, step)
         trainer = super().instantiate_trainer(**kwargs)
+        check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
             trainer.strategy.root_device
         ):
@@ -132,19 +137,42 @@ class WssegCLI(LightningCLI):
             )
         return trainer
 
+    @rank_zero_only
     def after_fit(self) -> None:
-        """Say where the weights are."""
-        self._announce("trained", "last.ckpt")
-
-    def after_test(self) -> None:
-        """Say where the scores are."""
-        self._announce("scored", "metrics.json")
+        """Say where the weights are, those that a callback of the user's chose as well."""
+        for each in self.trainer.checkpoint_callbacks:
+            if isinstance(each, ModelCheckpoint) and each.best_model_path:
+                done = f"best {each.monitor}" if each.monitor else "trained"
+                print(f"{done}: {self._in_root(each.best_model_path)}")
 
     @rank_zero_only
-    def _announce(self, done: str, name: str) -> None:
-        path = Path(self.trainer.default_root_dir) / name
+    def after_test(self) -> None:
+        """Say where the scores are."""
+        path = Path(self.trainer.default_root_dir) / "metrics.json"
         if path.is_file():
-            print(f"{done}: {path}")
+            print(f"scored: {path}")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Do it; if the user stops it, say how to go on.
+
+        Raises:
+            KeyboardInterrupt: The user did; Lightning has ended the run and now would leave.
+        """
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as leaving:
+            last = Path(self.trainer.default_root_dir) / LAST
+            if leaving.code != 1 or not self.trainer.interrupted:
+                raise
+            if subcommand == "fit" and last.is_file() and self.trainer.is_global_zero:
+                print(f"to go on, add --ckpt_path {last}", file=sys.stderr)
+            raise KeyboardInterrupt from None
+
+    def _in_root(self, path: str) -> Path:
+        """Name a file as the user names the run's folder."""
+        root = Path(self.trainer.default_root_dir)
+        inside = Path(path).is_relative_to(root.resolve())
+        return root / Path(path).relative_to(root.resolve()) if inside else Path(path)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the settings as they were asked for; :func:`check_model` compares them."""
@@ -161,7 +189,7 @@ def run(arguments: list[str]) -> WssegCLI:
     """
     parsing = {"prog": "wsseg", "exit_on_error": False}
     try:
-        with plain_messages():
+        with plain_messages(), own_variables():
             return WssegCLI(
                 LightningModule,
                 MRISliceDataModule,
@@ -206,6 +234,11 @@ def _class_in(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
         return None  # the parser will say what is wrong
     return str(name)
+
+
+def _spec(data: MRISliceDataModule) -> dict[str, Any]:
+    """Return what the model is told of the data; no lambda, which `ddp_spawn` could not pickle."""
+    return data.spec.to_dict()
 
 
 def _as_list(value: Any) -> list[Any]:

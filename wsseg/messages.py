@@ -35,6 +35,8 @@ CHATTER = (
 )
 CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed")
 
+RANK = re.compile(r"^\[rank: \d+\] ")  # what Lightning puts before the messages of a process
+
 # What jsonargparse says around the reason for a refusal.
 FRAME = re.compile(
     r"(- )?(Does not validate against any|Subtypes:|Errors:|Expected a <class 'NoneType'>"
@@ -89,7 +91,7 @@ def plain_messages() -> Iterator[None]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(CHATTER)
+    return not RANK.sub("", record.getMessage()).startswith(CHATTER)
 
 
 def _formatted(message: Warning | str, *_: object) -> str:

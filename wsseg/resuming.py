@@ -11,8 +11,31 @@ from pytorch_lightning.utilities import rank_zero_warn
 from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import read_content
 
+LAST = "last.ckpt"  # in a run's folder
 PLACEHOLDERS = ("best", "last", "hpc")  # which Lightning finds by itself
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
+
+
+def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:
+    """Return the checkpoint that ``--ckpt_path`` means, as a file where that is known already.
+
+    Lightning finds out what ``last`` is when training starts: too late to compare settings and data
+    with it, or to carry on the log from its step.
+
+    Args:
+        given: ``--ckpt_path``.
+        root: The run's folder.
+        training: Whether to train; a run that finds no ``last`` then starts from the beginning.
+
+    Raises:
+        InputError: Only another process could know what is meant.
+    """
+    last = Path(root) / LAST
+    if given == "last" and (last.is_file() or not training):
+        return str(last)
+    if given == "best":
+        raise InputError("--ckpt_path best: is not known any more; give the path of the checkpoint")
+    return given
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import yaml
 from lightning_fabric.plugins import CheckpointIO, TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
@@ -22,7 +23,7 @@ from wsseg.tracking.overlays import OverlayLogger
 
 
 class RunConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` of a training into the run's own folder."""
+    """Saves ``config.yaml`` of a training into the run's own folder, and shows it to loggers."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write what the parser understood; testing leaves the file as training wrote it."""
@@ -30,8 +31,14 @@ class RunConfig(SaveConfigCallback):
             return
         config = self.config.clone()
         config["ckpt_path"] = None  # where it was continued from describes no run
-        with replacing(Path(trainer.default_root_dir) / self.config_filename) as part:
+        path = Path(trainer.default_root_dir) / self.config_filename
+        with replacing(path) as part:
             self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
+        # The module logs its own settings only; runs differ in data, trainer and callbacks as well.
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):  # which lies beside the file
+                logger.log_hyperparams(settings)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -320,6 +320,7 @@ class _Renamed(torch.utils.data.Dataset[Any]):
         (lambda item: {k: v for k, v in item.items() if k != "index"}, "no tensor `index`"),
         (lambda item: (item["image"], item["tags"]), "serves list; serve a dictionary"),
         (lambda item: {**item, "index": item["index"] - 5}, "integers from 0"),
+        (lambda item: {**item, "index": 2**32 + item["index"]}, "number them from 0 .hashes"),
     ],
 )
 def test_batches_that_cannot_be_used(
@@ -337,6 +338,46 @@ def test_module_without_embeddings(project: ModuleType, tmp_path: Path) -> None:
 
     with pytest.raises(ClusteringError, match="Mute has no embed_pixels"):
         fit(tmp_path, Mute(), loader(project), clustering())
+
+
+def test_activation_of_no_probability(project: ModuleType, tmp_path: Path) -> None:
+    class Logits(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: Any) -> PixelEmbeddings:
+            probable = super().embed_pixels(batch)
+            return probable._replace(activation=20 * probable.activation - 10)
+
+    with pytest.raises(ClusteringError, match=r"`activation` goes from -\d.* the sigmoid"):
+        fit(tmp_path, Logits(), loader(project), clustering())
+
+
+def test_a_question_about_the_activation_may_need_an_answer(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    class Positional(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: Any, activation: bool) -> PixelEmbeddings:
+            return super().embed_pixels(batch)
+
+    callback = clustering()
+    fit(tmp_path, Positional(), loader(project), callback)
+    assert callback.state_dict()["version"] == 2
+
+
+def test_maps_that_show_nothing_are_announced(project: ModuleType, tmp_path: Path) -> None:
+    class Blind(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: Any) -> PixelEmbeddings:
+            seeing = super().embed_pixels(batch)
+            return seeing._replace(features=torch.zeros_like(seeing.features))
+
+    with pytest.warns(UserWarning, match="no pixel of a tagged slice is relevant"):
+        fit(tmp_path, Blind(), loader(project), clustering())
+
+
+def test_maps_of_fewer_slices_cannot_be_gone_on_with(project: ModuleType, tmp_path: Path) -> None:
+    callback = clustering()
+    fit(tmp_path, finder(project), loader(project), callback)
+    more = DataLoader(project.Squares(count=20), batch_size=4)
+    with pytest.raises(ClusteringError, match="has seen other data cannot go on"):
+        fit(tmp_path, finder(project), more, callback)
 
 
 def test_more_clusters_than_pixels_is_found_before_training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_streams_cannot_be_used() -> None:
         def __iter__(self) -> Iterator[int]:
             return iter(range(3))
 
-    with pytest.raises(ClusteringError, match="length"):
+    with pytest.raises(ClusteringError, match="length, got DataLoader over Stream;"):
         EmbeddingSource(DataLoader(Stream()), lambda batch, _: batch)
 
 
@@ -124,9 +125,12 @@ def test_streams_cannot_be_used() -> None:
         ({"index": torch.tensor([0, -1, 2])}, "integers from 0"),
         ({"group": torch.zeros(2)}, "`group`"),
         ({"stratum": torch.zeros(2)}, "`stratum`"),
+        ({"tags": torch.zeros(3)}, r"`tags` is \(3,\); make it .B, C."),
+        ({"group": ["ann", "ben", "eve"]}, "`group` is of type list; make it a tensor"),
+        ({"valid": None}, "`valid` is of type NoneType"),
     ],
 )
-def test_wrong_embeddings_are_named(change: dict[str, torch.Tensor], message: str) -> None:
+def test_wrong_embeddings_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ClusteringError, match=message):
         check_embeddings(embeddings()._replace(**change))
 

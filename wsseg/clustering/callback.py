@@ -262,6 +262,13 @@ class ClusterReSupervision(LightningCallback):
         if self._is_steady():
             self._interval *= 2
         work.report["every_n_epochs"] = self._interval
+        if work.report["relevant_area"] == 0 and collective.rank == 0:
+            warnings.warn(
+                "no pixel of a tagged slice is relevant, so that cluster maps say that classes are "
+                "nowhere; give features that tell them from other tissue, or more warmup_epochs "
+                "until the activation shows them",
+                stacklevel=2,
+            )
         named = {f"clusters/{name}": value for name, value in work.report.items()}
         pl_module.log_dict(named, batch_size=1, sync_dist=collective.size > 1)
 
@@ -290,11 +297,11 @@ class ClusterReSupervision(LightningCallback):
 
         def embed_batch(batch: Any, activation: bool) -> PixelEmbeddings:
             check_batch(batch)
-            less = {} if activation or not can_leave_out else {"activation": False}
+            asked = {"activation": activation} if can_leave_out else {}
             batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
             batch = trainer.precision_plugin.convert_input(batch)
             with torch.inference_mode(), trainer.precision_plugin.forward_context():
-                return check_embeddings(embed(batch, **less))
+                return check_embeddings(embed(batch, **asked))
 
         return EmbeddingSource(loader, embed_batch)
 

@@ -11,6 +11,12 @@ from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import ClusterStatistics
 
+# A checkpoint reads the file of cluster maps through, rows that no slice has as well.
+MOST_IDS = 10**6
+SPARSEST = 1000  # ids for each slice where there are more: a subset of a set may be small
+
+ROUNDING = 1e-3  # of normalised activations
+
 
 def check_tags(statistics: ClusterStatistics, slices: int) -> None:
     """Refuse slices that cannot tell a class from anything.
@@ -71,6 +77,25 @@ def check_batch(batch: Any) -> None:
         )
 
 
+def check_probable(activation: Tensor) -> None:
+    """Refuse logits, with which scorers would quietly go astray.
+
+    Args:
+        activation: [n, C], should be in [0, 1].
+
+    Raises:
+        ClusteringError: It is not, by more than rounding.
+    """
+    if activation.numel() == 0:
+        return
+    least, most = (float(end) for end in activation.aminmax())
+    if least < -ROUNDING or most > 1 + ROUNDING:
+        raise ClusteringError(
+            f"embed_pixels: `activation` goes from {least:.3g} to {most:.3g}; make it "
+            "probabilities from 0 to 1, such as the sigmoid of logits"
+        )
+
+
 def check_pixels(source: EmbeddingSource, clusters: int) -> None:
     """Embed slices until there is a pixel for each cluster, which is soon.
 
@@ -81,8 +106,13 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> None:
     Raises:
         ClusteringError: There are fewer pixels, or the module's embeddings are unusable.
     """
-    pixels = 0
+    pixels, most = 0, max(MOST_IDS, SPARSEST * len(source))
     for embeddings in source(range(len(source))):
+        if (highest := int(embeddings.index.max())) >= most:
+            raise ClusteringError(
+                f"a slice has the index {highest}, but there are {len(source)} slices; number them "
+                "from 0 (hashes will not do), since the file of cluster maps has a row for each"
+            )
         pixels += int(embeddings.valid.sum())
         if pixels >= clusters:
             return

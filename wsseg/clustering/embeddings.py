@@ -9,6 +9,8 @@ from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
 
+OPTIONAL = ("activation", "asymmetry")
+
 
 class PixelEmbeddings(NamedTuple):
     """The pixels of a batch of slices, as a model sees them.
@@ -68,13 +70,14 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         raise ClusteringError(
             f"embed_pixels returned {type(embeddings).__name__}; return a PixelEmbeddings"
         )
+    _check_tensors(embeddings)
     features, valid, index = embeddings.features, embeddings.valid, embeddings.index
     if features.ndim != 4:
         raise ClusteringError(
             f"embed_pixels: `features` is {tuple(features.shape)}; make it [B, D, h, w]"
         )
     batch, _, height, width = features.shape
-    classes = embeddings.tags.shape[-1]
+    classes = embeddings.tags.shape[1]
     expected = {
         "valid": (batch, height, width),
         "tags": (batch, classes),
@@ -95,3 +98,17 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
     if index.is_floating_point() or (batch and int(index.min()) < 0):
         raise ClusteringError("embed_pixels: `index` must hold integers from 0")
     return embeddings
+
+
+def _check_tensors(embeddings: PixelEmbeddings) -> None:
+    """Refuse what has no shape to compare, and tags without classes."""
+    for name, value in embeddings._asdict().items():
+        if not isinstance(value, Tensor) and (value is not None or name not in OPTIONAL):
+            raise ClusteringError(
+                f"embed_pixels: `{name}` is of type {type(value).__name__}; make it a tensor"
+            )
+    if embeddings.tags.ndim != 2:
+        raise ClusteringError(
+            f"embed_pixels: `tags` is {tuple(embeddings.tags.shape)}; make it [B, C], a column for "
+            "each class"
+        )

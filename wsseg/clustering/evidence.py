@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from wsseg.clustering.checks import check_probable
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import check_finite
@@ -51,7 +52,8 @@ class Evidence:
             batches: The slices.
 
         Raises:
-            ClusteringError: A feature or an activation is not finite.
+            ClusteringError: A feature or an activation is not finite, or an activation is no
+                probability.
         """
         for batch in batches:
             place = batch.valid.nonzero()
@@ -67,6 +69,7 @@ class Evidence:
             activation = batch.activation[slice_, :, row, column].float()
             if not bool(torch.isfinite(activation).all()):
                 raise ClusteringError("the class activation holds NaN or infinite values")
+            check_probable(activation)
             self.extra = 0 if batch.asymmetry is None else batch.asymmetry.shape[1]
             self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
             nothing = batch.valid.new_empty(0)

@@ -53,9 +53,10 @@ class EmbeddingSource:
             or isinstance(dataset, IterableDataset)
             or not hasattr(dataset, "__len__")
         ):
+            of = "" if dataset is None else f" over {type(dataset).__name__}"
             raise ClusteringError(
                 f"clustering needs one DataLoader over a data set with a length, got "
-                f"{type(loader).__name__}; give ClusterReSupervision(dataloader=...) one"
+                f"{type(loader).__name__}{of}; give ClusterReSupervision(dataloader=...) one"
             )
         self._loader = loader
         self._dataset: Dataset[Any] = dataset
