@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from synthetic import write_store
 from timing import Row
+from wsseg.clustering.place import Place
 
 from wsseg.clustering import EvidenceScorer, PixelEmbeddings
 from wsseg.clustering.collective import Collective
-from wsseg.clustering.place import Place
 from wsseg.clustering.refresh import Refresh, Settings
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule

@@ -14,11 +14,11 @@ import torch.multiprocessing as mp
 from memory import make_source
 from synthetic import write_store
 from timing import Row, row
+from wsseg.clustering.place import Place
 
 from wsseg.allocation import keep_freed_memory
 from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.collective import Collective, current_collective
-from wsseg.clustering.place import Place
 from wsseg.clustering.refresh import Refresh, Settings
 
 REPEATS = 3  # after a first refresh, which warms up

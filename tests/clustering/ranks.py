@@ -26,7 +26,7 @@ from toy_source import ToySource
 from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
 from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.place import Place
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh, Settings
 
 STRATEGIES = {"train": "ddp_fork", "spawn": "ddp_spawn"}
@@ -83,12 +83,12 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     count = {"few": 3, "large": 96}.get(scenario, 23)
     passes = {"failing": 1, "late": 2}.get(scenario)
     source = Failing(count, passes) if passes else ToySource(count)
-    place = Place(folder, rank, processes)
+    shared = MapFolder(folder, rank, processes)
     if scenario == "apart":  # every process is a machine with a disk of its own
-        place = Place(folder / f"node-{rank}", 0, 1, copies=processes)
-        place.folder.mkdir()
+        shared = MapFolder(folder / f"node-{rank}", 0, 1, copies=processes)
+        shared.path.mkdir()
     settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
-    work = Refresh(source, settings, place, collective)
+    work = Refresh(source, settings, shared, collective)
     try:
         clusters, maps = work.run()
         clusters, maps = work.run(clusters, maps)
@@ -171,12 +171,12 @@ def main(folder: Path, scenarios: list[str]) -> None:
     warnings.simplefilter("ignore")
     for scenario in scenarios:
         name, processes = scenario.split("-")
-        place = folder / scenario
-        place.mkdir()
+        own = folder / scenario
+        own.mkdir()
         if name in STRATEGIES:
-            train(int(processes), place, STRATEGIES[name])
+            train(int(processes), own, STRATEGIES[name])
         else:
-            arguments = (name, int(processes), place)
+            arguments = (name, int(processes), own)
             mp.start_processes(refresh, arguments, nprocs=int(processes), start_method="fork")
 
 

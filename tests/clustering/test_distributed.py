@@ -15,7 +15,7 @@ import torch
 
 from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.collective import Collective
-from wsseg.clustering.place import Place
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh, Settings
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ def single(
     toys: ModuleType, folder: Path, count: int = 23
 ) -> tuple[torch.Tensor, dict[str, float]]:
     settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
-    work = Refresh(toys.ToySource(count), settings, Place(folder), Collective())
+    work = Refresh(toys.ToySource(count), settings, MapFolder(folder), Collective())
     clusters, _ = work.run(*work.run())
     return clusters.centroids, work.report
 

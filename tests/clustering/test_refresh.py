@@ -11,7 +11,7 @@ import torch
 
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.place import Place
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
 from wsseg.clustering.source import SliceTags
@@ -27,7 +27,9 @@ def refresh(
     **settings: Any,
 ) -> tuple[Clusters, ClusterMaps, dict[str, float]]:
     chosen = {"scorer": EvidenceScorer(), "n_clusters": 6, "n_clusterings": 3, **settings}
-    work = Refresh(source, Settings(**{"smoothing": 0.0, **chosen}), Place(folder), Collective())
+    work = Refresh(
+        source, Settings(**{"smoothing": 0.0, **chosen}), MapFolder(folder), Collective()
+    )
     clusters, maps = work.run(*(previous or (None, None)))
     return clusters, maps, work.report
 

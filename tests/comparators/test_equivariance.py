@@ -97,10 +97,12 @@ def test_the_modality_predicts_whose_network_tells_the_tags_best() -> None:
             module.tag_losses.zero_()
             views["tags"][:] = tag
             module.losses(views)
-            finding = module.look(views["image"], views["valid"])
-            found = finding.probability[views["valid"][:, None].expand_as(finding.probability)]
+            prediction = module.predict(views["image"], views["valid"])
+            found = prediction.probability[
+                views["valid"][:, None].expand_as(prediction.probability)
+            ]
             assert found.mean() == pytest.approx(expected, abs=1e-3)
-            assert finding.tags.mean() == pytest.approx(expected, abs=1e-3)
+            assert prediction.tags.mean() == pytest.approx(expected, abs=1e-3)
 
 
 def test_tag_losses_are_averaged_by_modality_and_travel_with_the_weights() -> None:

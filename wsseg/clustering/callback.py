@@ -17,7 +17,7 @@ from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import evaluating, untouched_generators
-from wsseg.clustering.place import Place, close_place, open_place
+from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.relevance import Verdict
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
@@ -153,14 +153,14 @@ class ClusterReSupervision(LightningCallback):
         self._folder = folder
         self._epoch = -1  # the epoch that the maps were made for
         self._interval = every_n_epochs  # from there to the next refresh
-        self._place: Place | None = None
+        self._map_folder: MapFolder | None = None
         self._packed: dict[str, Any] = {}  # the maps while there is no file of them
         self._data: str | None = None  # which slices they are of, if that is known
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that the module can be clustered; restore the maps, or make the first."""
         collective = current_collective(trainer.strategy.root_device)
-        self._place = open_place(trainer, self._folder, collective)
+        self._map_folder = open_map_folder(trainer, self._folder, collective)
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
             source = self._source(trainer, pl_module)
@@ -249,14 +249,14 @@ class ClusterReSupervision(LightningCallback):
         due = self._latest_due(epoch)
         if due <= self._epoch:
             return
-        assert self._place is not None
+        assert self._map_folder is not None
         collective = current_collective(trainer.strategy.root_device)
         source = self._source(trainer, pl_module)
-        work = Refresh(source, self.settings, self._place, collective)
+        work = Refresh(source, self.settings, self._map_folder, collective)
         old = self.maps
         with evaluating(pl_module), untouched_generators():
             self.clusters, self.maps = work.run(self.clusters, old)
-        if old is not None and self._place.rank == 0:
+        if old is not None and self._map_folder.rank == 0:
             old.remove()
         self._epoch, self.report = due, work.report
         if self._is_steady():
@@ -312,7 +312,7 @@ class ClusterReSupervision(LightningCallback):
     def _pack(self, maps: ClusterMaps) -> dict[str, Any]:
         """Return the maps for a checkpoint; the process that owns the folder does it."""
         if self._packed.get("version") != maps.version:
-            owner = self._place is not None and self._place.rank == 0
+            owner = self._map_folder is not None and self._map_folder.rank == 0
             packed = maps.pack() if owner else torch.empty(0, dtype=torch.uint8)
             self._packed = {"version": maps.version, "shape": list(maps.shape), "maps": packed}
         return self._packed
@@ -332,19 +332,19 @@ class ClusterReSupervision(LightningCallback):
 
     def _restore(self) -> None:
         """Write packed maps to the folder again."""
-        if self._packed and self._place is not None:
+        if self._packed and self._map_folder is not None:
             count, classes, height, width = self._packed["shape"]
             shape = (count, classes, height, width)
-            self.maps = ClusterMaps(self._place.folder, shape, self._packed["version"])
-            if self._place.rank == 0:
+            self.maps = ClusterMaps(self._map_folder.path, shape, self._packed["version"])
+            if self._map_folder.rank == 0:
                 self.maps.unpack(self._packed["maps"])
 
     def _close(self) -> None:
-        if self._place is None:
+        if self._map_folder is None:
             return
         if self.maps is not None:
             self._packed = self._pack(self.maps)
         self.maps = None
-        if self._place.rank == 0:
-            close_place(self._place)
-        self._place = None
+        if self._map_folder.rank == 0:
+            close_map_folder(self._map_folder)
+        self._map_folder = None

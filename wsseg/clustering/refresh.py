@@ -15,8 +15,8 @@ from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
-from wsseg.clustering.place import Place
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
 from wsseg.clustering.source import EmbeddingSource, choose_slices, share
@@ -69,21 +69,21 @@ class Refresh:
     """One refresh; every process makes its own and calls :meth:`run`."""
 
     def __init__(
-        self, source: EmbeddingSource, settings: Settings, place: Place, collective: Collective
+        self, source: EmbeddingSource, settings: Settings, folder: MapFolder, collective: Collective
     ) -> None:
         """Name what the refresh works with.
 
         Args:
             source: Embeds the training slices.
             settings: Number of clusters, scorer and the rest.
-            place: Where the maps go.
+            folder: Where the maps go.
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
         self._extra = 0  # dimensions of the asymmetry
         self._source = source
         self._settings = settings
-        self._place = place
+        self._folder = folder
         self._collective = collective
 
     def run(
@@ -192,39 +192,39 @@ class Refresh:
         nearest: Callable[[Tensor], Tensor],
         old: ClusterMaps | None,
     ) -> ClusterMaps:
-        settings, others, place = self._settings, self._collective, self._place
+        settings, others, folder = self._settings, self._collective, self._folder
         classes, height, width = (others.maximum(size) for size in evidence.plane)
         version = 1 if old is None else old.version + 1
-        maps = ClusterMaps(place.folder, (0, classes, height, width), version)
+        maps = ClusterMaps(folder.path, (0, classes, height, width), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
         before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
         make = MapMaker(nearest, verdict, settings.smoothing, settings.low, settings.dominance)
         writer = MapWriter(maps, make, before, settings.momentum)
         changes = Changes(settings.low, settings.high)
         with others.together("making the file of cluster maps"):
-            if place.rank == 0:
+            if folder.rank == 0:
                 maps.create()
         with others.together("writing cluster maps"):
             self._write(writer, changes)
         count = others.maximum(max(writer.index.tolist(), default=-1)) + 1
-        pixels, relevant, changed = (others.sum(changes.sums) / place.copies).tolist()
+        pixels, relevant, changed = (others.sum(changes.sums) / folder.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)
         if before is not None:
             self.report["churn"] = changed / max(1.0, pixels)
-        return ClusterMaps(place.folder, (count, classes, height, width), version)
+        return ClusterMaps(folder.path, (count, classes, height, width), version)
 
     def _write(self, writer: MapWriter, changes: Changes) -> None:
         """Write the maps of this process's slices."""
-        place, known = self._place, self._source.known
+        folder, known = self._folder, self._source.known
         if known is None:
-            mine = share(len(self._source), place.rank, place.size)
+            mine = share(len(self._source), folder.rank, folder.size)
             writer.write(self._source(mine, activation=False), changes)
             check_distinct(writer.index)
             return
         check_distinct(known.index)
         tagged = (known.tags > 0.5).any(dim=1)
         rows = [side.nonzero()[:, 0] for side in (tagged, ~tagged)]
-        shown, rest = (each[list(share(len(each), place.rank, place.size))] for each in rows)
+        shown, rest = (each[list(share(len(each), folder.rank, folder.size))] for each in rows)
         writer.write(self._source(shown.tolist(), activation=False), changes)
         writer.write_untagged(known.index[rest])
 

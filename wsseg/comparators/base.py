@@ -11,7 +11,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.slice_module import Finding, SliceModule
+from wsseg.models.slice_module import Prediction, SliceModule
 
 
 class Comparator(SliceModule):
@@ -19,7 +19,7 @@ class Comparator(SliceModule):
 
     Encoder, augmentation, optimiser, schedule and mean teacher are those of ``CamModule``, and so
     are their defaults, so that a comparison compares methods. A subclass says what is trained
-    (:meth:`losses`) and what is found (:meth:`find`), and if need be which network does it
+    (:meth:`losses`) and what is predicted (:meth:`predict_with`), and if need be by which network
     (:meth:`build_network`).
     """
 
@@ -76,8 +76,8 @@ class Comparator(SliceModule):
         """
         raise NotImplementedError
 
-    def find(self, network: nn.Module, image: Tensor, valid: Tensor) -> Finding:
-        """Say what a network finds in slices.
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+        """Predict slices with a network.
 
         Args:
             network: What :meth:`build_network` made, or a copy of it.
@@ -86,10 +86,10 @@ class Comparator(SliceModule):
         """
         raise NotImplementedError
 
-    def look(self, image: Tensor, valid: Tensor) -> Finding:
-        """Say what the teacher finds in slices."""
-        finding = self.find(self.teacher.module, image, valid)
-        return finding._replace(probability=finding.probability * valid[:, None])
+    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+        """Predict slices with the teacher."""
+        prediction = self.predict_with(self.teacher.module, image, valid)
+        return prediction._replace(probability=prediction.probability * valid[:, None])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the losses of one augmented batch."""

@@ -15,8 +15,8 @@ from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.schedules import MeanTeacher, annealed_adamw
 
 
-class Finding(NamedTuple):
-    """What a trained module says about slices."""
+class Prediction(NamedTuple):
+    """What a module predicts for slices."""
 
     probability: Tensor
     """Of every class at every pixel, [B, C, H, W] in [0, 1]."""
@@ -27,8 +27,8 @@ class Finding(NamedTuple):
 class SliceModule(pl.LightningModule):
     """Learns from slices; a mean teacher predicts (Tarvainen and Valpola, NeurIPS 2017).
 
-    A subclass gives :meth:`adopt` a network, says what is learnt (``training_step``) and what the
-    teacher finds (:meth:`look`). Its checkpoint holds all that prediction needs.
+    A subclass gives :meth:`adopt` a network, says what is learnt (``training_step``) and how
+    the teacher predicts (:meth:`predict`). Its checkpoint holds all that prediction needs.
     """
 
     threshold: float = 0.5
@@ -80,8 +80,8 @@ class SliceModule(pl.LightningModule):
         """Number of tags C."""
         return len(self.spec.classes)
 
-    def look(self, image: Tensor, valid: Tensor) -> Finding:
-        """Say what the teacher finds in slices.
+    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+        """Predict slices with the teacher.
 
         Args:
             image: Normalised slices, [B, M, H, W].
@@ -102,7 +102,7 @@ class SliceModule(pl.LightningModule):
         Returns:
             [B, C, H, W] in [0, 1]; 0 outside anatomy.
         """
-        return self.look(image, valid).probability
+        return self.predict(image, valid).probability
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
@@ -135,10 +135,10 @@ class SliceModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
-        finding = self.look(batch["image"], batch["valid"])
-        self.tag_accuracy(finding.tags, batch["tags"])
+        prediction = self.predict(batch["image"], batch["valid"])
+        self.tag_accuracy(prediction.tags, batch["tags"])
         self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
-        return {"probability": finding.probability}
+        return {"probability": prediction.probability}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W]; ``CaseEvaluation`` scores it."""

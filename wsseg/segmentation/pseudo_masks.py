@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wsseg.clustering.collective import Collective, current_collective
 from wsseg.clustering.isolation import untouched_generators
-from wsseg.clustering.place import Place, close_place, open_place
+from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule
@@ -84,7 +84,7 @@ class PseudoMasks(TargetSource):
         self.mirror = mirror
         self.batch_size = batch_size
         self.maps: ClusterMaps | None = None
-        self._place: Place | None = None
+        self._map_folder: MapFolder | None = None
         self._digest = ""
 
     def check(self, spec: DataSpec) -> None:
@@ -100,15 +100,15 @@ class PseudoMasks(TargetSource):
         data = data_of(trainer)
         cases = data.splits["train"]
         collective = current_collective(trainer.strategy.root_device)
-        self._place = open_place(trainer, None, collective)
+        self._map_folder = open_map_folder(trainer, None, collective)
         count = max(case.first_index + len(case.tags) for case in cases)
         shape = (count, len(data.spec.classes), *data.spec.size)
-        maps = ClusterMaps(self._place.folder, shape, version=0)
+        maps = ClusterMaps(self._map_folder.path, shape, version=0)
         with collective.together("making the file of pseudo-masks"):
             self._compare_digest()
-            if self._place.rank == 0:
+            if self._map_folder.rank == 0:
                 maps.create()
-        own = cases[self._place.rank :: self._place.size]
+        own = cases[self._map_folder.rank :: self._map_folder.size]
         with collective.together("making pseudo-masks"):
             first = self._load(data.spec).to(pl_module.device)
             with trainer.precision_plugin.forward_context():
@@ -236,9 +236,9 @@ class PseudoMasks(TargetSource):
         return to_targets(maps, self.low, self.high, self.soft_targets)
 
     def _close(self) -> None:
-        if self._place is not None and self._place.rank == 0:
-            close_place(self._place)
-        self.maps = self._place = None
+        if self._map_folder is not None and self._map_folder.rank == 0:
+            close_map_folder(self._map_folder)
+        self.maps = self._map_folder = None
 
 
 def count_targets(target: Tensor, valid: Tensor, tags: Tensor) -> Tensor:

@@ -15,23 +15,23 @@ from wsseg.clustering.collective import Collective
 
 
 @dataclass(frozen=True)
-class Place:
+class MapFolder:
     """Where maps are kept, and how the processes share them.
 
     Attributes:
-        folder: The folder of the maps.
+        path: The folder of the maps.
         rank: This process among those that see the same folder.
         size: Number of those processes.
         copies: Number of such folders (one per machine, unless machines share one).
     """
 
-    folder: Path
+    path: Path
     rank: int = 0
     size: int = 1
     copies: int = 1
 
 
-def open_place(trainer: Any, folder: str | None, collective: Collective) -> Place:
+def open_map_folder(trainer: Any, folder: str | None, collective: Collective) -> MapFolder:
     """Make a folder of this run's own.
 
     Args:
@@ -40,7 +40,7 @@ def open_place(trainer: Any, folder: str | None, collective: Collective) -> Plac
         collective: The processes; all must call this.
 
     Returns:
-        The place: one for all processes if all machines see the folder, else one per machine.
+        The folder: one for all processes if all machines see the folder, else one per machine.
     """
     path = ""
     with collective.together("making the folder of cluster maps"):
@@ -51,22 +51,22 @@ def open_place(trainer: Any, folder: str | None, collective: Collective) -> Plac
     own = Path(collective.broadcast_text(path))
     blind = collective.sum(torch.tensor(0 if own.is_dir() else 1))
     if not bool(blind):
-        return Place(own, collective.rank, collective.size)
+        return MapFolder(own, collective.rank, collective.size)
     own = own / f"node-{trainer.node_rank}"
     with collective.together("making the folder of cluster maps"):
         own.mkdir(parents=True, exist_ok=True)
-    return Place(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes)
+    return MapFolder(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes)
 
 
-def close_place(place: Place) -> None:
+def close_map_folder(folder: MapFolder) -> None:
     """Delete the folder of this run, and its parent if nothing else is in it.
 
     Args:
-        place: The place, with no process writing to it any more.
+        folder: The folder, with no process writing to it any more.
     """
-    shutil.rmtree(place.folder, ignore_errors=True)
+    shutil.rmtree(folder.path, ignore_errors=True)
     with contextlib.suppress(OSError):
-        place.folder.parent.rmdir()
+        folder.path.parent.rmdir()
 
 
 def _default_root(trainer: Any) -> Path:
