@@ -36,6 +36,8 @@ MAY_WAIT = {
 }
 CLUSTERS_EVERY_BATCH = {"clustering/kmeans.py", "comparators/reference_losses.py"}
 
+pytestmark = pytest.mark.xdist_group("devices")  # what is found takes a minute: only once
+
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:

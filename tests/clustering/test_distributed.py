@@ -20,6 +20,8 @@ from wsseg.clustering.refresh import Refresh, Settings
 
 HERE = Path(__file__).parent
 
+pytestmark = pytest.mark.xdist_group("distributed")  # processes start once, not in each worker
+
 
 SCENARIOS = (
     "uneven-2",
@@ -48,7 +50,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     }
     command = [sys.executable, str(HERE / "ranks.py"), str(folder), *SCENARIOS]
     done = subprocess.run(
-        command, env=environment, timeout=120, capture_output=True, text=True, check=False
+        command, env=environment, timeout=300, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return {
