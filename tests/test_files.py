@@ -1,12 +1,14 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all; where none can be written is known before any work."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from wsseg.files import replacing
+from wsseg.errors import InputError
+from wsseg.files import check_writable, replacing
 
 
 def test_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
@@ -31,3 +33,23 @@ def test_failure_leaves_the_earlier_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_that_can_be_made(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "a" / "b"):
+        check_writable(folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "file/below/it"])
+def test_a_file_in_the_way(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: is a file; name another folder"):
+        check_writable(tmp_path / folder)
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As told by the system; whoever runs this test may be allowed everything."""
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(InputError, match="may not be written to"):
+        check_writable(tmp_path / "a" / "b")

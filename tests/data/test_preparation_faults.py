@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import yaml
 
-from wsseg.data.grids import check_files
+from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.slicing import slices_to_volume, volume_to_slices

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from wsseg.data.grids import check_files
+from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.volumes import read_case_images, read_case_mask, without_background
 from wsseg.errors import InputError

@@ -23,7 +23,7 @@ from wsseg.data.case_preparation import (
     hash_case,
     write_json,
 )
-from wsseg.data.grids import check_files
+from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import find_cases
 from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.preparation_checks import (

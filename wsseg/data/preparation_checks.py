@@ -9,7 +9,7 @@ from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
 from wsseg.errors import InputError, results
-from wsseg.folders import check_writable
+from wsseg.files import check_writable
 
 MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 

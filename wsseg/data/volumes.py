@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.grids import Grid, check_channel, check_grid
+from wsseg.data.file_checks import Grid, check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_nifti, voxels
 from wsseg.data.planes import box_of

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsseg.data.grids import check_files
+from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
-from wsseg.folders import check_writable
+from wsseg.files import check_writable
 
 
 def check_options(batch_size: int, level: float, smallest: float) -> None:

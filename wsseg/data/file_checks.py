@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie; the volumes of a case must share it."""
+"""Checks of a case's files by their headers: volumes of a case must share one grid of voxels."""
 
 from __future__ import annotations
 
