@@ -51,7 +51,8 @@ def main() -> None:
     timed = _earlier(options.out, options.scale) if options.only else {}
     for name in options.only or SECTIONS:
         timed[name] = Timed(facts, _section(name, options.scale))
-    _write({name: timed[name] for name in SECTIONS if name in timed}, options.out, options.scale)
+        # After each, so that a run that is stopped keeps what it has timed.
+        _write({each: timed[each] for each in SECTIONS if each in timed}, options.out, options.scale)
 
 
 @dataclass(frozen=True)
