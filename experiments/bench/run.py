@@ -52,7 +52,9 @@ def main() -> None:
     for name in options.only or SECTIONS:
         timed[name] = Timed(facts, _section(name, options.scale))
         # After each, so that a run that is stopped keeps what it has timed.
-        _write({each: timed[each] for each in SECTIONS if each in timed}, options.out, options.scale)
+        _write(
+            {each: timed[each] for each in SECTIONS if each in timed}, options.out, options.scale
+        )
 
 
 @dataclass(frozen=True)
