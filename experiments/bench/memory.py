@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from synthetic import write_store
 from timing import Row
-from wsseg.clustering.place import Place
 
 from wsseg.clustering import EvidenceScorer, PixelEmbeddings
 from wsseg.clustering.collective import Collective
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh, Settings
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule
@@ -97,7 +97,7 @@ class PeakMemory:
 def _refresh(slices: int) -> None:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         source = make_source(write_store(Path(folder) / "store", slices, SIZE))
-        work = Refresh(source, Settings(EvidenceScorer()), Place(Path(folder)), Collective())
+        work = Refresh(source, Settings(EvidenceScorer()), MapFolder(Path(folder)), Collective())
         with PeakMemory() as memory:
             start = time.perf_counter()
             work.run()

@@ -14,11 +14,11 @@ import torch.multiprocessing as mp
 from memory import make_source
 from synthetic import write_store
 from timing import Row, row
-from wsseg.clustering.place import Place
 
 from wsseg.allocation import keep_freed_memory
 from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.collective import Collective, current_collective
+from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh, Settings
 
 REPEATS = 3  # after a first refresh, which warms up
@@ -58,7 +58,7 @@ def _refresh(rank: int, processes: int, store: Path, place: Path) -> None:
             "gloo", init_method=f"file://{place}/group", rank=rank, world_size=processes
         )
     collective: Collective = current_collective(torch.device("cpu"))
-    source, where = make_source(store), Place(place, rank, processes)
+    source, where = make_source(store), MapFolder(place, rank, processes)
     state = Refresh(source, Settings(EvidenceScorer()), where, collective).run()
     reports = []
     for _ in range(REPEATS):
