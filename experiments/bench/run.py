@@ -52,9 +52,7 @@ def main() -> None:
     for name in options.only or SECTIONS:
         timed[name] = Timed(facts, _section(name, options.scale))
         # After each, so that a run that is stopped keeps what it has timed.
-        _write(
-            {each: timed[each] for each in SECTIONS if each in timed}, options.out, options.scale
-        )
+        _write(timed, options.out, options.scale)
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,7 @@ def _section(name: str, scale: float) -> list[Row]:
 def _write(timed: dict[str, Timed], out: Path, scale: float) -> None:
     """Write all sections; each names its machine, since they may have been timed on several."""
     out.mkdir(parents=True, exist_ok=True)
+    timed = {name: timed[name] for name in SECTIONS if name in timed}  # in their order
     content = {"scale": scale, "sections": {name: asdict(each) for name, each in timed.items()}}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     machines: list[dict[str, str]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) 
             )
     if not preparation:
         return
-    made = json.loads((store / "manifest.json").read_text()).get("options", {})
+    made = found.options
     for name, parameter in signature(prepare).parameters.items():
         wanted = preparation.get(name, parameter.default)
         if name in made and made[name] != wanted:

@@ -23,9 +23,7 @@ class PixelEmbeddings(NamedTuple):
     valid: Tensor  # [B, h, w] bool, pixels to be clustered
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
-    group: (
-        Tensor  # [B] int64, the patient; a cluster counts the more, the more patients it is seen in
-    )
+    group: Tensor  # [B] int64, the patient; a cluster of many patients counts more
     stratum: Tensor  # [B] int64, from 0 to 63, e.g. the level; slices are compared within it
     asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.py
 

@@ -11,7 +11,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.slice_module import Prediction, SliceModule
+from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 
 class Comparator(SliceModule):
@@ -76,7 +76,7 @@ class Comparator(SliceModule):
         """
         raise NotImplementedError
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with a network.
 
         Args:
@@ -86,7 +86,7 @@ class Comparator(SliceModule):
         """
         raise NotImplementedError
 
-    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher."""
         prediction = self.predict_with(self.teacher.module, image, valid)
         return prediction._replace(probability=prediction.probability * valid[:, None])

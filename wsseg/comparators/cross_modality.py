@@ -15,7 +15,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 LOSS_DECAY = 0.98  # of the averaged classification losses: some 50 steps
 
@@ -119,11 +119,11 @@ class CrossModality(Comparator):
             "agreement": self.hparams["agreement_weight"] * torch.stack(agreed).mean(),
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`."""
         best = int(self.tag_losses.argmin())
         output: CamOutput = cast(nn.ModuleList, network)[best](image[:, [best]], valid)
-        return Prediction(torch.sigmoid(output.cam), torch.sigmoid(_score(output)))
+        return SlicePrediction(torch.sigmoid(output.cam), torch.sigmoid(_score(output)))
 
     @torch.no_grad()
     def _follow_tag_losses(self, losses: Tensor) -> None:

@@ -26,7 +26,7 @@ from wsseg.comparators.paired_maps import (
 from wsseg.comparators.reference_losses import standardise_slices
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 EXCLUSION, COMMON, ALIGNMENT = 0.2, 0.1, 0.1  # weights of the authors' code
 FINE_LEVEL = 2  # a quarter of the resolution
@@ -141,10 +141,10 @@ class FeatureDecomposition(Comparator):
             "exclusion": EXCLUSION * exclusion_loss(maps.cam, tags, self.nesting),
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`; no partner is needed."""
         assert isinstance(network, DecompositionNetwork)
         levels = network.levels(standardise_slices(image, valid))
         maps = network.own_heads(levels, image.shape[-2:])
         tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
-        return Prediction(nested_maximum(maps.cam[:, :, 1].float(), self.nesting), tags)
+        return SlicePrediction(nested_maximum(maps.cam[:, :, 1].float(), self.nesting), tags)

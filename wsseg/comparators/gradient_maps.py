@@ -18,7 +18,7 @@ from wsseg.comparators.explanations import (
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
 from wsseg.models.pooling import global_average
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 
 class SliceClassifier(nn.Module):
@@ -63,13 +63,13 @@ class GradCam(Comparator):
         loss = F.binary_cross_entropy_with_logits(logits, view["tags"])
         return {"classification": loss}
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`."""
         with gradients_enabled():
             logits, levels = network(image.clone().requires_grad_())
             maps = explain_levels(levels[self.explained], logits, self.explain, image.shape[-2:])
         tags = torch.sigmoid(logits.detach().float())
-        return Prediction(gated(maps.detach(), valid, tags), tags)
+        return SlicePrediction(gated(maps.detach(), valid, tags), tags)
 
 
 class LayerCam(GradCam):

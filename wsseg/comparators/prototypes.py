@@ -21,7 +21,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
 SURE, UNLIKELY = 0.9, 0.05
@@ -85,18 +85,18 @@ class PrototypeCam(Comparator):
             "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`."""
         output: CamOutput = network(image, valid)
         tags = output.slice_logits.float().mean(dim=0).sigmoid()
         if not self.used.any():
-            return Prediction(torch.sigmoid(output.cam), tags)
+            return SlicePrediction(torch.sigmoid(output.cam), tags)
         features = output.features.float()
         maps = [
             likeness(features, Prototypes(centres, used))
             for centres, used in zip(self.centres, self.used, strict=True)
         ]
-        return Prediction(gated(torch.stack(maps, dim=1), valid, tags), tags)
+        return SlicePrediction(gated(torch.stack(maps, dim=1), valid, tags), tags)
 
     def on_train_epoch_end(self) -> None:
         """Make the prototypes at the end of the last epoch, before the weights are saved."""

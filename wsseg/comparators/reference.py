@@ -26,7 +26,7 @@ from wsseg.comparators.reference_network import ReferenceNetwork
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.reconstruction import mask_patches, modality_channel
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 RATE_EPOCHS, RATE_DECAY = 20, 0.9
 
@@ -162,11 +162,11 @@ class ReferenceCrs(Comparator):
             tagged_only=h["tagged_only"],
         )
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`."""
         maps: PairedMaps = network(standardise_slices(image, valid)).maps
         tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
-        return Prediction(maps.cam[:, :, 1].float(), tags)
+        return SlicePrediction(maps.cam[:, :, 1].float(), tags)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a learning rate that falls in steps, as published."""

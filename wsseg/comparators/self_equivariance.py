@@ -14,7 +14,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
-from wsseg.models.slice_module import Prediction
+from wsseg.models.slice_module import SlicePrediction
 
 
 class SelfEquivariance(Comparator):
@@ -76,10 +76,10 @@ class SelfEquivariance(Comparator):
             "equivariance": self.hparams["equivariance_weight"] * equal,
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> Prediction:
+    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
         """See :meth:`Comparator.predict_with`."""
         output: CamOutput = network(image, valid)
-        return Prediction(torch.sigmoid(output.cam), output.slice_logits.mean(dim=0).sigmoid())
+        return SlicePrediction(torch.sigmoid(output.cam), output.slice_logits.mean(dim=0).sigmoid())
 
 
 def distance(one: Tensor, other: Tensor, valid: Tensor) -> Tensor:

@@ -15,7 +15,14 @@ from wsseg.errors import InputError
 
 
 class SliceStore:
-    """A prepared store: its specification, its cases and its splits."""
+    """A prepared store: its specification, its cases, its splits and the options it was made with.
+
+    Attributes:
+        root: Its folder.
+        options: Arguments of ``prepare``, by name.
+        spec: What the slices are.
+        cases: By id, in the order of the store.
+    """
 
     def __init__(self, root: Path) -> None:
         """Read the manifest.
@@ -27,12 +34,13 @@ class SliceStore:
             InputError: There is no store, or one of another version.
         """
         self.root = root
-        manifest = self._read("manifest.json")
+        manifest = read_json(root / "manifest.json")
         if manifest.get("format") != FORMAT:
             raise InputError(
                 f"{root}: is a store of format {manifest.get('format')}, this version reads "
                 f"{FORMAT}; prepare it again"
             )
+        self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
         self.cases: dict[str, CaseSlices] = {}
         first = 0
@@ -51,7 +59,7 @@ class SliceStore:
             InputError: There is no such fold, a case is in two splits, or is not in the store.
         """
         path = self.root / "splits.json"
-        folds = self._read(path.name)["folds"]
+        folds = read_json(path)["folds"]
         if not 0 <= fold < len(folds):
             raise InputError(
                 f"{self.root}: has no fold {fold}; give --data.fold 0 to {len(folds) - 1}"
@@ -62,11 +70,19 @@ class SliceStore:
                 raise InputError(f"{path}: case {case} is not in the store; prepare it again")
         return {name: [self.cases[i] for i in folds[fold][name]] for name in SPLITS}
 
-    def _read(self, name: str) -> Any:
-        path = self.root / name
-        if not path.is_file():
-            raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
-        try:
-            return json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path}: is damaged ({error}); prepare the store again") from None
+
+def read_json(path: Path) -> Any:
+    """Read a file of a store.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: is damaged ({error}); prepare the store again") from None

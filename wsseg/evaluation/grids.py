@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.errors import InputError
+from wsseg.data.store import read_json
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,9 @@ def read_grids(root: Path) -> list[CaseGrid]:
         root: The slice store.
 
     Raises:
-        InputError: There is no manifest.
+        InputError: There is no manifest, or it is damaged.
     """
-    path = root / "manifest.json"
-    if not path.is_file():
-        raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
-    manifest = json.loads(path.read_text())
+    manifest = read_json(root / "manifest.json")
     # Not the smallest gap between slices: where they are few, that may be several steps.
     step = manifest.get("options", {}).get("slice_step", 1)
     grids: list[CaseGrid] = []

@@ -27,7 +27,7 @@ from wsseg.models.network_input import (
     with_asymmetry,
 )
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
-from wsseg.models.slice_module import Prediction, SliceModule
+from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 
 class CamModule(SliceModule):
@@ -114,12 +114,12 @@ class CamModule(SliceModule):
         )
         self.to(memory_format=torch.channels_last)
 
-    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher; no class is more probable than one that contains it."""
         output: CamOutput = self.teacher(slice_input(image, valid, self.symmetric), valid)
         probability = torch.sigmoid(output.cam) * valid[:, None]
         tags = output.slice_logits.mean(dim=0).sigmoid()
-        return Prediction(nest(probability, self.containers), tags)
+        return SlicePrediction(nest(probability, self.containers), tags)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""

@@ -15,7 +15,7 @@ from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.schedules import MeanTeacher, annealed_adamw
 
 
-class Prediction(NamedTuple):
+class SlicePrediction(NamedTuple):
     """What a module predicts for slices."""
 
     probability: Tensor
@@ -80,7 +80,7 @@ class SliceModule(pl.LightningModule):
         """Number of tags C."""
         return len(self.spec.classes)
 
-    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher.
 
         Args:

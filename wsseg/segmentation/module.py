@@ -19,7 +19,7 @@ from wsseg.models.network_input import (
     slice_input,
     with_asymmetry,
 )
-from wsseg.models.slice_module import Prediction, SliceModule
+from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
 from wsseg.segmentation.source import TargetSource
@@ -101,11 +101,11 @@ class SegmentationModule(SliceModule):
             self.targets.check(self.spec)
         return [self.targets]
 
-    def predict(self, image: Tensor, valid: Tensor) -> Prediction:
+    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher; no class is more probable than one that contains it."""
         opinion = self._opinion(slice_input(image, valid, self.symmetric), valid)
         found = nest(opinion, self.containers)
-        return Prediction(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
+        return SlicePrediction(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one augmented batch.
