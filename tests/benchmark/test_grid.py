@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,9 @@ import yaml
 from PIL import Image
 
 from tests.benchmark.conftest import Child
-from wsseg.benchmark import benchmark
+from wsseg.benchmark import benchmark, grid
 from wsseg.benchmark.grid import check_store, make_data
+from wsseg.benchmark.locking import lock
 from wsseg.cli import main
 from wsseg.errors import InputError
 from wsseg.precision import native_precision
@@ -72,6 +76,43 @@ def test_a_failed_run_does_not_stop_the_others(
     assert "error: out of luck" in printed
     assert (config.parent / "out" / "crs" / "fold0-seed1" / "metrics.json").is_file()
     assert (config.parent / "out" / "table.md").is_file()
+
+
+def test_benchmarks_started_twice_share_the_runs(config: Path, child: Child) -> None:
+    both_train = threading.Barrier(2, timeout=60)
+
+    def meet(arguments: list[str]) -> bool:
+        if arguments[0] == "fit":
+            both_train.wait()
+        return False
+
+    child.fail = meet
+    with ThreadPoolExecutor(2) as pool:
+        outputs = list(pool.map(benchmark, [config] * 2))
+    assert sorted(call[0] for call in child.calls) == ["fit", "fit", "test", "test"]
+    seeds = {part for call in child.calls for part in call if part.startswith("--seed")}
+    assert seeds == {"--seed_everything=0", "--seed_everything=1"}
+    with (outputs[0] / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3 * 2 * 2
+
+
+def test_a_run_of_another_benchmark_is_waited_for(
+    config: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = benchmark(config)
+    results = out / "crs" / "fold0-seed0" / "metrics.json"
+    text = results.read_text()
+    results.unlink()
+    calls, other = len(child.calls), ExitStack()
+    assert other.enter_context(lock(results.parent))
+
+    def finish(_: float) -> None:
+        results.write_text(text)
+        other.close()
+
+    monkeypatch.setattr(grid.time, "sleep", finish)
+    benchmark(config)
+    assert len(child.calls) == calls
 
 
 def test_refuses_results_of_other_settings(config: Path, child: Child) -> None:
@@ -141,6 +182,19 @@ def test_data_is_made_only_if_absent(tmp_path: Path, config: Path) -> None:
     make_data({"out": "never"}, {"out": "never"}, config.parent / "store")
     with pytest.raises(InputError, match="phantom: unknown option 'colour'"):
         make_data({"out": str(tmp_path / "p"), "colour": 1}, None, tmp_path / "absent")
+
+
+def test_a_phantom_of_another_seed_is_refused_though_the_store_is_there(
+    tmp_path: Path, config: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / ".phantom.json").write_text('{"seed": 0, "spacing": 2.0}')
+    (source / "phantom_0000").mkdir()
+    block = {"out": str(source), "cases": 1, "seed": 0}
+    make_data(block, None, config.parent / "store")
+    with pytest.raises(InputError, match="source: was made with .'seed': 0"):
+        make_data(block | {"seed": 1}, None, config.parent / "store")
 
 
 def test_the_command_takes_the_file(config: Path, child: Child) -> None:

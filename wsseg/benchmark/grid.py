@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsseg.benchmark.locking import lock
 from wsseg.errors import InputError
+
+PATIENCE = 5.0  # seconds between looks at runs that another benchmark is at
 
 
 def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     """Compare methods over seeds and folds.
 
     Runs that are finished are kept, so an interrupted benchmark goes on where it stopped. A run
-    that fails is reported and the others go on.
+    that fails is reported and the others go on. The same benchmark may be started several times,
+    say once for every GPU: each takes runs that no other is at.
 
     Args:
         experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds`, `overrides` for
@@ -35,7 +40,9 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
 
     settings = load_config(Path(experiment))
     if not report_only:
-        make_data(settings.phantom, settings.prepare, settings.store)
+        if settings.phantom or settings.prepare:
+            with lock(settings.store):
+                make_data(settings.phantom, settings.prepare, settings.store)
         check_store(settings.store, settings.folds, settings.prepare or {})
     runs = plan(settings)
     for run in runs:
@@ -45,7 +52,8 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     if report_only and not done:
         raise InputError(f"{settings.output}: holds no finished run; leave out --report_only")
     if done:
-        _report(done, settings.output)
+        with lock(settings.output):
+            _report(done, settings.output)
     if failures:
         _console().print(f"\n{len(failures)} of {len(runs)} runs failed:", style="bold red")
         for label, problem in failures.items():
@@ -65,10 +73,11 @@ def make_data(
         store: Where the store should be in the end.
 
     Raises:
-        InputError: An argument is unknown.
+        InputError: An argument is unknown, or the phantom that is there was made with others.
     """
     complete = all((store / name).is_file() for name in ("manifest.json", "splits.json"))
-    if not complete and phantom is not None:
+    # A phantom that is not needed any more may have been removed.
+    if phantom is not None and (Path(phantom["out"]).exists() or not complete):
         from wsseg.phantom import write_phantom
 
         _call("phantom", write_phantom, phantom, ("out",))
@@ -128,13 +137,28 @@ def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[
 def _execute(runs: Sequence[Any]) -> dict[str, str]:
     """Do what is not done; return the last lines of what failed, by run."""
     failures: dict[str, str] = {}
-    for number, run in enumerate(runs, start=1):
-        _console().rule(f"run {number} of {len(runs)}: {run.label}", align="left")
-        if run.finished:
-            _console().print("finished before, kept", style="dim")
-        elif problem := run.execute():
-            failures[run.label] = problem
-            _console().print("failed; the others go on", style="bold red")
+    waiting = {
+        run: f"run {number} of {len(runs)}: {run.label}" for number, run in enumerate(runs, 1)
+    }
+    taken: list[Any] = []
+    while waiting:
+        before, taken = len(taken), []
+        for run, title in waiting.items():
+            with lock(run.folder, wait=False) as ours:
+                if not ours or run.first in taken:
+                    taken.append(run)
+                    continue
+                _console().rule(title, align="left")
+                if run.finished:
+                    _console().print("finished before, kept", style="dim")
+                elif problem := run.execute():
+                    failures[run.label] = problem
+                    _console().print("failed; the others go on", style="bold red")
+        if taken and len(taken) != before:
+            _console().print(f"{len(taken)} runs wait for another benchmark", style="dim")
+        if len(taken) == len(waiting):
+            time.sleep(PATIENCE)
+        waiting = {run: waiting[run] for run in taken}
     return failures
 
 

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsseg.benchmark.child_process import run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
-from wsseg.benchmark.processes import run_command
 from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE, write_text
 from wsseg.precision import native_precision

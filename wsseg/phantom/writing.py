@@ -52,8 +52,10 @@ def write_phantom(
     names = [f"phantom_{number:04d}" for number in range(cases)]
     _claim(out, names, {"seed": seed, "spacing": spacing})
     todo = [n for n, name in enumerate(names) if not (out / name).is_dir()]
+    if not todo:
+        return out
     written = _each(out, names, todo, seed, spacing, workers or len(os.sched_getaffinity(0)))
-    for _ in track(written, "Phantom", total=len(todo), disable=not todo):
+    for _ in track(written, "Phantom", total=len(todo)):
         pass
     return out
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsseg.benchmark.processes import run_command
+from wsseg.benchmark.child_process import run_command
 
 
 def test_a_failing_command_returns_its_last_lines() -> None:
