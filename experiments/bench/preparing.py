@@ -25,7 +25,7 @@ def rows(scale: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder) / "in", Path(folder) / "out"
         for number in range(CASES):
-            write_case(source / f"case_{number}", depth)
+            write_case(source / f"case_{number}", depth, seed=number)
 
         def read_all() -> None:
             with mapper(None, CASES) as run:

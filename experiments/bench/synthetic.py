@@ -50,15 +50,16 @@ def write_store(root: Path, slices: int, size: int, modalities: int = 4) -> Path
     return root
 
 
-def write_case(folder: Path, depth: int) -> None:
+def write_case(folder: Path, depth: int, seed: int = 0) -> None:
     """Write a case of BraTS: four volumes of 240 x 240 x depth and a mask.
 
     Args:
         folder: Folder of the case, whose name the files bear.
         depth: Slices.
+        seed: Cases of other seeds have other images, as preparation demands.
     """
     folder.mkdir(parents=True)
-    draw = torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(seed)
     line = np.arange(240) / 240 - 0.5
     head = ((line[:, None] / 0.42) ** 2 + (line / 0.30) ** 2 < 1)[..., None]
     for name in ("t1", "t1ce", "t2", "flair"):
