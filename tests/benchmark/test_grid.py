@@ -193,7 +193,7 @@ def test_a_phantom_of_another_seed_is_refused_though_the_store_is_there(
     (source / "phantom_0000").mkdir()
     block = {"out": str(source), "cases": 1, "seed": 0}
     make_data(block, None, config.parent / "store")
-    with pytest.raises(InputError, match="source: was made with .'seed': 0"):
+    with pytest.raises(InputError, match=r"source: was made with \{'seed': 0"):
         make_data(block | {"seed": 1}, None, config.parent / "store")
 
 
