@@ -30,6 +30,7 @@ class Foreign(pl.LightningModule):
     """A module that knows nothing of wsseg's data specification."""
 
     threshold = 0.5
+    sharpening = 0.0
     smallest_component = 0.0
 
     def __init__(self, width: int = 1) -> None:

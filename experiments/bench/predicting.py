@@ -40,7 +40,7 @@ def rows(scale: float) -> list[Row]:
         bare = measure(alone, repeats=2)
 
         def whole() -> None:
-            list(write_masks(module, files, target, 0.5, 0.1, 32))
+            list(write_masks(module, files, target, 32))
 
         seconds = [each / CASES for each in measure(whole, repeats=3, warmup=0)]
         bare += measure(alone, repeats=2, warmup=0)  # before and after: machines drift

@@ -15,14 +15,19 @@ import torch
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.masked import MaskedSliceDataset
 from wsseg.errors import InputError
 from wsseg.evaluation.callback import CaseEvaluation
+from wsseg.evaluation.metrics import dice
+from wsseg.evaluation.results import read_cases
+from wsseg.prediction.finishing import finish
 
 
 class Bright(pl.LightningModule):
     """Predicts the tumour where the first modality is bright."""
 
     threshold = 0.5
+    sharpening = 0.0
     smallest_component = 0.0
 
     def __init__(self) -> None:
@@ -66,6 +71,24 @@ def test_a_part_of_the_slices_replaces_no_results(tmp_path: Path, limit: dict[st
     with pytest.warns(UserWarning, match="not all test slices were run"):
         part.test(Bright(), data, verbose=False)
     assert (run / "metrics.json").read_bytes() == scores
+
+
+def test_test_scores_what_predict_writes(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    data = MRISliceDataModule(str(store), eval_batch_size=5)
+    module = Bright()
+    module.spec, module.sharpening, module.smallest_component = data.spec, 1.0, 0.1
+    trainer(tmp_path / "run").test(module, data, verbose=False)
+    rows = read_cases(tmp_path / "run")
+    assert rows
+    for case, row in zip(data.splits["test"], rows, strict=True):
+        slices = MaskedSliceDataset(store, [case]).__getitems__(range(len(case.tags)))
+        probability = module.test_step(slices, 0)["probability"]
+        found = finish(module, probability, slices["image"], slices["valid"]) > 0.5
+        plain = probability > 0.5
+        truth = slices["mask"].numpy()
+        assert not torch.equal(found, plain)
+        assert float(row["dice"]) == pytest.approx(dice(found.numpy(), truth), abs=1e-5)
 
 
 def test_validation_only_logs(tmp_path: Path) -> None:

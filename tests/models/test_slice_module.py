@@ -93,3 +93,9 @@ def test_settings_travel_with_the_checkpoint(kind: type[SliceModule], tmp_path: 
 def test_a_share_out_of_range(kind: type[SliceModule], share: float) -> None:
     with pytest.raises(ValueError, match="smallest_component must be from 0 to 1"):
         make(kind, smallest_component=share)
+
+
+@pytest.mark.parametrize("kind", [CamModule, SegmentationModule])
+def test_a_sharpening_out_of_range(kind: type[SliceModule]) -> None:
+    with pytest.raises(ValueError, match="sharpening must be at least 0, got -1"):
+        make(kind, sharpening=-1.0)

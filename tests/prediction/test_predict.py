@@ -31,6 +31,7 @@ class BrightFlair(pl.LightningModule):
     """Finds what is bright in FLAIR: a prediction that is known exactly."""
 
     threshold = 0.5
+    sharpening = 0.0
     smallest_component = 0.0
 
     def __init__(self, **changes: Any) -> None:
@@ -275,7 +276,7 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
-     ({"device": "toaster"}, "device"), ({"layout": "dicom"}, "no layout")],
+     ({"sharpening": -1.0}, "sharpening"), ({"device": "toaster"}, "device"), ({"layout": "dicom"}, "no layout")],
 )  # fmt: skip
 def test_bad_options_are_named(
     tmp_path: Path, module: BrightFlair, options: dict[str, Any], message: str

@@ -22,6 +22,7 @@ SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
 class Bright(pl.LightningModule):
     """Believes in what is bright in the first modality, and not to its symmetry."""
 
+    sharpening = 0.0
     smallest_component = 0.1
 
     def __init__(self, spec: DataSpec, bias: float = 1.0) -> None:

@@ -20,9 +20,8 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module, read_content
-from wsseg.prediction.components import tidy
+from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
 
 BATCH = 32  # slices
@@ -122,15 +121,13 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
 
 def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> SliceView:
     image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
-    probability = predict_slices(module, image, valid, BATCH).numpy()
-    masks = tidy(
-        probability > module.threshold, module.smallest_component, containers(module.spec.classes)
-    )
+    probability = predict_slices(module, image, valid, BATCH)
+    masks = (finish(module, probability, image, valid) > module.threshold).numpy()
     relevance = None
     if clusters is not None:
         here = slice(case.row, case.row + 1)
         relevance = _relevance(module, clusters, image[here], valid[here])
-    return SliceView(probability[case.row, 0], masks[case.row, 0], relevance)
+    return SliceView(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:

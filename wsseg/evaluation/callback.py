@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
-from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
+from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Redraw
 from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.results import write_results
 from wsseg.evaluation.summary import summarise
+from wsseg.prediction.components import Mask
+from wsseg.prediction.finishing import redraw
 
 
 class CaseEvaluation(pl.Callback):
@@ -21,11 +26,12 @@ class CaseEvaluation(pl.Callback):
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
     trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs
-    ``val/dice_<class>``, where the store has masks: a curve to look at. It reads masks, so select
-    nothing by it.
+    ``val/dice_<class>``, where the store has masks: a curve to look at, of borders as the network
+    draws them, since redrawing takes too long for every epoch. It reads masks, so select nothing
+    by it.
 
-    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold`` and
-    ``smallest_component``, the data module ``store`` and ``splits``.
+    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``,
+    ``sharpening`` and ``smallest_component``, the data module ``store`` and ``splits``.
     """
 
     def __init__(self) -> None:
@@ -48,7 +54,7 @@ class CaseEvaluation(pl.Callback):
     ) -> None:
         """Add a batch, if it has masks."""
         if "mask" in batch and not trainer.sanity_checking:
-            self._update(trainer, pl_module, outputs, batch, distances=False)
+            self._update(trainer, pl_module, outputs, batch, whole=False)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the mean Dice over cases."""
@@ -78,7 +84,7 @@ class CaseEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add a batch."""
-        self._update(trainer, pl_module, outputs, batch, distances=True)
+        self._update(trainer, pl_module, outputs, batch, whole=True)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the mean Dice over cases and write the result files."""
@@ -94,15 +100,17 @@ class CaseEvaluation(pl.Callback):
         pl_module: pl.LightningModule,
         outputs: Any,
         batch: Any,
-        distances: bool,
+        whole: bool,
     ) -> None:
+        """Add a batch; the whole of prediction and of measures takes its time."""
         if self._metric is None:
             store = trainer.datamodule.store  # type: ignore[attr-defined]
             metric = CaseSegmentationMetric(
                 read_grids(store.root),
                 store.spec.classes,
                 smallest_component=float(pl_module.smallest_component),  # type: ignore[arg-type]
-                distances=distances,
+                redraw=redrawing(pl_module, store.root) if whole else None,
+                distances=whole,
             )
             self._metric = metric.to(pl_module.device)
         prediction = outputs["probability"] > float(pl_module.threshold)  # type: ignore[arg-type]
@@ -119,6 +127,24 @@ class CaseEvaluation(pl.Callback):
             # The same on every rank already, so there is nothing to reduce.
             pl_module.log(f"{stage}/dice_{name}", summarise(values).mean, rank_zero_only=True)
         return rows
+
+
+def redrawing(module: Any, root: Path) -> Redraw | None:
+    """Return what redraws the masks of a case of a store as the module says; None if nothing does.
+
+    Args:
+        module: A ``SliceModule``.
+        root: The slice store, whose images are read again.
+    """
+    if not module.sharpening:
+        return None
+    images, valid = (ArrayFolder(root / name) for name in ("images", "valid"))
+
+    def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:
+        here = (torch.from_numpy(np.array(folder[case][rows])) for folder in (images, valid))
+        return np.asarray(redraw(module, torch.from_numpy(masks), *here) > 0.5)
+
+    return of_case
 
 
 def is_limited(batches: float) -> bool:

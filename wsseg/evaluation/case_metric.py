@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,10 @@ from torchmetrics.utilities import dim_zero_cat
 from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import Scores, score
 from wsseg.models.inclusion import containers
-from wsseg.prediction.components import tidy
+from wsseg.prediction.components import Mask, tidy
+
+Redraw = Callable[[str, np.ndarray, Mask], Mask]
+"""From a case's name, the numbers of slices [S] and their masks [S, C, H, W] to other masks."""
 
 
 class CaseRow(NamedTuple):
@@ -43,6 +46,7 @@ class CaseSegmentationMetric(Metric):
         classes: Mapping[str, Sequence[int]],
         *,
         smallest_component: float = 0.0,
+        redraw: Redraw | None = None,
         distances: bool = True,
     ) -> None:
         """Name what is scored.
@@ -52,12 +56,14 @@ class CaseSegmentationMetric(Metric):
             classes: The mask labels that make each class, in channel order.
             smallest_component: Smaller components of predictions are dropped, see
                 :func:`~wsseg.prediction.components.large_components`.
+            redraw: What happens to the predicted masks of a whole case before that.
             distances: Whether to compute surface distances; they are NaN otherwise.
         """
         super().__init__()
         self.grids = list(grids)
         self.classes = list(classes)
         self.smallest_component = smallest_component
+        self.redraw = redraw
         self.distances = distances
         self._inside = containers(classes)
         self.shape: tuple[int, ...] = ()
@@ -101,8 +107,10 @@ class CaseSegmentationMetric(Metric):
     def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[CaseRow]:
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
-        volume = grid.volume(flat.reshape(len(index), *self.shape), index - grid.first_index)
-        predictions, truths = volume.swapaxes(0, 1)
+        slices, rows = flat.reshape(len(index), *self.shape), index - grid.first_index
+        if self.redraw is not None:
+            slices[:, 0] = self.redraw(grid.id, rows, slices[:, 0])
+        predictions, truths = grid.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
         found: list[CaseRow] = []
         for channel, name in enumerate(self.classes):

@@ -56,6 +56,7 @@ class CamModule(SliceModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        sharpening: float = 1.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
@@ -84,16 +85,19 @@ class CamModule(SliceModule):
             lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
+                as the network draws them.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all, for diseases of many
                 small lesions such as multiple sclerosis.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: ``encoder`` or ``target_modality`` is unknown, or ``smallest_component`` is
-                out of range.
+            ValueError: ``encoder`` or ``target_modality`` is unknown, or ``sharpening`` or
+                ``smallest_component`` is out of range.
         """
-        super().__init__(spec, smallest_component, augmentation)
+        super().__init__(spec, smallest_component, augmentation, sharpening)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)

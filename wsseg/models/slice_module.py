@@ -40,6 +40,7 @@ class SliceModule(pl.LightningModule):
         spec: dict[str, Any],
         smallest_component: float,
         augmentation: SliceAugmentation | None,
+        sharpening: float = 0.0,
     ) -> None:
         """Save what a subclass was made with.
 
@@ -49,18 +50,24 @@ class SliceModule(pl.LightningModule):
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
+                as the network draws them.
 
         Raises:
-            ValueError: ``smallest_component`` is out of range.
+            ValueError: ``smallest_component`` or ``sharpening`` is out of range.
         """
         super().__init__()
         if not 0 <= smallest_component <= 1:
             raise ValueError(f"smallest_component must be from 0 to 1, got {smallest_component:g}")
+        if not sharpening >= 0:
+            raise ValueError(f"sharpening must be at least 0, got {sharpening:g}")
         self.save_hyperparameters(ignore=["augmentation", "targets"])
         # Tells `load_module` which class to make.
         self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.spec = DataSpec.from_dict(spec)
         self.smallest_component = smallest_component
+        self.sharpening = sharpening
         self.augmentation = augmentation or SliceAugmentation()
         self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
 

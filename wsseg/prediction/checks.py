@@ -13,23 +13,32 @@ from wsseg.errors import InputError
 from wsseg.files import check_writable
 
 
-def check_options(batch_size: int, level: float, smallest: float) -> None:
+def check_options(
+    batch_size: int,
+    threshold: float | None,
+    sharpening: float | None,
+    smallest_component: float | None,
+) -> None:
     """Refuse options that are out of range.
 
     Args:
         batch_size: Slices per forward pass.
-        level: Probability above which a voxel belongs to a class.
-        smallest: Least volume of a component, as a share of the largest one's.
+        threshold: Probability above which a voxel belongs to a class, if it was given.
+        sharpening: Weight of a patient's own intensities, if it was given.
+        smallest_component: Least volume of a component, as a share of the largest one's, if it was
+            given.
 
     Raises:
         InputError: An option is out of range.
     """
     if batch_size < 1:
         raise InputError(f"--batch_size {batch_size}: must be at least 1")
-    if not 0.0 <= level < 1.0:
-        raise InputError(f"--threshold {level:g}: must be at least 0 and below 1")
-    if not 0.0 <= smallest <= 1.0:
-        raise InputError(f"--smallest_component {smallest:g}: must be from 0 to 1")
+    if threshold is not None and not 0.0 <= threshold < 1.0:
+        raise InputError(f"--threshold {threshold:g}: must be at least 0 and below 1")
+    if sharpening is not None and not sharpening >= 0.0:
+        raise InputError(f"--sharpening {sharpening:g}: must be at least 0")
+    if smallest_component is not None and not 0.0 <= smallest_component <= 1.0:
+        raise InputError(f"--smallest_component {smallest_component:g}: must be from 0 to 1")
 
 
 def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:

@@ -8,16 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError, attempt, results
-from wsseg.models.inclusion import containers
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.checks import check_images, check_options, check_targets
-from wsseg.prediction.components import tidy
+from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
 from wsseg.prediction.overview import overview
@@ -42,6 +40,7 @@ def predict(
     device: str = "auto",
     batch_size: int = 32,
     threshold: float | None = None,
+    sharpening: float | None = None,
     smallest_component: float | None = None,
 ) -> list[Path]:
     """Write a mask and a picture for every case of raw volumes.
@@ -62,6 +61,8 @@ def predict(
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the
             checkpoint's own.
+        sharpening: How much each patient's own intensities count where the borders of the masks are
+            redrawn; 0 leaves them as the network draws them. By default the checkpoint's own.
         smallest_component: Least volume of a component of a mask, as a share of the largest one's;
             0 keeps all. By default the checkpoint's own.
 
@@ -73,17 +74,21 @@ def predict(
     """
     module = load_module(ckpt_path).to(choose_device(device))
     spec: DataSpec = module.spec  # type: ignore[assignment]
-    level = float(module.threshold if threshold is None else threshold)  # type: ignore[arg-type]
-    smallest = float(
-        module.smallest_component if smallest_component is None else smallest_component  # type: ignore[arg-type]
-    )
-    check_options(batch_size, level, smallest)
+    own = {
+        "threshold": threshold,
+        "sharpening": sharpening,
+        "smallest_component": smallest_component,
+    }
+    check_options(batch_size, **own)
+    for name, value in own.items():
+        if value is not None:
+            setattr(module, name, value)
     cases = find_raw_cases(input, layout, spec)
     check_targets(cases, output)
     checked = [attempt(check_images, case, spec) for case in cases]
     faults = [fault for fault in checked if isinstance(fault, InputError)]
     sound = [case for case in checked if not isinstance(case, InputError)]
-    masks = write_masks(module, sound, output, level, smallest, batch_size)
+    masks = write_masks(module, sound, output, batch_size)
     return results([*faults, *_with_progress(masks, len(sound), output, list(spec.classes))])
 
 
@@ -91,8 +96,6 @@ def write_masks(
     module: pl.LightningModule,
     cases: Iterable[CaseFiles],
     output: Path,
-    level: float,
-    smallest: float,
     batch_size: int,
 ) -> Iterator[Path | InputError]:
     """Read cases, run a module over them and write masks and pictures, case by case.
@@ -101,14 +104,13 @@ def write_masks(
         module: Module in evaluation mode, on the device to use.
         cases: Files of each case.
         output: Folder to write to.
-        level: Probability above which a voxel belongs to a class.
-        smallest: Least volume of a component, as a share of the largest one's.
         batch_size: Slices per forward pass.
 
     Yields:
         Each mask file, or why the volumes of a case cannot be used.
     """
     spec: DataSpec = module.spec  # type: ignore[assignment]
+    level = float(module.threshold)  # type: ignore[arg-type]
     beside = module.device.type != "cpu"
 
     def read(files: CaseFiles) -> RawCase | InputError:
@@ -117,31 +119,12 @@ def write_masks(
     def write(prediction: Prediction | InputError) -> Path | InputError:
         if isinstance(prediction, InputError):
             return prediction
-        tidied = without_specks(prediction, spec, level, smallest)
-        return write_prediction(tidied, spec, level, output)
+        case, probability = prediction
+        finished = finish(module, probability, case.image, case.valid)
+        return write_prediction(Prediction(case, finished), spec, level, output)
 
     raw = read_ahead(read, cases, beside)
     return write_behind(write, _forward(module, raw, batch_size), beside)
-
-
-def without_specks(
-    prediction: Prediction, spec: DataSpec, level: float, smallest: float
-) -> Prediction:
-    """Set probabilities to 0 where the mask of a case has specks.
-
-    Args:
-        prediction: The case and its probabilities.
-        spec: The data specification of the checkpoint.
-        level: Probability above which a voxel belongs to a class.
-        smallest: Least volume of a component, as a share of the largest one's.
-    """
-    found = (prediction.probability > level).numpy()
-    specks = found & ~tidy(found, smallest, containers(spec.classes))
-    if not specks.any():
-        return prediction
-    return prediction._replace(
-        probability=prediction.probability.masked_fill(torch.from_numpy(specks), 0.0)
-    )
 
 
 def write_prediction(prediction: Prediction, spec: DataSpec, level: float, output: Path) -> Path:

@@ -46,6 +46,7 @@ class SegmentationModule(SliceModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        sharpening: float = 1.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
@@ -65,6 +66,9 @@ class SegmentationModule(SliceModule):
             lr: Peak learning rate of AdamW, see ``one_cycle``.
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
+                as the network draws them.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all, for diseases of many
                 small lesions such as multiple sclerosis.
@@ -73,7 +77,7 @@ class SegmentationModule(SliceModule):
         Raises:
             ValueError: A value is out of range.
         """
-        super().__init__(spec, smallest_component, augmentation)
+        super().__init__(spec, smallest_component, augmentation, sharpening)
         shares = {
             "robustness": robustness,
             "correction": correction,

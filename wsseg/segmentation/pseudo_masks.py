@@ -19,9 +19,8 @@ from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.inclusion import containers
-from wsseg.segmentation.appearance import sharpen
+from wsseg.data.spec import DataSpec
+from wsseg.prediction.appearance import REACH, sharpen_classes
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource, data_of
 
@@ -41,7 +40,7 @@ class PseudoMasks(TargetSource):
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
         sharpening: float = 2.0,
-        reach: int = 6,
+        reach: int = REACH,
         low: float = 0.3,
         high: float = 0.5,
         soft_targets: bool = False,
@@ -55,7 +54,7 @@ class PseudoMasks(TargetSource):
             pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
             slice_smoothing: Width in slices of the Gaussian that smooths across slices.
             sharpening: Weight of what the patient's own lesion looks like, see
-                :func:`~wsseg.segmentation.appearance.sharpen`; 0 leaves masks as they are.
+                :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves masks as they are.
             reach: How far a border may be redrawn, in pixels.
             low: Pixels whose probability is at most this are targets of 0.
             high: Pixels whose probability exceeds this are targets of 1; what lies between is
@@ -153,7 +152,16 @@ class PseudoMasks(TargetSource):
             batch = SliceDataset(data.store.root, [case]).__getitems__(range(len(case.tags)))
             probability = self._predict(first, batch["image"], batch["valid"])
             if self.sharpening > 0:
-                probability = self._sharpen(first, probability, batch)
+                probability = sharpen_classes(
+                    probability * (case.tags > 0.5)[:, :, None, None],
+                    batch["image"],
+                    batch["valid"],
+                    data.spec.classes,
+                    level=self.high,
+                    reach=self.reach,
+                    weight=self.sharpening,
+                    smallest=first.smallest_component,  # type: ignore[arg-type]
+                )
             found = case_maps(
                 probability,
                 batch["valid"],
@@ -174,28 +182,6 @@ class PseudoMasks(TargetSource):
             return probability
         mirrored = predict_slices(first, image.flip(-1), valid.flip(-1), self.batch_size)
         return (probability + mirrored.flip(-1)) / 2
-
-    def _sharpen(self, first: pl.LightningModule, probability: Tensor, batch: Batch) -> Tensor:
-        """Redraw the borders of every class, [S, C, H, W], where tags leave it open.
-
-        A class that lies in others is sought within them, by how it differs from the rest of them.
-        """
-        tagged = probability * (batch["tags"] > 0.5)[:, :, None, None]
-        spec: DataSpec = first.spec  # type: ignore[assignment]
-        found = torch.zeros_like(tagged)
-        outer = containers(spec.classes)
-        for channel in sorted(range(len(outer)), key=lambda number: len(outer[number])):
-            found[:, channel] = sharpen(
-                tagged[:, channel],
-                batch["image"],
-                batch["valid"] & (found[:, outer[channel]] > self.high).all(dim=1),
-                level=self.high,
-                reach=self.reach,
-                weight=self.sharpening,
-                smallest=first.smallest_component,  # type: ignore[arg-type]
-                outermost=not outer[channel],
-            )
-        return found
 
     def _load(self, spec: DataSpec) -> pl.LightningModule:
         from wsseg.prediction.checkpoint import load_module

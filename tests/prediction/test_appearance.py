@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wsseg.segmentation.appearance import discriminate, enclosed, sharpen
+from wsseg.prediction.appearance import discriminate, enclosed, sharpen
 
 DEFAULTS: dict[str, Any] = {
     "level": 0.5,

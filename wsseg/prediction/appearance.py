@@ -1,6 +1,6 @@
-"""What a patient's own lesion looks like: sharper borders for the first stage's masks.
+"""What a patient's own lesion looks like: sharper borders for masks that tags have taught.
 
-A first stage has learnt what lesions of all patients have in common, and its borders are as soft as
+A network has learnt what lesions of all patients have in common, and its borders are as soft as
 the clusters. Within one patient the lesion differs from the tissue around it much more plainly. A
 linear discriminant (Fisher, Annals of Eugenics, 1936) learns that from the mask itself and then
 redraws its border, as interactive segmentation does from a box (GrabCut, Rother et al., SIGGRAPH
@@ -9,21 +9,69 @@ redraws its border, as interactive segmentation does from a box (GrabCut, Rother
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsseg.models.inclusion import containers
 from wsseg.prediction.components import large_components
+
+REACH = 6
+"""How far a border may be redrawn, in pixels, unless somebody says otherwise."""
 
 ROUNDS = 2
 FEWEST = 20  # pixels of lesion that say what it looks like
 RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
-OUTWARD = 0.5  # log odds of any pixel: first stages keep to the inside of lesions
+OUTWARD = 0.5  # log odds of any pixel: networks that tags taught keep to the inside of lesions
 CERTAIN = 1e-4
 SIDES = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+
+
+def sharpen_classes(
+    probability: Tensor,
+    image: Tensor,
+    valid: Tensor,
+    classes: Mapping[str, Sequence[int]],
+    *,
+    level: float,
+    reach: int,
+    weight: float,
+    smallest: float,
+) -> Tensor:
+    """Sharpen every class of a case; one that lies in others is sought within them.
+
+    Args:
+        probability: [S, C, H, W]; see :func:`sharpen` for this and the rest.
+        image: [S, M, H, W].
+        valid: The anatomy, [S, H, W] bool.
+        classes: The mask labels that make each class, in channel order.
+        level: Where the probability exceeds it the masks are.
+        reach: How far from the masks, in pixels, their borders may be redrawn.
+        weight: Of the discriminant's log odds.
+        smallest: Components below this share of the largest are dropped.
+
+    Returns:
+        [S, C, H, W] in [0, 1].
+    """
+    found = torch.zeros_like(probability)
+    outer = containers(classes)
+    for channel in sorted(range(len(outer)), key=lambda number: len(outer[number])):
+        found[:, channel] = sharpen(
+            probability[:, channel],
+            image,
+            valid & (found[:, outer[channel]] > level).all(dim=1),
+            level=level,
+            reach=reach,
+            weight=weight,
+            smallest=smallest,
+            outermost=not outer[channel],
+        )
+    return found
 
 
 def sharpen(
@@ -46,7 +94,7 @@ def sharpen(
         valid: Where the class may be, [S, H, W] bool: the anatomy, or the class that contains it.
         level: Where the probability exceeds it the mask is.
         reach: How far from the mask, in pixels, its border may be redrawn.
-        weight: Of the discriminant's log odds beside those of the first stage; 0 leaves the
+        weight: Of the discriminant's log odds beside those of the probability; 0 leaves the
             border as it is.
         smallest: Components of the mask below this share of the largest are dropped.
         outermost: Whether the class lies in no other. Then what the mask encloses belongs to it, as
@@ -57,23 +105,26 @@ def sharpen(
     """
     probability = probability * valid
     mask = _without_specks(probability > level, smallest)
-    near = _widened(mask, reach) & valid
-    prior = torch.logit(probability.double(), CERTAIN)
-    found = probability
+    if not mask.any():
+        return torch.zeros_like(probability)
+    box = _box(mask, (ROUNDS + 1) * reach + 1)  # nothing further away has a say
+    near = _widened(mask[box], reach) & valid[box]
+    prior = torch.logit(probability[box].double(), CERTAIN)
+    pixels = image.movedim(1, -1)[box].double()
+    inside, drawn = mask[box], probability[box]
     for _ in range(ROUNDS):
-        if mask.sum() < FEWEST:
+        if inside.sum() < FEWEST:
             break
-        around = _widened(mask, 2 * reach) & valid
+        around = _widened(inside, 2 * reach) & valid[box]
         # Pixels that touch the mask are often half lesion: they do not show what is outside.
-        outside = ~_widened(mask, 1)
+        outside = ~_widened(inside, 1)
         odds = torch.zeros_like(prior)
-        odds[around] = discriminate(
-            image.movedim(1, -1)[around].double(), mask[around], outside[around]
-        )
+        odds[around] = discriminate(pixels[around], inside[around], outside[around])
         odds = (odds + OUTWARD * outermost).clamp(-LARGEST, LARGEST)
-        found = torch.sigmoid(prior + weight * odds).to(probability.dtype)
-        mask = _without_specks((found > level) & near, smallest)
-    found = found * near
+        drawn = torch.sigmoid(prior + weight * odds).to(probability.dtype)
+        inside = _without_specks((drawn > level) & near, smallest)
+    found, mask = torch.zeros_like(probability), torch.zeros_like(mask)
+    found[box], mask[box] = drawn * near, inside
     return found.masked_fill(enclosed(mask, valid), 1.0) if outermost else found
 
 
@@ -136,6 +187,15 @@ def _enclosed(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.b
     sizes[0] = 0
     inner[[0, int(sizes.argmax())]] = False
     return np.asarray(inner[rest])
+
+
+def _box(mask: Tensor, margin: int) -> tuple[slice, slice, slice]:
+    """Return the slices of a mask [S, H, W], and its rows and columns with a margin."""
+    from scipy import ndimage
+
+    ((slices, *plane),) = ndimage.find_objects(mask.numpy().astype(np.int8))
+    rows, columns = (slice(max(0, each.start - margin), each.stop + margin) for each in plane)
+    return slices, rows, columns
 
 
 def _without_specks(mask: Tensor, smallest: float) -> Tensor:

@@ -1,0 +1,79 @@
+"""Masks of a case: borders redrawn, specks dropped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from wsseg.data.spec import DataSpec
+from wsseg.prediction.finishing import finish
+
+CLASSES = {"whole": (1, 2), "core": (1,)}
+
+
+def module(**changes: Any) -> SimpleNamespace:
+    spec = DataSpec(("FLAIR", "T1"), CLASSES, "axial", None, (48, 48))
+    settings = {"threshold": 0.5, "sharpening": 1.0, "smallest_component": 0.1}
+    return SimpleNamespace(spec=spec, **(settings | changes))
+
+
+def disc(radius: float) -> torch.Tensor:
+    row, column = torch.meshgrid(*(torch.arange(48) - 24,) * 2, indexing="ij")
+    return (row**2 + column**2 <= radius**2).expand(3, 48, 48)
+
+
+@pytest.fixture
+def case() -> dict[str, torch.Tensor]:
+    """A bright disc with a brighter core; the network sees too little of both, and a speck."""
+    image = torch.randn(3, 2, 48, 48, generator=torch.Generator().manual_seed(0)) * 0.4
+    image[:, 0] += 3 * disc(12)
+    image[:, 1] += 3 * disc(7)
+    probability = torch.stack([0.1 + 0.8 * disc(10), 0.05 + 0.7 * disc(5)], dim=1)
+    probability[0, :, 4, 24] = 0.9
+    return {"probability": probability, "image": image, "valid": disc(23)}
+
+
+def dice(found: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def test_borders_of_every_class_go_where_intensities_change(case: dict[str, torch.Tensor]) -> None:
+    drawn = case["probability"] > 0.5
+    assert dice(drawn[:, 0], disc(12)) < 0.85
+    assert dice(drawn[:, 1], disc(7)) < 0.75
+    found = finish(module(), **case) > 0.5
+    assert dice(found[:, 0], disc(12)) > 0.97
+    assert dice(found[:, 1], disc(7)) > 0.95
+
+
+def test_without_sharpening_only_specks_go(case: dict[str, torch.Tensor]) -> None:
+    found = finish(module(sharpening=0.0), **case)
+    expected = case["probability"].clone()
+    expected[0, :, 4, 24] = 0.0
+    assert torch.equal(found, expected)
+    kept = finish(module(sharpening=0.0, smallest_component=0.0), **case)
+    assert torch.equal(kept, case["probability"])
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.7])
+def test_the_border_lies_at_the_threshold(case: dict[str, torch.Tensor], level: float) -> None:
+    masks = case["probability"] > level
+    found = finish(module(threshold=level), **case)
+    expected = finish(module(), **(case | {"probability": masks.float()})) > 0.5
+    assert torch.equal(found > level, expected)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_nothing_comes_of_nothing(case: dict[str, torch.Tensor]) -> None:
+    case["probability"] *= 0.1
+    assert not finish(module(), **case).any()
+
+
+def test_classes_stay_inside_each_other(case: dict[str, torch.Tensor]) -> None:
+    case["image"][:, 1] += 3 * disc(16)  # the core's modality shows it far outside the tumour
+    found = finish(module(), **case) > 0.5
+    assert not (found[:, 1] & ~found[:, 0]).any()

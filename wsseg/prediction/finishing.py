@@ -1,0 +1,62 @@
+"""The last step of prediction: from what a module says of slices to the masks of a case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wsseg.models.inclusion import containers
+from wsseg.prediction.appearance import REACH, sharpen_classes
+from wsseg.prediction.components import tidy
+
+FIRM = 2.0  # log odds of a pixel's side of the border, before intensities are looked at
+
+
+def finish(module: Any, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+    """Redraw the borders of a case's masks, if the module says so, and drop specks.
+
+    Args:
+        module: A ``SliceModule``.
+        probability: [S, C, H, W], the slices of one case in order.
+        image: [S, M, H, W], normalised.
+        valid: [S, H, W] bool.
+
+    Returns:
+        [S, C, H, W]; above the module's threshold where the finished masks are. Still soft at
+        borders, so that these are smooth on the finer grid of the source, too.
+    """
+    level: float = module.threshold
+    if module.sharpening > 0:
+        drawn = redraw(module, probability > level, image, valid)
+        inside, outside = level + (1 - level) * (2 * drawn - 1), level * 2 * drawn
+        probability = torch.where(drawn > 0.5, inside, outside)
+    masks = (probability > level).numpy()
+    kept = tidy(masks, module.smallest_component, containers(module.spec.classes))
+    return probability.masked_fill(torch.from_numpy(masks & ~kept), 0.0)
+
+
+def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+    """Redraw borders to what the patient's own lesion looks like.
+
+    Args:
+        module: Says how much intensities count, ``sharpening``.
+        masks: [S, C, H, W] bool, the slices of one case in order.
+        image: [S, M, H, W], normalised.
+        valid: [S, H, W] bool.
+
+    Returns:
+        [S, C, H, W] in [0, 1], above 0.5 where the masks now are.
+    """
+    firm = torch.sigmoid(torch.where(masks, FIRM, -FIRM))
+    return sharpen_classes(
+        firm,
+        image.float(),
+        valid,
+        module.spec.classes,
+        level=0.5,
+        reach=REACH,
+        weight=module.sharpening,
+        smallest=module.smallest_component,
+    )
