@@ -276,7 +276,8 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
-     ({"sharpening": -1.0}, "sharpening"), ({"device": "toaster"}, "device"), ({"layout": "dicom"}, "no layout")],
+     ({"sharpening": -1.0}, "sharpening"), ({"device": "toaster"}, "device"),
+     ({"layout": "dicom"}, "no layout")],
 )  # fmt: skip
 def test_bad_options_are_named(
     tmp_path: Path, module: BrightFlair, options: dict[str, Any], message: str
