@@ -51,7 +51,7 @@ def write_store(root: Path, slices: int, size: int, modalities: int = 4) -> Path
 
 
 def write_case(folder: Path, depth: int, seed: int = 0) -> None:
-    """Write a case of BraTS: four volumes of 240 x 240 x depth and a mask.
+    """Write a case of BraTS: four volumes of 240 x 240 x depth, a bright lesion and its mask.
 
     Args:
         folder: Folder of the case, whose name the files bear.
@@ -62,12 +62,12 @@ def write_case(folder: Path, depth: int, seed: int = 0) -> None:
     draw = torch.Generator().manual_seed(seed)
     line = np.arange(240) / 240 - 0.5
     head = ((line[:, None] / 0.42) ** 2 + (line / 0.30) ** 2 < 1)[..., None]
-    for name in ("t1", "t1ce", "t2", "flair"):
-        noise = torch.randint(1, 1000, (240, 240, depth), generator=draw).numpy()
-        volume = nib.Nifti1Image((noise * head).astype(np.int16), np.eye(4))
-        nib.save(volume, folder / f"{folder.name}_{name}.nii.gz")
     mask = np.zeros((240, 240, depth), np.uint8)
     mask[100:140, 80:120, depth // 4 : depth // 2] = 1
+    for name in ("t1", "t1ce", "t2", "flair"):
+        noise = torch.randint(1, 1000, (240, 240, depth), generator=draw).numpy()
+        volume = nib.Nifti1Image((noise * head + 2000 * (mask > 0)).astype(np.int16), np.eye(4))
+        nib.save(volume, folder / f"{folder.name}_{name}.nii.gz")
     nib.save(nib.Nifti1Image(mask, np.eye(4)), folder / f"{folder.name}_seg.nii.gz")
 
 

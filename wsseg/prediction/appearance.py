@@ -29,7 +29,8 @@ RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
 OUTWARD = 0.5  # log odds of any pixel: networks that tags taught keep to the inside of lesions
 CERTAIN = 1e-4
-SIDES = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+IN_PLANE = np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))], bool)
+"""Pixels of one slice that share a side belong together."""
 
 
 def sharpen_classes(
@@ -165,28 +166,29 @@ def enclosed(mask: Tensor, valid: Tensor) -> Tensor:
     Returns:
         [S, H, W] bool, without the mask.
     """
+    from scipy import ndimage
+
     found = torch.zeros_like(mask)
-    for number in mask.flatten(1).any(dim=1).nonzero()[:, 0].tolist():
-        plane = _enclosed(mask[number].numpy(), valid[number].numpy())
-        found[number] = torch.from_numpy(plane)
+    shown = mask.flatten(1).any(dim=1)
+    inside, around = mask[shown].numpy(), valid[shown].numpy()
+    parts, count = ndimage.label(around & ~inside, structure=IN_PLANE)
+    # Sides of pixels that border on the mask, less those that border on what is no anatomy.
+    sign = np.pad(inside.astype(np.int8) - ~around, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+    rim = sign[:, :-2, 1:-1] + sign[:, 2:, 1:-1] + sign[:, 1:-1, :-2] + sign[:, 1:-1, 2:]
+    inner = np.bincount(parts.ravel(), rim.ravel(), count + 1) > 0
+    inner[0] = False
+    inner[_largest_of_each_slice(parts, count)] = False
+    found[shown] = torch.from_numpy(inner[parts])
     return found
 
 
-def _enclosed(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    rest, count = ndimage.label(valid & ~mask)
-    parts = np.arange(count + 1)
-    # How many sides of each pixel border on the mask, and on what is outside the anatomy.
-    on_mask, outside = (
-        ndimage.convolve(plane.astype(np.float32), SIDES, mode="constant", cval=beyond)
-        for plane, beyond in ((mask, 0.0), (~valid, 1.0))
-    )
-    inner = np.asarray(ndimage.sum_labels(on_mask - outside, rest, parts)) > 0
-    sizes = np.bincount(rest.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    inner[[0, int(sizes.argmax())]] = False
-    return np.asarray(inner[rest])
+def _largest_of_each_slice(parts: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Return the largest part of every slice [S, H, W] that has any, of parts from 1 to count."""
+    sizes, place = np.bincount(parts.ravel(), minlength=count + 1), np.zeros(count + 1, np.int64)
+    place[parts] = np.arange(len(parts))[:, None, None]
+    label = np.arange(1, count + 1)
+    label = label[np.lexsort((-label, sizes[1:], place[1:]))]  # the largest last in its slice
+    return np.asarray(label[np.diff(place[label], append=-1) != 0])
 
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, slice, slice]:
@@ -204,5 +206,7 @@ def _without_specks(mask: Tensor, smallest: float) -> Tensor:
 
 def _widened(mask: Tensor, reach: int) -> Tensor:
     """Return the pixels at most so far from a mask [S, H, W], along rows and columns."""
-    size = 2 * reach + 1
-    return F.max_pool2d(mask[:, None].float(), size, stride=1, padding=reach)[:, 0] > 0
+    size, wide = 2 * reach + 1, mask[:, None].float()
+    for kernel, padding in (((size, 1), (reach, 0)), ((1, size), (0, reach))):
+        wide = F.max_pool2d(wide, kernel, stride=1, padding=padding)
+    return wide[:, 0] > 0
