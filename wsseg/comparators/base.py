@@ -31,6 +31,7 @@ class Comparator(SliceModule):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        sharpening: float = 0.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
@@ -45,14 +46,17 @@ class Comparator(SliceModule):
             weight_decay: Weight decay of AdamW.
             teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`;
                 0 predicts with the weights of the last step.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: The encoder is unknown, or ``smallest_component`` is out of range.
+            ValueError: The encoder is unknown, or ``sharpening`` or ``smallest_component`` is out
+                of range.
         """
-        super().__init__(spec, smallest_component, augmentation)
+        super().__init__(spec, smallest_component, augmentation, sharpening)
         self.adopt(self.build_network(), teacher_decay)
 
     def build_encoder(self, in_channels: int | None = None) -> Encoder:

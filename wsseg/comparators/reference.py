@@ -62,6 +62,7 @@ class ReferenceCrs(Comparator):
         anatomy_only: bool = False,
         lr: float = 1e-5,
         teacher_decay: float = 0.0,
+        sharpening: float = 0.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
@@ -84,6 +85,8 @@ class ReferenceCrs(Comparator):
             anatomy_only: Repair: cluster anatomy only, since background takes most clusters.
             lr: Learning rate of Adam, multiplied by 0.9 every 20 epochs.
             teacher_decay: 0, as published: predict with the last weights.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
@@ -95,6 +98,7 @@ class ReferenceCrs(Comparator):
             spec,
             lr=lr,
             teacher_decay=teacher_decay,
+            sharpening=sharpening,
             smallest_component=smallest_component,
             augmentation=augmentation,
         )

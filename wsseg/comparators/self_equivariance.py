@@ -37,6 +37,7 @@ class SelfEquivariance(Comparator):
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
+        sharpening: float = 0.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
     ) -> None:
@@ -50,12 +51,22 @@ class SelfEquivariance(Comparator):
             lr: Peak learning rate.
             weight_decay: Weight decay.
             teacher_decay: How slow the teacher is.
+            sharpening: How much a patient's own intensities count where the borders of predicted
+                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
         """
         super().__init__(
-            spec, encoder, widths, lr, weight_decay, teacher_decay, smallest_component, augmentation
+            spec,
+            encoder,
+            widths,
+            lr,
+            weight_decay,
+            teacher_decay,
+            sharpening,
+            smallest_component,
+            augmentation,
         )
 
     def losses(self, view: Batch) -> dict[str, Tensor]:
