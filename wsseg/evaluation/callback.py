@@ -141,7 +141,7 @@ def redrawing(module: Any, root: Path) -> Redraw | None:
     images, valid = (ArrayFolder(root / name) for name in ("images", "valid"))
 
     def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:
-        here = (torch.from_numpy(np.array(folder[case][rows])) for folder in (images, valid))
+        here = (torch.from_numpy(np.asarray(folder[case][rows])) for folder in (images, valid))
         return np.asarray(redraw(module, torch.from_numpy(masks), *here) > 0.5)
 
     return of_case

@@ -52,7 +52,7 @@ def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     firm = torch.sigmoid(torch.where(masks, FIRM, -FIRM))
     return sharpen_classes(
         firm,
-        image.float(),
+        image,
         valid,
         module.spec.classes,
         level=0.5,
