@@ -83,6 +83,8 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     count = {"few": 3, "large": 96}.get(scenario, 23)
     passes = {"failing": 1, "late": 2}.get(scenario)
     source = Failing(count, passes) if passes else ToySource(count)
+    if scenario == "bodies":
+        source.know(bodies=True)
     shared = MapFolder(folder, rank, processes)
     if scenario == "apart":  # every process is a machine with a disk of its own
         shared = MapFolder(folder / f"node-{rank}", 0, 1, copies=processes)

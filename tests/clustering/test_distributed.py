@@ -28,6 +28,8 @@ SCENARIOS = (
     "uneven-4",
     "few-4",
     "apart-2",
+    "bodies-2",
+    "bodies-4",
     "large-2",
     "failing-2",
     "late-4",
@@ -63,20 +65,26 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def single(
-    toys: ModuleType, folder: Path, count: int = 23
+    toys: ModuleType, folder: Path, count: int, bodies: bool
 ) -> tuple[torch.Tensor, dict[str, float]]:
     settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
-    work = Refresh(toys.ToySource(count), settings, MapFolder(folder), Collective())
+    source = toys.ToySource(count)
+    if bodies:
+        source.know(bodies=True)
+    work = Refresh(source, settings, MapFolder(folder), Collective())
     clusters, _ = work.run(*work.run())
     return clusters.centroids, work.report
 
 
-@pytest.mark.parametrize("scenario", ["uneven-2", "uneven-4", "few-4", "apart-2"])
+@pytest.mark.parametrize(
+    "scenario", ["uneven-2", "uneven-4", "few-4", "apart-2", "bodies-2", "bodies-4"]
+)
 def test_processes_agree_with_each_other_and_with_one(
     toys: ModuleType, tmp_path: Path, found: Found, scenario: str
 ) -> None:
     """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder."""
-    centroids, report = single(toys, tmp_path, 3 if scenario == "few-4" else 23)
+    count, bodies = 3 if scenario == "few-4" else 23, scenario.startswith("bodies")
+    centroids, report = single(toys, tmp_path, count, bodies)
     assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])
     assert len({each["checksum"] for each in found[scenario]}) == 1
     for each in found[scenario]:

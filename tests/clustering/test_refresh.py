@@ -14,7 +14,6 @@ from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
-from wsseg.clustering.source import SliceTags
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
@@ -76,7 +75,7 @@ def test_untagged_slices_are_not_embedded_if_tags_are_known(
     for known in (False, True):
         source = toys.ToySource()
         if known:
-            source.known = SliceTags(torch.arange(24), source.tags)
+            source.know()
         folder = tmp_path / str(known)
         folder.mkdir()
         results.append((refresh(source, folder)[1].path.read_bytes(), source.embedded))
@@ -85,9 +84,46 @@ def test_untagged_slices_are_not_embedded_if_tags_are_known(
     assert (all_, fewer) == (24 + 24, 24 + 12)
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 24])
+def test_slices_of_a_body_are_smoothed_together(
+    toys: ModuleType, tmp_path: Path, batch_size: int
+) -> None:
+    """Of two tagged slices in four, 3 pixels apart, one shows nothing, then the other tells."""
+    alone, together = toys.ToySource(), toys.ToySource()
+    for source, bodies in ((alone, False), (together, True)):
+        source.batch_size = batch_size
+        source.features[1::4, 0] -= 12.0 * source.objects[1::4, 0]
+        source.know(bodies)
+    found = []
+    for number, source in enumerate((alone, together)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        maps = refresh(source, folder, smoothing=2.0, dominance=0.0)[1]
+        found.append(maps.lookup(torch.arange(24))[:, 0])
+    for hidden in range(1, 24, 4):
+        inside = alone.objects[hidden, 0] & alone.valid[hidden]
+        assert float(found[1][hidden][inside].mean()) > float(found[0][hidden][inside].mean()) + 0.1
+    assert not found[1][0::2].any(), "tags have the last word"
+    assert bool((found[1] < 0).eq(found[0] < 0).all()), "what is unknown stays so"
+
+
+def test_smoothing_ends_with_the_body(toys: ModuleType, tmp_path: Path) -> None:
+    """Far apart in it, slices are as good as alone."""
+    found = []
+    for number, scale in enumerate((0.0, 100.0)):
+        source = toys.ToySource()
+        source.know(bodies=scale > 0)
+        if scale:
+            source.known.depth.mul_(scale)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        found.append(refresh(source, folder, smoothing=1.0)[1].path.read_bytes())
+    assert found[0] == found[1]
+
+
 def test_evidence_of_some_slices_finds_the_objects_in_all(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource(count=96)
-    source.known = SliceTags(torch.arange(96), source.tags)
+    source.know()
     _, maps, _ = refresh(source, tmp_path, evidence_slices=24)
     assert source.embedded == 24 + 48
     tagged = source.tags[:, 0] > 0
@@ -152,7 +188,7 @@ def test_a_rare_class_that_was_not_looked_at(toys: ModuleType, tmp_path: Path) -
         ClusteringError, match=r"class 1 among the 4 that were looked at .evidence_slices"
     ):
         refresh(source, tmp_path, evidence_slices=4)
-    source.known = SliceTags(torch.arange(24), source.tags)
+    source.know()
     refresh(source, tmp_path, evidence_slices=4)
 
 

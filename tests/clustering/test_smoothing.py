@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from wsseg.clustering.smoothing import blur
+from wsseg.clustering.smoothing import blur, blur_across
 
 
 @given(seed=st.integers(0, 1000), sigma=st.floats(0.3, 3.0))
@@ -35,3 +35,31 @@ def test_half_precision_training_smooths_in_full_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = blur(maps, known, 2.0)
     assert torch.equal(found, blur(maps, known, 2.0))
+
+
+@given(seed=st.integers(0, 1000), sigma=st.floats(0.3, 3.0), step=st.floats(0.2, 2.0))
+def test_blur_across_is_the_weighted_mean_of_known_pixels(
+    seed: int, sigma: float, step: float
+) -> None:
+    reach = 3 * sigma / step  # in slices; where it ends exactly at one, rounding decides
+    assume(abs(reach - round(reach)) > 1e-3)
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(15, 2, 3, 2, generator=generator)
+    known = torch.rand(15, 1, 3, 2, generator=generator) > 0.3
+    found = blur_across(maps, known, torch.arange(15) * step, sigma).numpy()
+
+    def theirs(values: np.ndarray) -> np.ndarray:
+        widths = {"sigma": sigma / step, "radius": int(reach)}
+        return gaussian_filter1d(values.astype(float), axis=0, mode="constant", **widths)
+
+    inside = known.numpy()
+    mean = theirs(maps.numpy() * inside) / np.maximum(theirs(inside), 1e-12)
+    np.testing.assert_allclose(found, np.where(inside, mean, maps.numpy()), atol=1e-4)
+
+
+def test_unevenly_spaced_slices_count_by_their_distance() -> None:
+    maps = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    known = torch.ones(3, 1, 1, 1, dtype=torch.bool)
+    found = blur_across(maps, known, torch.tensor([0.0, 1.0, 9.0]), 1.0).flatten()
+    near = math.exp(-0.5)
+    torch.testing.assert_close(found, torch.tensor([1 / (1 + near), near / (1 + near), 0.0]))

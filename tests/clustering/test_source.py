@@ -18,7 +18,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import evaluating, untouched_generators
-from wsseg.clustering.source import EmbeddingSource, choose_slices, sample_rows, share
+from wsseg.clustering.source import (
+    EmbeddingSource,
+    bodies,
+    choose_slices,
+    sample_rows,
+    share,
+    share_bodies,
+)
 
 
 def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
@@ -38,6 +45,50 @@ def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
     shares = [share(count, rank, size) for rank in range(size)]
     assert [i for part in shares for i in part] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(sizes=st.lists(st.integers(1, 30), max_size=40), size=st.integers(1, 9))
+def test_every_body_goes_to_one_process(sizes: list[int], size: int) -> None:
+    whole = list(torch.arange(sum(sizes)).split(sizes)) if sizes else []
+    shares = [share_bodies(whole, rank, size) for rank in range(size)]
+    dealt = [body for part in shares for body in part]
+    assert [body.tolist() for body in dealt] == [body.tolist() for body in whole]
+    loads = [sum(len(body) for body in part) for part in shares]
+    assert max(loads) <= sum(sizes) / size + max(sizes, default=0)
+
+
+def test_bodies_are_in_order() -> None:
+    group = torch.tensor([7, 3, 7, 3, 7, 9])
+    depth = torch.tensor([2.0, 1.0, 0.5, 0.0, 9.0, 4.0])
+    found = bodies(torch.tensor([0, 1, 2, 3, 5]), group, depth)
+    assert [body.tolist() for body in found] == [[3, 1], [2, 0], [5]]
+    assert bodies(torch.empty(0, dtype=torch.int64), group, depth) == []
+
+
+class Told(list[int]):
+    """A data set that tells something of its slices."""
+
+    def __init__(self, **tensors: torch.Tensor) -> None:
+        super().__init__(range(4))
+        for name, value in tensors.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "lies"),
+    [
+        ({"index": 4, "tags": 4, "group": 4, "depth": 4}, True, True),
+        ({"index": 4, "tags": 4, "group": 4}, True, False),
+        ({"index": 4, "tags": 4, "group": 9, "depth": 9}, True, False),
+        ({"index": 4, "group": 4, "depth": 4}, False, False),
+        ({"index": 9, "tags": 9}, False, False),
+    ],
+)
+def test_what_a_data_set_tells(told: dict[str, int], known: bool, lies: bool) -> None:
+    dataset = Told(**{name: torch.zeros(length) for name, length in told.items()})
+    found = EmbeddingSource(DataLoader(dataset), lambda batch, _: batch).known  # type: ignore[arg-type]
+    assert (found is not None) == known
+    assert (found is not None and found.group is not None and found.depth is not None) == lies
 
 
 @given(count=st.integers(1, 5000), most=st.integers(1, 600), seed=st.integers(0, 2**40))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.source import SliceTags
+from wsseg.clustering.source import KnownSlices
 
 
 class ToySource:
@@ -32,8 +32,14 @@ class ToySource:
         self.group = order // 4
         self.stratum = order // 4
         self.batch_size = 5
-        self.known: SliceTags | None = None
+        self.known: KnownSlices | None = None
         self.embedded = 0
+
+    def know(self, bodies: bool = False) -> None:
+        """Tell of the slices before they are read; also how they lie, four to a body."""
+        order = torch.arange(len(self))
+        where = {"group": self.group, "depth": order % 4 * 1.5} if bodies else {}
+        self.known = KnownSlices(order, self.tags, **where)
 
     def __len__(self) -> int:
         return len(self.tags)

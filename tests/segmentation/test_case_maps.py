@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import ndimage
 
-from wsseg.segmentation.case_maps import case_maps, smooth_across
+from wsseg.segmentation.case_maps import case_maps
 
 PLAIN = {"pixels": 0.0, "slices": 0.0, "high": 0.5}
 
@@ -52,15 +49,3 @@ def test_an_untagged_neighbour_wears_nothing_away() -> None:
         probability, everywhere(2), torch.tensor([[1.0], [0.0]]), pixels=0.0, slices=3.0, high=0.5
     )
     torch.testing.assert_close(maps[0], torch.full((1, 6, 6), 0.9))
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.floats(0.3, 1.2))
-def test_smoothing_across_agrees_with_scipy(seed: int, sigma: float) -> None:
-    maps = torch.rand(15, 1, 2, 2, generator=torch.Generator().manual_seed(seed))
-    weight, total = (
-        ndimage.gaussian_filter1d(part, sigma, axis=0, mode="constant", truncate=8)
-        for part in (torch.ones_like(maps).double().numpy(), maps.double().numpy())
-    )
-    expected = torch.from_numpy(total / weight).float()
-    torch.testing.assert_close(smooth_across(maps, sigma), expected, atol=1e-4, rtol=1e-4)

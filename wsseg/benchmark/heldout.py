@@ -148,5 +148,5 @@ def _relevance(
     made_of = {name: clusters[name] for name in ("mean", "std", "centroids")}
     settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
     make = MapMaker(partial(assign_features, **made_of), Verdict.of(clusters), **settings)
-    found: NDArray[np.float32] = make(embedded)[0, 0].numpy()
+    found: NDArray[np.float32] = make.settle(make(embedded), None)[0, 0].numpy()
     return found

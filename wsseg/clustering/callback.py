@@ -37,9 +37,11 @@ class ClusterReSupervision(LightningCallback):
     it is not, -1 where the clusters do not say. Maps are looked up when the batch is on its
     device, so augmentation that moves pixels belongs into ``training_step``.
 
-    Two things make it quicker where they are offered. If the data set has tensors ``index`` [N]
-    and ``tags`` [N, C], untagged slices are not embedded for their maps, which are 0. And
-    ``embed_pixels(batch, activation=True)`` is told (False) when it may leave the activation None.
+    It makes use of what it is offered. If the data set has tensors ``index`` [N] and ``tags``
+    [N, C], untagged slices are not embedded for their maps, which are 0. If it also has ``group``
+    [N] (the patient, whole numbers) and ``depth`` [N] (where a slice lies along the patient, in
+    pixels), maps are smoothed from slice to slice, too. And ``embed_pixels(batch,
+    activation=True)`` is told (False) when it may leave the activation None.
 
     A checkpoint holds the clusters and the maps; a resumed run goes on with them.
     """
@@ -84,7 +86,8 @@ class ClusterReSupervision(LightningCallback):
                 intensities, 50,000 and 200,000 pixels leave the same variance (0.787 and 0.783).
             iterations: Lloyd steps of k-means. They gain more: 0.83 after 5, 0.78 after 20.
             scorer: Judges the clusters; ``EvidenceScorer()`` by default.
-            smoothing: Width in pixels of the Gaussian that smooths the averaged scores.
+            smoothing: Width in pixels of the Gaussian that smooths the averaged scores, within
+                slices and, where it is known how they lie, from slice to slice.
             low: Pixels whose relevance is at most this are targets of 0; the scorer's by default.
             high: Pixels whose relevance exceeds this are targets of 1; the scorer's by default.
             dominance: Regions of a slice whose relevance nowhere reaches this share of the slice's

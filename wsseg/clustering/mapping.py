@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,21 @@ from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.relevance import Verdict, relevance_map
+from wsseg.clustering.smoothing import blur_across
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE, blend, to_targets
 
 ROWS = 256  # maps of untagged slices that are written at a time
+
+
+class SliceMaps(NamedTuple):
+    """What was found in some slices."""
+
+    index: Tensor  # type: ignore[assignment]  # [S] int64, the ids of the slices
+    tags: Tensor
+    """[S, C], 0 or 1."""
+    relevance: Tensor
+    """[S, C, h, w]."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class MapMaker:
     Attributes:
         assign: Gives features [n, D] their labels [n, R].
         verdict: Of the clusters.
-        smoothing: Width of the Gaussian that smooths the maps, in pixels.
+        smoothing: Width of the Gaussian that smooths the maps in all directions, in pixels.
         low: Threshold of irrelevance.
         dominance: Which regions are kept, see :func:`~wsseg.clustering.dominance.dominant`.
     """
@@ -36,12 +48,46 @@ class MapMaker:
     low: float
     dominance: float
 
-    def __call__(self, batch: PixelEmbeddings) -> Tensor:
-        """Return the maps of a batch, [B, C, h, w] on the CPU."""
+    def __call__(self, batch: PixelEmbeddings) -> SliceMaps:
+        """Return the relevance in every slice of a batch by itself."""
         labels = self.assign(feature_pixels(batch, batch.valid.nonzero()))
         valid, tags = batch.valid.to(labels.device), batch.tags.to(labels.device)
         relevance = relevance_map(labels, valid, self.verdict, tags, self.smoothing)
-        return dominant(relevance.cpu(), self.low, self.dominance)
+        return SliceMaps(batch.index.cpu(), batch.tags.cpu(), relevance.cpu())
+
+    def settle(self, slices: SliceMaps, depth: Tensor | None) -> Tensor:
+        """Return the final maps of slices.
+
+        Args:
+            slices: What was found in every slice by itself.
+            depth: Where they lie along one body, in pixels, [S]: then they are smoothed along it.
+                Those without a class say nothing about where it is in others.
+
+        Returns:
+            [S, C, h, w].
+        """
+        relevance = slices.relevance
+        if depth is not None:
+            known = (relevance > IGNORE) & (slices.tags > 0.5)[:, :, None, None]
+            relevance = blur_across(relevance, known, depth, self.smoothing)
+        return dominant(relevance, self.low, self.dominance)
+
+
+def regroup(parts: Iterable[SliceMaps], sizes: Iterable[int]) -> Iterator[SliceMaps]:
+    """Deal slices out anew, in order and holding no more of them than it takes.
+
+    Args:
+        parts: The slices, in parts of any size.
+        sizes: How many slices to put together, one after the other.
+    """
+    coming = iter(parts)
+    kept: list[SliceMaps] = []
+    for size in sizes:
+        while sum(len(part.index) for part in kept) < size:
+            kept.append(next(coming))
+        joined = SliceMaps(*map(torch.cat, zip(*kept, strict=True)))
+        yield SliceMaps(*(part[:size] for part in joined))
+        kept = [SliceMaps(*(part[size:] for part in joined))]
 
 
 class MapWriter:
@@ -80,7 +126,7 @@ class MapWriter:
         self._seen.append(index.cpu())
 
     def write(self, batches: Iterable[PixelEmbeddings], changes: Changes) -> None:
-        """Write the maps of all batches.
+        """Write the maps of all batches, every slice by itself.
 
         Args:
             batches: The slices.
@@ -90,25 +136,47 @@ class MapWriter:
             ClusteringError: Slices differ in shape.
         """
         for batch in batches:
-            plane = (batch.tags.shape[1], *batch.valid.shape[1:])
-            if plane != self._maps.shape[1:]:
-                raise ClusteringError(
-                    f"slices of {self._maps.shape[1:]} and {plane} (classes, height, width) in "
-                    "one data set; give all slices one shape"
-                )
             tagged = (batch.tags > 0.5).any(dim=1)
             self.write_untagged(batch.index[~tagged])
             if bool(tagged.any()):
-                self._write_tagged(batch.of(tagged), changes)
+                self._settle(self._relevance(batch.of(tagged)), None, changes)
 
-    def _write_tagged(self, batch: PixelEmbeddings, changes: Changes) -> None:
-        new, index = self._make(batch), batch.index.cpu()
-        before = None if self._old is None else self._old.lookup_known(index)
+    def write_bodies(
+        self, batches: Iterable[PixelEmbeddings], depths: Sequence[Tensor], changes: Changes
+    ) -> None:
+        """Write the maps of tagged slices, those of a body together.
+
+        Args:
+            batches: The slices, body after body and in order along each; where one batch ends and
+                the next begins does not matter.
+            depths: Where the slices of each body lie along it, in pixels, [S] each.
+            changes: Counts how the maps differ from the old ones.
+
+        Raises:
+            ClusteringError: Slices differ in shape.
+        """
+        parts = map(self._relevance, batches)
+        bodies = regroup(parts, map(len, depths))
+        for body, depth in zip(bodies, depths, strict=True):
+            self._settle(body, depth, changes)
+
+    def _relevance(self, batch: PixelEmbeddings) -> SliceMaps:
+        plane = (batch.tags.shape[1], *batch.valid.shape[1:])
+        if plane != self._maps.shape[1:]:
+            raise ClusteringError(
+                f"slices of {self._maps.shape[1:]} and {plane} (classes, height, width) in one "
+                "data set; give all slices one shape"
+            )
+        return self._make(batch)
+
+    def _settle(self, slices: SliceMaps, depth: Tensor | None, changes: Changes) -> None:
+        new = self._make.settle(slices, depth)
+        before = None if self._old is None else self._old.lookup_known(slices.index)
         if before is not None and self._momentum > 0:
             new = blend(new, before, self._momentum)
-        self._maps.write(index, new)
-        self._seen.append(index)
-        open_pixels = (batch.tags.cpu() > 0.5)[:, :, None, None] & (new > IGNORE)
+        self._maps.write(slices.index, new)
+        self._seen.append(slices.index)
+        open_pixels = (slices.tags > 0.5)[:, :, None, None] & (new > IGNORE)
         changes.add(new[open_pixels], None if before is None else before[open_pixels])
 
 

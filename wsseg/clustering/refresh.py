@@ -19,7 +19,13 @@ from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
 from wsseg.clustering.relevance import Verdict, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.source import EmbeddingSource, choose_slices, share
+from wsseg.clustering.source import (
+    EmbeddingSource,
+    bodies,
+    choose_slices,
+    share,
+    share_bodies,
+)
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
 
@@ -222,11 +228,18 @@ class Refresh:
             check_distinct(writer.index)
             return
         check_distinct(known.index)
-        tagged = (known.tags > 0.5).any(dim=1)
-        rows = [side.nonzero()[:, 0] for side in (tagged, ~tagged)]
-        shown, rest = (each[list(share(len(each), folder.rank, folder.size))] for each in rows)
-        writer.write(self._source(shown.tolist(), activation=False), changes)
-        writer.write_untagged(known.index[rest])
+        tagged = (known.tags > 0.5).any(dim=1).cpu()
+        shown, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
+        writer.write_untagged(known.index[rest[list(share(len(rest), folder.rank, folder.size))]])
+        if known.group is None or known.depth is None:
+            mine = share(len(shown), folder.rank, folder.size)
+            writer.write(self._source(shown[list(mine)].tolist(), activation=False), changes)
+            return
+        depth = known.depth.cpu()
+        own = share_bodies(bodies(shown, known.group.cpu(), depth), folder.rank, folder.size)
+        rows = [row for body in own for row in body.tolist()]
+        slices = self._source(rows, activation=False)
+        writer.write_bodies(slices, [depth[body] for body in own], changes)
 
     @property
     def _sees_asymmetry(self) -> Tensor:

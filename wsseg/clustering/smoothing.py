@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+RADIUS = 3  # of a Gaussian, in its widths
 PART = 2**21  # values convolved at a time: larger ones are paged in anew every time
 
 
@@ -31,9 +32,36 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
         return _blur(maps, sigma) * (weight / _blur(weight, sigma).clamp_min(1e-6))
 
 
+def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Tensor:
+    """Average the maps of a body's slices with those above and below: it is one, noise is not.
+
+    Args:
+        maps: [S, C, h, w].
+        known: Pixels that count, [S, C, h, w] or [S, 1, h, w] bool.
+        depth: Where the slices lie along the body, [S].
+        sigma: Width of the Gaussian in the units of the depth; 0 leaves the maps as they are.
+
+    Returns:
+        The weighted mean of the known pixels along the body at each known pixel; the others stay
+        as they are.
+    """
+    if sigma == 0 or len(maps) < 2:
+        return maps
+    distance = (depth[:, None] - depth).abs().to(maps)
+    kernel = torch.exp(-0.5 * (distance / sigma) ** 2) * (distance <= RADIUS * sigma)
+    if kernel.count_nonzero() == len(kernel):  # slices are too far apart
+        return maps
+    weight = known.to(maps.dtype)
+    with torch.autocast(maps.device.type, enabled=False):
+        total, share = (
+            (kernel @ part.flatten(1)).view_as(part) for part in (maps * weight, weight)
+        )
+    return torch.where(known, total / share.clamp_min(1e-6), maps)
+
+
 def _blur(maps: Tensor, sigma: float) -> Tensor:
     """Convolve [B, C, h, w] with a Gaussian along both axes, with zeros around."""
-    radius = max(1, math.ceil(3 * sigma))
+    radius = max(1, math.ceil(RADIUS * sigma))
     offset = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
     return _convolve(maps, kernel)

@@ -16,21 +16,62 @@ from wsseg.clustering.errors import ClusteringError
 
 
 @dataclass(frozen=True)
-class SliceTags:
+class KnownSlices:
     """What is known of slices before any is read.
 
     Attributes:
         index: Their ids, [N] int64.
         tags: [N, C], 0 or 1.
+        group: The patient of each, whose slices form a body, [N] int64.
+        depth: Where each lies along its body, in pixels, [N]. None, as the group, if it is unknown.
     """
 
     index: Tensor
     tags: Tensor
+    group: Tensor | None = None
+    depth: Tensor | None = None
+
+    @classmethod
+    def of(cls, dataset: Any, count: int) -> KnownSlices | None:
+        """Return what a data set tells of its slices in tensors named so.
+
+        Args:
+            dataset: The training slices.
+            count: Their number. A subset of a larger set may still have the tensors of all of it,
+                which do not count.
+
+        Returns:
+            None if it lacks ``index`` or ``tags``.
+        """
+        index, tags, group, depth = (
+            value if isinstance(value, Tensor) and len(value) == count else None
+            for value in (getattr(dataset, name, None) for name in cls.__annotations__)
+        )
+        if index is None or tags is None:
+            return None
+        return cls(index, tags, group, depth)
 
     def digest(self) -> str:
         """Return what tells this set of slices from others."""
         parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
         return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
+
+
+def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
+    """Sort slices into bodies.
+
+    Args:
+        rows: Positions of slices, [n] int64.
+        group: The patient of every slice, [N] int64.
+        depth: Where every slice lies along its body, [N].
+
+    Returns:
+        The positions of each body's slices in order along it.
+    """
+    rows = rows[depth[rows].argsort(stable=True)]
+    rows = rows[group[rows].argsort(stable=True)]
+    counts = group[rows].unique_consecutive(return_counts=True)[1]
+    return list(rows.split(counts.tolist())) if len(rows) else []
 
 
 class EmbeddingSource:
@@ -41,7 +82,8 @@ class EmbeddingSource:
 
         Args:
             loader: The ``DataLoader`` of the training slices. If its data set has ``index`` [N]
-                and ``tags`` [N, C], slices without a tag need not be read.
+                and ``tags`` [N, C], slices without a tag need not be read; if it also has ``group``
+                [N] and ``depth`` [N], the slices of a group form a body.
             embed: Moves a batch to the model and embeds it, with the activation or without.
 
         Raises:
@@ -61,13 +103,7 @@ class EmbeddingSource:
         self._loader = loader
         self._dataset: Dataset[Any] = dataset
         self._embed = embed
-        index, tags = getattr(dataset, "index", None), getattr(dataset, "tags", None)
-        self.known: SliceTags | None = None
-        if not (isinstance(index, Tensor) and isinstance(tags, Tensor)):
-            return
-        # A subset of a larger set may still hold the tags of all of it.
-        if len(index) == len(tags) == len(self):
-            self.known = SliceTags(index, tags)
+        self.known = KnownSlices.of(dataset, len(self))
 
     def __len__(self) -> int:
         """Return the number of items of the data set (slices, unless it serves batches)."""
@@ -109,6 +145,20 @@ def share(count: int, rank: int, size: int) -> range:
         size: Number of processes.
     """
     return range(count * rank // size, count * (rank + 1) // size)
+
+
+def share_bodies(found: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
+    """Return the bodies that one of several processes maps, a block of about as many slices each.
+
+    Args:
+        found: Positions of the slices of each body.
+        rank: This process.
+        size: Number of processes.
+    """
+    lengths = torch.tensor([len(body) for body in found], dtype=torch.int64)
+    twice_the_middle = 2 * lengths.cumsum(0) - lengths
+    owner = twice_the_middle * size // (2 * lengths.sum()).clamp_min(1)
+    return [body for body, each in zip(found, owner.tolist(), strict=True) if each == rank]
 
 
 def choose_slices(count: int, most: int, seed: int, tags: Tensor | None = None) -> list[int]:

@@ -29,12 +29,14 @@ class CaseSlices:
         position: Position of the case in the manifest.
         first_index: Stable id of the case's first slice; the others follow in order.
         tags: One multi-hot row per slice, [S, C] float32.
+        depth: Where the slices lie along the case, in heights of a pixel, [S] float32.
     """
 
     id: str
     position: int
     first_index: int
     tags: Tensor
+    depth: Tensor
 
 
 class ArrayFolder:
@@ -92,6 +94,9 @@ class SliceDataset(Dataset[Batch]):
         self.tags = torch.cat([case.tags for case in self.cases]) if lengths else torch.empty(0, 0)
         first = np.repeat([case.first_index for case in self.cases], lengths)
         self.index = torch.from_numpy(first + self._row).long()
+        # Tell the clustering that the slices of a case form a body, and how they lie in it.
+        self.group = torch.tensor([case.position for case in self.cases])[self._case]
+        self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
 
     def __len__(self) -> int:
         """Return the number of slices."""

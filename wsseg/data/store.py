@@ -46,7 +46,10 @@ class SliceStore:
         first = 0
         for position, case in enumerate(manifest["cases"]):
             tags = torch.tensor(case["tags"], dtype=torch.float32)
-            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags)
+            distance, height, _ = case["spacing"]  # of slices of which one in so many was kept
+            step = distance / height / self.options.get("slice_step", 1)
+            depth = torch.tensor(case["positions"], dtype=torch.float32) * step
+            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags, depth)
             first += len(tags)
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.clustering.smoothing import blur
+from wsseg.clustering.smoothing import blur, blur_across
 from wsseg.clustering.targets import IGNORE
 
 
@@ -37,26 +37,6 @@ def case_maps(
     # Untagged slices must not count in the average: they would erode the ends of a lesion.
     known = valid[:, None] & tagged
     maps = torch.where(known, blur(probability, known, pixels), IGNORE)
-    maps = smooth_across(maps, slices)
+    maps = blur_across(maps, known, torch.arange(len(maps)), slices)
     empty = maps.amax(dim=(2, 3), keepdim=True) <= high
     return maps.masked_fill(empty, IGNORE).masked_fill(~tagged, 0.0)
-
-
-def smooth_across(maps: Tensor, sigma: float) -> Tensor:
-    """Average maps with the slices above and below: a lesion is one body, noise is not.
-
-    Args:
-        maps: [S, C, H, W] in [0, 1], ``IGNORE`` where unknown.
-        sigma: Width of the Gaussian in slices; 0 leaves the maps as they are.
-
-    Returns:
-        The weighted mean of the known pixels along the case at each known pixel; the others stay
-        unknown.
-    """
-    if sigma == 0:
-        return maps
-    number = torch.arange(len(maps), device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * ((number[:, None] - number) / sigma) ** 2)
-    known = (maps >= 0).to(maps.dtype)
-    total, weight = ((kernel @ part.flatten(1)).view_as(maps) for part in (maps * known, known))
-    return torch.where(known > 0, total / weight.clamp_min(1e-6), maps)

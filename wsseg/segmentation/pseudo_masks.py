@@ -43,7 +43,6 @@ class PseudoMasks(TargetSource):
         reach: int = REACH,
         low: float = 0.3,
         high: float = 0.5,
-        soft_targets: bool = False,
         mirror: bool = True,
         batch_size: int = 32,
     ) -> None:
@@ -59,7 +58,6 @@ class PseudoMasks(TargetSource):
             low: Pixels whose probability is at most this are targets of 0.
             high: Pixels whose probability exceeds this are targets of 1; what lies between is
                 ignored, as is a tagged slice in which no pixel exceeds it.
-            soft_targets: Make the probability itself the target there, instead of 0 and 1.
             mirror: Average the predictions of each slice and of its mirror image along the width;
                 set it to False for sagittal slices, as ``flip`` of ``SliceAugmentation`` to 0.
             batch_size: Slices per forward pass.
@@ -79,7 +77,6 @@ class PseudoMasks(TargetSource):
         self.reach = reach
         self.low = low
         self.high = high
-        self.soft_targets = soft_targets
         self.mirror = mirror
         self.batch_size = batch_size
         self.maps: ClusterMaps | None = None
@@ -219,7 +216,7 @@ class PseudoMasks(TargetSource):
         pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
 
     def _targets(self, maps: Tensor) -> Tensor:
-        return to_targets(maps, self.low, self.high, self.soft_targets)
+        return to_targets(maps, self.low, self.high)
 
     def _close(self) -> None:
         if self._map_folder is not None and self._map_folder.rank == 0:
