@@ -65,6 +65,19 @@ def test_bodies_are_in_order() -> None:
     assert bodies(torch.empty(0, dtype=torch.int64), group, depth) == []
 
 
+def test_long_bodies_are_mapped_in_parts() -> None:
+    found = bodies(torch.arange(300), torch.zeros(300), torch.arange(300.0))
+    assert [len(body) for body in found] == [128, 128, 44]
+    assert torch.equal(torch.cat(found), torch.arange(300))
+
+
+def test_depths_that_are_not_finite() -> None:
+    told = {name: torch.zeros(4) for name in ("index", "tags", "group")}
+    dataset = Told(**told, depth=torch.tensor([0.0, 1.0, torch.nan, 2.0]))
+    with pytest.raises(ClusteringError, match="`depth` holds NaN"):
+        EmbeddingSource(DataLoader(dataset), lambda batch, _: batch)  # type: ignore[arg-type]
+
+
 class Told(list[int]):
     """A data set that tells something of its slices."""
 

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
 
+LONGEST = 128  # slices of a body that are mapped together
+
 
 @dataclass(frozen=True)
 class KnownSlices:
@@ -42,6 +44,9 @@ class KnownSlices:
 
         Returns:
             None if it lacks ``index`` or ``tags``.
+
+        Raises:
+            ClusteringError: A depth is not finite.
         """
         index, tags, group, depth = (
             value if isinstance(value, Tensor) and len(value) == count else None
@@ -49,6 +54,11 @@ class KnownSlices:
         )
         if index is None or tags is None:
             return None
+        if depth is not None and not bool(torch.isfinite(depth).all()):
+            raise ClusteringError(
+                "the data set's `depth` holds NaN or infinite values; make it say where slices lie "
+                "along their body, in pixels, or leave it out"
+            )
         return cls(index, tags, group, depth)
 
     def digest(self) -> str:
@@ -66,12 +76,14 @@ def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
         depth: Where every slice lies along its body, [N].
 
     Returns:
-        The positions of each body's slices in order along it.
+        The positions of each body's slices in order along it, of longer bodies in several parts:
+        the slices of one are in memory together.
     """
     rows = rows[depth[rows].argsort(stable=True)]
     rows = rows[group[rows].argsort(stable=True)]
     counts = group[rows].unique_consecutive(return_counts=True)[1]
-    return list(rows.split(counts.tolist())) if len(rows) else []
+    whole = rows.split(counts.tolist()) if len(rows) else ()
+    return [part for body in whole for part in body.split(LONGEST)]
 
 
 class EmbeddingSource:
