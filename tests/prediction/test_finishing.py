@@ -77,3 +77,11 @@ def test_classes_stay_inside_each_other(case: dict[str, torch.Tensor]) -> None:
     case["image"][:, 1] += 3 * disc(16)  # the core's modality shows it far outside the tumour
     found = finish(module(), **case) > 0.5
     assert not (found[:, 1] & ~found[:, 0]).any()
+
+
+def test_intensities_have_more_of_a_say_within_a_class(case: dict[str, torch.Tensor]) -> None:
+    """The network takes nearly all of the tumour for its core."""
+    case["probability"][:, 1] = 0.05 + 0.7 * disc(9)
+    found = finish(module(), **case) > 0.5
+    assert dice(disc(9), disc(7)) < 0.78
+    assert dice(found[:, 1], disc(7)) > 0.95
