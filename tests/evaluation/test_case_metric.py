@@ -102,6 +102,34 @@ def test_ranks_with_uneven_shares_agree(tmp_path: object) -> None:
     torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
 
 
+def _half_fails(rank: int, folder: str) -> None:
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=2)
+
+    def fail_on_one(case: str, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        if rank == 1:
+            raise RuntimeError("out of memory")
+        scored.append(case)
+        return masks
+
+    scored: list[str] = []
+    try:
+        metric = fed(list(range(7)), 7)
+        metric.redraw = fail_on_one
+        expected = "out of memory" if rank == 1 else "scoring cases failed on rank 1"
+        with pytest.raises((RuntimeError, ValueError), match=expected):
+            metric.compute()
+        assert len(scored) == (rank == 0), "each scores one of the two cases"
+    finally:
+        dist.destroy_process_group()
+
+
+def test_cases_are_shared_and_a_failure_of_one_ends_all(tmp_path: object) -> None:
+    torch.multiprocessing.spawn(_half_fails, (str(tmp_path),), nprocs=2)
+
+
 def test_empty_case_is_perfect() -> None:
     metric = CaseSegmentationMetric(GRIDS, {"core": [1]})
     nothing = torch.zeros(4, 1, 5, 6, dtype=torch.bool)

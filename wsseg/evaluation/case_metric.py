@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from wsseg.clustering.collective import current_collective
 from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import Scores, score
 from wsseg.models.inclusion import containers
@@ -32,7 +33,8 @@ class CaseSegmentationMetric(Metric):
     """Scores per case and class.
 
     Slices come in any order, from any rank, and as often as a distributed sampler likes to repeat
-    them: each counts once. They are kept as bits, 2 MB for a BraTS case.
+    them: each counts once. They are kept as bits, 2 MB for a BraTS case. Every process has those of
+    all cases in the end, and scores some of these.
     """
 
     full_state_update = False
@@ -98,13 +100,24 @@ class CaseSegmentationMetric(Metric):
         )
         index, first = np.unique(index, return_index=True)
         case, bits = case[first], bits[first]
-        rows: list[CaseRow] = []
-        for position in np.unique(case):
-            here = case == position
-            rows += self._score_case(self.grids[position], index[here], bits[here])
-        return rows
+        others = current_collective(self.device)
+        mine = np.unique(case)[others.rank :: others.size]
+        found = np.zeros((len(mine), len(self.classes), len(Scores._fields)))
+        with others.together("scoring cases"):
+            for number, position in enumerate(mine):
+                here = case == position
+                found[number] = self._score_case(self.grids[position], index[here], bits[here])
+        positions, scores = (others.gather(torch.from_numpy(part)) for part in (mine, found))
+        return [
+            CaseRow(
+                self.grids[positions[number]].id, name, Scores(*scores[number, channel].tolist())
+            )
+            for number in positions.argsort()
+            for channel, name in enumerate(self.classes)
+        ]
 
-    def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[CaseRow]:
+    def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[Scores]:
+        """Return the scores of every class."""
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
         slices, rows = flat.reshape(len(index), *self.shape), index - grid.first_index
@@ -112,9 +125,9 @@ class CaseSegmentationMetric(Metric):
             slices[:, 0] = self.redraw(grid.id, rows, slices[:, 0])
         predictions, truths = grid.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
-        found: list[CaseRow] = []
-        for channel, name in enumerate(self.classes):
-            prediction, truth = predictions[:, channel], truths[:, channel]
-            scores = score(prediction, truth, grid.spacing, distances=self.distances)
-            found.append(CaseRow(grid.id, name, scores))
-        return found
+        return [
+            score(prediction, truth, grid.spacing, distances=self.distances)
+            for prediction, truth in zip(
+                predictions.swapaxes(0, 1), truths.swapaxes(0, 1), strict=True
+            )
+        ]
