@@ -26,7 +26,7 @@ from tests.devices.device import DEVICE, DeviceTensor, PretendedDevice
 from tests.training import quiet_trainer
 from wsseg.clustering import ClusterReSupervision, callback, collective
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.evaluation import CaseEvaluation
+from wsseg.evaluation import CaseEvaluation, case_metric
 from wsseg.models import CamModule
 from wsseg.prediction.inference import predict_slices
 from wsseg.seeding import StepSeeding
@@ -123,7 +123,8 @@ def resumed_in_a_group(
         if by.strategy.root_device == DEVICE:
             patches.enter_context(patch.object(collective, "dist", nccl))
             group = collective.DistributedCollective
-            patches.enter_context(patch.object(callback, "current_collective", group))
+            for user in (callback, case_metric):
+                patches.enter_context(patch.object(user, "current_collective", group))
         by.fit(module, data, ckpt_path=folder / "first.ckpt", weights_only=True)
     assert nccl.sent or by.strategy.root_device != DEVICE
     return module
