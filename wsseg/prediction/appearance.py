@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
+from wsseg.data.planes import box_of
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import large_components
 
@@ -104,15 +104,14 @@ def sharpen(
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
     """
-    probability = probability * valid
-    mask = _without_specks(probability > level, smallest)
+    mask = _without_specks((probability > level) & valid, smallest)
     if not mask.any():
         return torch.zeros_like(probability)
     box = _box(mask, (ROUNDS + 1) * reach + 1)  # nothing further away has a say
     near = _widened(mask[box], reach) & valid[box]
-    prior = torch.logit(probability[box].double(), CERTAIN)
+    inside, drawn = mask[box], probability[box] * valid[box]
+    prior = torch.logit(drawn.double(), CERTAIN)
     pixels = image.movedim(1, -1)[box].double()
-    inside, drawn = mask[box], probability[box]
     for _ in range(ROUNDS):
         if inside.sum() < FEWEST:
             break
@@ -126,7 +125,7 @@ def sharpen(
         inside = _without_specks((drawn > level) & near, smallest)
     found, mask = torch.zeros_like(probability), torch.zeros_like(mask)
     found[box], mask[box] = drawn * near, inside
-    return found.masked_fill(enclosed(mask, valid), 1.0) if outermost else found
+    return found.masked_fill_(enclosed(mask, valid), 1.0) if outermost else found
 
 
 def discriminate(points: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
@@ -193,9 +192,7 @@ def _largest_of_each_slice(parts: NDArray[np.int32], count: int) -> NDArray[np.i
 
 def _box(mask: Tensor, margin: int) -> tuple[slice, slice, slice]:
     """Return the slices of a mask [S, H, W], and its rows and columns with a margin."""
-    from scipy import ndimage
-
-    ((slices, *plane),) = ndimage.find_objects(mask.numpy().astype(np.int8))
+    slices, *plane = box_of(mask.numpy())
     rows, columns = (slice(max(0, each.start - margin), each.stop + margin) for each in plane)
     return slices, rows, columns
 
@@ -206,7 +203,9 @@ def _without_specks(mask: Tensor, smallest: float) -> Tensor:
 
 def _widened(mask: Tensor, reach: int) -> Tensor:
     """Return the pixels at most so far from a mask [S, H, W], along rows and columns."""
-    size, wide = 2 * reach + 1, mask[:, None].float()
-    for kernel, padding in (((size, 1), (reach, 0)), ((1, size), (0, reach))):
-        wide = F.max_pool2d(wide, kernel, stride=1, padding=padding)
-    return wide[:, 0] > 0
+    from scipy import ndimage
+
+    wide = mask.numpy().view(np.uint8)
+    for axis in (1, 2):  # a sixth of the time of torch's max pooling
+        wide = ndimage.maximum_filter1d(wide, 2 * reach + 1, axis=axis, mode="constant")
+    return torch.from_numpy(wide.view(bool))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.planes import box_of
+
 Mask = NDArray[np.bool_]
 
 
@@ -44,7 +46,7 @@ def large_components(mask: Mask, smallest: float) -> Mask:
 
     if smallest == 0 or not mask.any():
         return mask
-    (box,) = ndimage.find_objects(mask.astype(np.int8))
+    box = box_of(mask)
     labels, _ = ndimage.label(mask[box], structure=np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background

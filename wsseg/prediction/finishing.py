@@ -32,11 +32,18 @@ def finish(module: Any, probability: Tensor, image: Tensor, valid: Tensor) -> Te
     level: float = module.threshold
     if module.sharpening > 0:
         drawn = redraw(module, probability > level, image, valid)
-        inside, outside = level + (1 - level) * (2 * drawn - 1), level * 2 * drawn
-        probability = torch.where(drawn > 0.5, inside, outside)
+        probability = _moved(drawn, level)
     masks = (probability > level).numpy()
     kept = tidy(masks, module.smallest_component, containers(module.spec.classes))
     return probability.masked_fill(torch.from_numpy(masks & ~kept), 0.0)
+
+
+def _moved(drawn: Tensor, level: float) -> Tensor:
+    """Return probabilities with their borders, which lie at one half, at a level."""
+    if level == 0.5:
+        return drawn
+    inside, outside = level + (1 - level) * (2 * drawn - 1), level * 2 * drawn
+    return torch.where(drawn > 0.5, inside, outside)
 
 
 def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
@@ -52,9 +59,9 @@ def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
         [S, C, H, W] in [0, 1], above 0.5 where the masks now are.
     """
     odds = [FIRM_INSIDE if outer else FIRM for outer in containers(module.spec.classes)]
-    firm = torch.tensor(odds, device=masks.device)[:, None, None]
+    firm = torch.tensor(odds)[:, None, None]
     return sharpen_classes(
-        torch.sigmoid(torch.where(masks, firm, -firm)),
+        torch.where(masks, torch.sigmoid(firm), torch.sigmoid(-firm)),
         image,
         valid,
         module.spec.classes,
