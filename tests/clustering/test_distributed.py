@@ -82,7 +82,10 @@ def single(
 def test_processes_agree_with_each_other_and_with_one(
     toys: ModuleType, tmp_path: Path, found: Found, scenario: str
 ) -> None:
-    """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder."""
+    """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder.
+
+    Also on 2 and 4 where the slices of a patient are mapped together.
+    """
     count, bodies = 3 if scenario == "few-4" else 23, scenario.startswith("bodies")
     centroids, report = single(toys, tmp_path, count, bodies)
     assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])

@@ -102,18 +102,19 @@ class CaseSegmentationMetric(Metric):
         case, bits = case[first], bits[first]
         others = current_collective(self.device)
         mine = np.unique(case)[others.rank :: others.size]
-        found = np.zeros((len(mine), len(self.classes), len(Scores._fields)))
+        scored = np.zeros((len(mine), len(self.classes), len(Scores._fields)))
         with others.together("scoring cases"):
             for number, position in enumerate(mine):
                 here = case == position
-                found[number] = self._score_case(self.grids[position], index[here], bits[here])
-        positions, scores = (others.gather(torch.from_numpy(part)) for part in (mine, found))
+                scored[number] = self._score_case(self.grids[position], index[here], bits[here])
+        positions, scores = (others.gather(torch.from_numpy(part)) for part in (mine, scored))
+        order = positions.argsort()
         return [
-            CaseRow(
-                self.grids[positions[number]].id, name, Scores(*scores[number, channel].tolist())
+            CaseRow(self.grids[position].id, name, Scores(*each))
+            for position, case_scores in zip(
+                positions[order].tolist(), scores[order].tolist(), strict=True
             )
-            for number in positions.argsort()
-            for channel, name in enumerate(self.classes)
+            for name, each in zip(self.classes, case_scores, strict=True)
         ]
 
     def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[Scores]:
