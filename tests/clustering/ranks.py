@@ -80,16 +80,20 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     )
     sent = count_bytes()
     collective = DistributedCollective(torch.device("cpu"))
-    count = {"few": 3, "large": 96}.get(scenario, 23)
+    count = {"few": 3, "large": 96, "compared": 47}.get(scenario, 23)
     passes = {"failing": 1, "late": 2}.get(scenario)
     source = Failing(count, passes) if passes else ToySource(count)
     if scenario == "bodies":
         source.know(bodies=True)
+    if scenario == "compared":
+        source.be_comparable()
     shared = MapFolder(folder, rank, processes)
     if scenario == "apart":  # every process is a machine with a disk of its own
         shared = MapFolder(folder / f"node-{rank}", 0, 1, copies=processes)
         shared.path.mkdir()
-    settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
+    settings = Settings(
+        EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
+    )
     work = Refresh(source, settings, shared, collective)
     try:
         clusters, maps = work.run()
@@ -102,6 +106,7 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
             folder,
             rank,
             checksum=checksum(*vars(clusters).values(), found),
+            normal=bool(clusters.norms.isfinite().any()),
             centroids=clusters.centroids.tolist(),
             report={k: v for k, v in work.report.items() if not k.startswith("seconds")},
             maps=checksum(found),

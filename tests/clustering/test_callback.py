@@ -454,12 +454,12 @@ def test_reachable_from_the_command_line(project: ModuleType, tmp_path: Path) ->
     config.write_text(
         "trainer:\n  callbacks:\n    - class_path: wsseg.clustering.ClusterReSupervision\n"
         "      init_args:\n        n_clusters: 9\n"
-        "        scorer: {class_path: EvidenceScorer, init_args: {confidence: 0.2}}\n"
+        "        scorer: {class_path: EvidenceScorer, init_args: {focus_power: 1.5}}\n"
     )
     cli = LightningCLI(project.Finder, args=["--config", str(config)], run=False)
     callback = next(c for c in cli.trainer.callbacks if isinstance(c, ClusterReSupervision))
     assert callback.settings.n_clusters == 9
-    assert callback.settings.scorer == EvidenceScorer(confidence=0.2)
+    assert callback.settings.scorer == EvidenceScorer(focus_power=1.5)
 
 
 class Known(pl.LightningDataModule):

@@ -30,6 +30,8 @@ SCENARIOS = (
     "apart-2",
     "bodies-2",
     "bodies-4",
+    "compared-2",
+    "compared-4",
     "large-2",
     "failing-2",
     "late-4",
@@ -65,29 +67,46 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def single(
-    toys: ModuleType, folder: Path, count: int, bodies: bool
+    toys: ModuleType, folder: Path, count: int, kind: str
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    settings = Settings(EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024)
+    settings = Settings(
+        EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
+    )
     source = toys.ToySource(count)
-    if bodies:
+    if kind == "bodies":
         source.know(bodies=True)
+    if kind == "compared":
+        source.be_comparable()
     work = Refresh(source, settings, MapFolder(folder), Collective())
     clusters, _ = work.run(*work.run())
     return clusters.centroids, work.report
 
 
 @pytest.mark.parametrize(
-    "scenario", ["uneven-2", "uneven-4", "few-4", "apart-2", "bodies-2", "bodies-4"]
+    "scenario",
+    [
+        "uneven-2",
+        "uneven-4",
+        "few-4",
+        "apart-2",
+        "bodies-2",
+        "bodies-4",
+        "compared-2",
+        "compared-4",
+    ],
 )
 def test_processes_agree_with_each_other_and_with_one(
     toys: ModuleType, tmp_path: Path, found: Found, scenario: str
 ) -> None:
     """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder.
 
-    Also on 2 and 4 where the slices of a patient are mapped together.
+    Also on 2 and 4 where the slices of a patient are mapped together, and where places are compared
+    with what is normal, of 47 slices some of which do not belong to the evidence.
     """
-    count, bodies = 3 if scenario == "few-4" else 23, scenario.startswith("bodies")
-    centroids, report = single(toys, tmp_path, count, bodies)
+    kind = scenario[:-2]
+    count = {"few": 3, "compared": 47}.get(kind, 23)
+    centroids, report = single(toys, tmp_path, count, kind)
+    assert all(each.get("normal") == (kind == "compared") for each in found[scenario])
     assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])
     assert len({each["checksum"] for each in found[scenario]}) == 1
     for each in found[scenario]:

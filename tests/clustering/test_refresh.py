@@ -275,6 +275,45 @@ def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: 
     assert float((found > 0.2).float().mean()) > 0.8
 
 
+def test_clusters_see_what_is_out_of_place(toys: ModuleType, tmp_path: Path) -> None:
+    """The object looks like tissue that lies elsewhere in every slice; features show no more."""
+    source = toys.ToySource(count=48, size=24)
+    source.group, source.stratum = torch.arange(48), torch.zeros(48, dtype=torch.int64)
+    draw = torch.Generator().manual_seed(0)
+    tissue = 0.1 * torch.randn(48, 1, 24, 24, generator=draw)
+    tissue[:, :, 14:] += 3.0
+    objects = torch.zeros(48, 24, 24, dtype=torch.bool)
+    objects[source.tags[:, 0] > 0, 2:10, 8:16] = True
+    tissue[:, 0][objects] += 3.0
+
+    class OutOfPlace:
+        known = None
+
+        def __init__(self, comparable: bool) -> None:
+            self.comparable = comparable
+
+        def __len__(self) -> int:
+            return len(source)
+
+        def __call__(self, positions: Any, activation: bool = True) -> Any:
+            for batch in source(positions, activation):
+                flat = None if batch.activation is None else torch.full_like(batch.activation, 0.5)
+                image = tissue[batch.index]
+                yield batch._replace(
+                    features=image, activation=flat, appearance=image if self.comparable else None
+                )
+
+    def reached(comparable: bool) -> float:
+        _, maps, _ = refresh(OutOfPlace(comparable), tmp_path, n_clusters=12, n_clusterings=4)
+        tagged = source.tags[:, 0] > 0
+        found = maps.lookup(torch.arange(48))[tagged][:, 0] > 0.2
+        wanted = objects[tagged] & source.valid[tagged]
+        return float(2 * (found & wanted).sum() / (found.sum() + wanted.sum()).clamp_min(1))
+
+    assert reached(comparable=True) > 0.8
+    assert reached(comparable=False) < 0.5
+
+
 class Undecided(Scorer):
     """Says 0.9 of the cluster that is most frequent in tagged slices, and nothing of others."""
 

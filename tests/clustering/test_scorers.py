@@ -18,7 +18,6 @@ from wsseg.clustering.scorers import (
     Scorer,
     VoteScorer,
     focus,
-    lower_bound,
     outer_class,
     purity,
     surroundings,
@@ -142,14 +141,15 @@ def test_erasure_compares_the_drop_with_the_area() -> None:
     assert float(ErasureScorer()(active)[0, 1, 0]) > 0.75
 
 
-def test_evidence_needs_purity_activation_and_support() -> None:
+def test_evidence_needs_purity_and_is_moderated_by_activation() -> None:
     scorer = EvidenceScorer()
     good = float(scorer(one_cluster([0.9] * 6, [-1.0] * 6))[0, 1, 0])
     impure = float(scorer(one_cluster([0.9] * 6, [0.9] * 6))[0, 1, 0])
     assert good > 0.6
     assert impure <= UNDECIDED
-    pure_but_dark = scorer(one_cluster([0.01] * 6, [-1.0] * 6))[0, 1, 0]
-    assert float(pure_but_dark) < UNDECIDED
+    # A network that knows little must not rule out what purity shows.
+    pure_but_dark = float(scorer(one_cluster([0.01] * 6, [-1.0] * 6))[0, 1, 0])
+    assert 0.4 * good < pure_but_dark < 0.7 * good
 
 
 def test_a_lesion_is_in_one_place() -> None:
@@ -201,11 +201,3 @@ def test_what_an_outer_class_is_made_of_is_not_the_inner_class() -> None:
     assert core[1] < 0.05
     assert core[0] < 0.05
     assert whole[1] > 0.5
-
-
-@given(share=st.floats(0, 1), count=st.floats(0.1, 1e4), confidence=st.floats(0, 3))
-def test_lower_bound_is_below_and_tightens(share: float, count: float, confidence: float) -> None:
-    value, number = torch.tensor([share] * 2), torch.tensor([count, 10 * count])
-    low = lower_bound(value, number, confidence)
-    assert bool((low <= value + 1e-5).all())
-    assert low[0] <= low[1] + 1e-5

@@ -22,6 +22,7 @@ from wsseg.clustering.source import (
     EmbeddingSource,
     bodies,
     choose_slices,
+    choose_untagged,
     sample_rows,
     share,
     share_bodies,
@@ -125,6 +126,32 @@ def test_rare_tags_are_not_left_out(rare: int, most: int, seed: int) -> None:
     assert kinds[:2].min() >= fair
 
 
+@given(most=st.integers(20, 60), seed=st.integers(0, 2**40))
+def test_untagged_slices_come_from_where_tagged_ones_lie(most: int, seed: int) -> None:
+    """Ten strata; lesions keep to the middle ones, where fewer slices are untagged."""
+    stratum = torch.arange(10).repeat(20)
+    case = torch.arange(200) // 10
+    tags = ((stratum >= 4) & (stratum < 7) & (case < 14)).float()[:, None]
+    chosen = torch.tensor(choose_slices(200, most, seed, tags, stratum))
+    tagged = tags[chosen, 0] > 0
+    assert abs(int(tagged.sum()) - int((~tagged).sum())) <= 1
+    counts = torch.bincount(stratum[chosen][~tagged], minlength=10)
+    middle = int(counts[4:7].sum())
+    assert middle == min(18, int((~tagged).sum()))  # of which there are 18
+    assert int(counts[4:7].max() - counts[4:7].min()) <= 1
+
+
+@given(seen=st.sets(st.integers(0, 39)), most=st.integers(1, 50))
+def test_more_untagged_slices_are_new_and_untagged(seen: set[int], most: int) -> None:
+    tags = (torch.arange(40) % 3 == 0).float()[:, None]
+    chosen = choose_untagged(40, most, sorted(seen), tags)
+    left = {number for number in range(40) if number % 3} - seen
+    assert set(chosen) <= left
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(most, len(left))
+    assert len(choose_untagged(40, 50, [], None)) == 40
+
+
 @given(counts=st.lists(st.integers(0, 30), min_size=1, max_size=6), quota=st.integers(1, 40))
 def test_sampled_pixels_are_distinct_and_spread(counts: list[int], quota: int) -> None:
     row = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
@@ -134,11 +161,11 @@ def test_sampled_pixels_are_distinct_and_spread(counts: list[int], quota: int) -
     assert found == [min(quota, count) for count in counts]
 
 
-def test_asymmetry_stands_behind_the_features() -> None:
-    batch = embeddings()._replace(asymmetry=torch.randn(3, 2, 5, 6))
-    assert batch.asymmetry is not None
+def test_asymmetry_and_appearance_stand_behind_the_features() -> None:
+    asymmetry, appearance = torch.randn(3, 2, 5, 6), torch.randn(3, 1, 5, 6)
+    batch = embeddings()._replace(asymmetry=asymmetry, appearance=appearance)
     place = torch.tensor([[0, 1, 2], [2, 4, 5]])
-    both = torch.cat([batch.features, batch.asymmetry], dim=1)
+    both = torch.cat([batch.features, asymmetry, appearance], dim=1)
     expected = torch.stack([both[0, :, 1, 2], both[2, :, 4, 5]])
     assert torch.equal(feature_pixels(batch, place), expected)
 

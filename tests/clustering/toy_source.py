@@ -34,12 +34,18 @@ class ToySource:
         self.batch_size = 5
         self.known: KnownSlices | None = None
         self.embedded = 0
+        self.appearance: Tensor | None = None
 
     def know(self, bodies: bool = False) -> None:
         """Tell of the slices before they are read; also how they lie, four to a body."""
         order = torch.arange(len(self))
         where = {"group": self.group, "depth": order % 4 * 1.5} if bodies else {}
         self.known = KnownSlices(order, self.tags, **where)
+
+    def be_comparable(self) -> None:
+        """Show what every place looks like; each slice is of a patient of its own."""
+        self.appearance = self.features[:, :1]
+        self.group, self.stratum = torch.arange(len(self)), torch.zeros(len(self)).long()
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -58,4 +64,5 @@ class ToySource:
                     part,
                     self.group[part],
                     self.stratum[part],
+                    appearance=None if self.appearance is None else self.appearance[part],
                 )

@@ -75,7 +75,8 @@ class ClusterReSupervision(LightningCallback):
         Args:
             n_clusters: Clusters per clustering (K).
             n_clusterings: Clusterings of different seeds whose scores are averaged (R). Every
-                second one sees the asymmetry too, if the module gives it.
+                second one also sees the asymmetry, two of every four what is out of place, if the
+                module gives asymmetry and appearance.
             warmup_epochs: Epochs before the first maps; 0 makes them before training.
             every_n_epochs: Epochs from one refresh of the maps to the next.
             last_refresh_epoch: No refresh for epochs after this one (counted from 0).
@@ -245,7 +246,8 @@ class ClusterReSupervision(LightningCallback):
         self._data = state_dict.get("data")
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
         own = {name: state_dict[name] for name in ("mean", "std", "centroids", "scores")}
-        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict())
+        norms = state_dict.get("norms", torch.empty(0, 0, 0, 0))
+        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict(), norms=norms)
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those for an epoch have not been made yet."""

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
 
-OPTIONAL = ("activation", "asymmetry")
+EXTRAS = ("asymmetry", "appearance")
+OPTIONAL = ("activation", *EXTRAS)
 
 
 class PixelEmbeddings(NamedTuple):
@@ -25,7 +26,8 @@ class PixelEmbeddings(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
     group: Tensor  # [B] int64, the patient; a cluster of many patients counts more
     stratum: Tensor  # [B] int64, from 0 to 63, e.g. the level; slices are compared within it
-    asymmetry: Tensor | None = None  # [B, E, h, w], for symmetric organs: see symmetry.py
+    asymmetry: Tensor | None = None  # [B, A, h, w], for symmetric organs: see symmetry.py
+    appearance: Tensor | None = None  # [B, E, h, w], to compare patients by: see deviation.py
 
     def of(self, rows: Tensor) -> PixelEmbeddings:
         """Return some of the slices.
@@ -47,10 +49,10 @@ def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
         place: Slice, row and column of each pixel, [n, 3] int64.
 
     Returns:
-        [n, D + E] float32, with the asymmetry behind.
+        [n, D + A + E] float32: features, asymmetry, and appearance or deviation.
     """
     slice_, row, column = place.T
-    maps = (embeddings.features, embeddings.asymmetry)
+    maps = (embeddings.features, embeddings.asymmetry, embeddings.appearance)
     parts = [each[slice_, :, row, column].float() for each in maps if each is not None]
     return torch.cat(parts, dim=1)
 
@@ -85,8 +87,10 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
     }
     if embeddings.activation is not None:
         expected["activation"] = (batch, classes, height, width)
-    if embeddings.asymmetry is not None:
-        expected["asymmetry"] = (batch, embeddings.asymmetry.shape[1], height, width)
+    for name in EXTRAS:
+        maps = getattr(embeddings, name)
+        if maps is not None:
+            expected[name] = (batch, maps.shape[1], height, width)
     for name, shape in expected.items():
         got = tuple(getattr(embeddings, name).shape)
         if got != shape:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_probable
+from wsseg.clustering.columns import Columns
+from wsseg.clustering.deviation import Untagged, deviate, normal_appearance, untagged_slices
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import check_finite
@@ -23,7 +25,7 @@ PIXELS = 2**19  # that all processes keep together: 50 MB at 24 dimensions
 class _Part:
     """Some of the valid pixels [n] of a batch of slices [B]."""
 
-    features: Tensor  # [n, D]
+    features: Tensor  # [n, D + A + E], the last E the appearance, once compared the deviation
     activation: Tensor  # [n, C]
     row: Tensor  # [n], which slice of the batch
     place: Tensor  # [n, 2], row and column in the slice
@@ -40,7 +42,8 @@ class Evidence:
         Args:
             quota: Most pixels that are kept of a slice.
         """
-        self.extra = 0  # dimensions of the asymmetry
+        self.columns = Columns()
+        self.untagged: list[Untagged] = []  # if the module gives their appearance
         self.plane = (0, 0, 0)  # classes, height and width
         self._quota = quota
         self._parts: list[_Part] = []
@@ -70,13 +73,28 @@ class Evidence:
             if not bool(torch.isfinite(activation).all()):
                 raise ClusteringError("the class activation holds NaN or infinite values")
             check_probable(activation)
-            self.extra = 0 if batch.asymmetry is None else batch.asymmetry.shape[1]
+            self.columns = Columns.of(batch)
             self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
             nothing = batch.valid.new_empty(0)
             slices = batch._replace(
-                features=nothing, activation=nothing, valid=nothing, asymmetry=None
+                features=nothing, activation=nothing, valid=nothing, asymmetry=None, appearance=None
             )
             self._parts.append(_Part(features, activation, slice_, kept[:, 1:], slices))
+            self.untagged += untagged_slices(batch)
+
+    def compare(self, norms: Tensor) -> None:
+        """Replace the appearance of the pixels by its deviation from what is normal.
+
+        Args:
+            norms: See :func:`~wsseg.clustering.deviation.norm`.
+        """
+        width = self.columns.deviation
+        for part in self._parts if width else ():
+            own = part.features[:, -width:]
+            stratum = part.slices.stratum
+            normal = normal_appearance(norms.to(own.device), stratum, *self.plane[1:])
+            row, column = part.place.T
+            own.copy_(deviate(own, normal[part.row, :, row, column]))
 
     def sample(self, quota: int) -> tuple[Tensor, Tensor]:
         """Return the features of fewer pixels of each slice [n, D], and the slices' ids [n].

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsseg.clustering.deviation import compare
 from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
@@ -37,6 +38,7 @@ class MapMaker:
     Attributes:
         assign: Gives features [n, D] their labels [n, R].
         verdict: Of the clusters.
+        norms: What is normal at each place, see :func:`~wsseg.clustering.deviation.norm`.
         smoothing: Width of the Gaussian that smooths the maps in all directions, in pixels.
         low: Threshold of irrelevance.
         dominance: Which regions are kept, see :func:`~wsseg.clustering.dominance.dominant`.
@@ -44,12 +46,14 @@ class MapMaker:
 
     assign: Callable[[Tensor], Tensor]
     verdict: Verdict
+    norms: Tensor
     smoothing: float
     low: float
     dominance: float
 
     def __call__(self, batch: PixelEmbeddings) -> SliceMaps:
         """Return the relevance in every slice of a batch by itself."""
+        batch = compare(batch, self.norms)
         labels = self.assign(feature_pixels(batch, batch.valid.nonzero()))
         valid, tags = batch.valid.to(labels.device), batch.tags.to(labels.device)
         relevance = relevance_map(labels, valid, self.verdict, tags, self.smoothing)

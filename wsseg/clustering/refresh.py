@@ -13,6 +13,8 @@ from torch import Tensor
 
 from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.collective import Collective
+from wsseg.clustering.columns import Columns
+from wsseg.clustering.deviation import find_norms, untagged_slices
 from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
 from wsseg.clustering.map_folder import MapFolder
@@ -23,11 +25,14 @@ from wsseg.clustering.source import (
     EmbeddingSource,
     bodies,
     choose_slices,
+    choose_untagged,
     share,
     share_bodies,
 )
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
+
+UNTAGGED_SLICES = 256  # that are looked at, beside the evidence, to learn what is normal
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,13 @@ class Clusters:
 
     Attributes:
         mean: Mean of the sampled embeddings, [D].
-        std: Their standard deviation, [D].
+        std: What they are divided by, [D]: their standard deviation by the columns' weights.
         centroids: In units of these, [R, K, D].
         scores: What the scorer said of every cluster and class, [R, K, C].
         votes: What a pixel's clusters add to its relevance, [R, K, C].
         leaning: How much every cluster looks like every class, [R, K, C].
         sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
+        norms: What is normal at each place, [G, E, h', w']: see deviation.py.
     """
 
     mean: Tensor
@@ -69,6 +75,7 @@ class Clusters:
     votes: Tensor
     leaning: Tensor
     sees_asymmetry: Tensor
+    norms: Tensor
 
 
 class Refresh:
@@ -86,7 +93,7 @@ class Refresh:
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
-        self._extra = 0  # dimensions of the asymmetry
+        self._columns = Columns()
         self._source = source
         self._settings = settings
         self._folder = folder
@@ -108,40 +115,65 @@ class Refresh:
             ClusteringError: The slices cannot be clustered or scored; the message says why.
         """
         with self._stage("embed"):
-            evidence, sample = self._embed()
+            evidence, sample, norms = self._embed(previous)
         with self._stage("cluster"):
             mean, std, centroids = self._cluster(sample, previous)
         nearest = partial(assign_features, mean=mean, std=std, centroids=centroids)
         with self._stage("score"):
             scores, verdict = self._score(evidence, nearest)
         with self._stage("map"):
-            maps = self._map(evidence, verdict, nearest, old)
-        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores, *verdict), maps
+            maps = self._map(evidence, partial(MapMaker, nearest, verdict, norms), old)
+        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores, *verdict, norms), maps
 
-    def _embed(self) -> tuple[Evidence, Tensor]:
-        """Embed some slices; return what is kept here and the sample that every process gets."""
+    def _embed(self, previous: Clusters | None) -> tuple[Evidence, Tensor, Tensor]:
+        """Embed some slices.
+
+        Returns:
+            What is kept here, and the sample and what is normal, which every process gets.
+        """
         settings, others, known = self._settings, self._collective, self._source.known
-        tags = None if known is None else known.tags
-        chosen = choose_slices(len(self._source), settings.evidence_slices, settings.seed, tags)
+        tags, stratum = (None, None) if known is None else (known.tags, known.stratum)
+        count = len(self._source)
+        chosen = choose_slices(count, settings.evidence_slices, settings.seed, tags, stratum)
         count = max(1, len(chosen))
         evidence = Evidence(quota=max(1, PIXELS // count))
         with others.together("embedding slices"):
             mine = share(len(chosen), others.rank, others.size)
             evidence.collect(self._source([chosen[number] for number in mine]))
+        # An appearance does not change in training, nor does what is normal.
+        norms = None if previous is None else previous.norms
+        if norms is None or not len(norms):
+            norms = self._find_norms(evidence, chosen)
+        with others.together("comparing slices with what is normal"):
+            evidence.compare(norms)
             features, slices = evidence.sample(max(1, settings.sample_size // count))
-        features = features.reshape(len(features), others.maximum(features.shape[1]))
-        self._extra = others.maximum(evidence.extra)
+        self._columns = Columns(*map(others.maximum, evidence.columns))
+        features = features.reshape(len(features), sum(self._columns))
         sample, slices = others.gather(features), others.gather(slices)
-        return evidence, sample[slices.argsort(stable=True).to(sample.device)]
+        return evidence, sample[slices.argsort(stable=True).to(sample.device)], norms
+
+    def _find_norms(self, evidence: Evidence, chosen: list[int]) -> Tensor:
+        """Find what is normal at each place; nothing if the module gives no appearance."""
+        others, known = self._collective, self._source.known
+        if not others.maximum(evidence.columns.deviation):
+            return torch.empty(0, 0, 0, 0)
+        tags = None if known is None else known.tags
+        rows = choose_untagged(len(self._source), UNTAGGED_SLICES, chosen, tags)
+        with others.together("embedding untagged slices"):
+            mine = share(len(rows), others.rank, others.size)
+            batches = self._source([rows[number] for number in mine], activation=False)
+            more = [part for batch in batches for part in untagged_slices(batch)]
+        return find_norms([*evidence.untagged, *more], others)
 
     def _cluster(self, sample: Tensor, previous: Clusters | None) -> tuple[Tensor, Tensor, Tensor]:
         """Standardise and cluster the sample; each process makes some of the clusterings."""
         settings, others = self._settings, self._collective
         mean = others.broadcast(sample.double().mean(dim=0).float())
         std = others.broadcast(sample.double().std(dim=0, correction=0).float())
-        std = torch.where(std > 1e-6, std, 1.0)
+        std = torch.where(std > 1e-6, std, 1.0) / self._columns.weights().to(std)
         points = (sample - mean) / std
-        plain = self._hide_asymmetry(points)
+        # Hidden columns are 0, in centroids too, and make none nearer than another.
+        shown = self._columns.shown(settings.n_clusterings).to(points)
         shape = (settings.n_clusterings, settings.n_clusters, sample.shape[1])
         start: Sequence[Tensor | None] = [None] * shape[0]
         if previous is not None and previous.centroids.shape == shape:
@@ -150,11 +182,7 @@ class Refresh:
         mine = range(others.rank, shape[0], others.size)
         with others.together("k-means"):
             jobs = [
-                Clustering(
-                    points if self._sees_asymmetry[number] else plain,
-                    settings.seed + number,
-                    start[number],
-                )
+                Clustering(points * shown[number], settings.seed + number, start[number])
                 for number in mine
             ]
             found = fit_clusterings(jobs, shape[1], settings.iterations)
@@ -189,13 +217,12 @@ class Refresh:
             votes = votes / peak
         # A cluster is relevant if pixels are that it would have in every clustering.
         self.report |= describe_scores(votes * len(votes), statistics, settings.high)
-        return scores, Verdict(votes, leaning, self._sees_asymmetry)
+        return scores, Verdict(votes, leaning, self._columns.sees_asymmetry(len(scores)))
 
     def _map(
         self,
         evidence: Evidence,
-        verdict: Verdict,
-        nearest: Callable[[Tensor], Tensor],
+        maker: Callable[..., MapMaker],
         old: ClusterMaps | None,
     ) -> ClusterMaps:
         settings, others, folder = self._settings, self._collective, self._folder
@@ -204,7 +231,7 @@ class Refresh:
         maps = ClusterMaps(folder.path, (0, classes, height, width), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
         before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
-        make = MapMaker(nearest, verdict, settings.smoothing, settings.low, settings.dominance)
+        make = maker(settings.smoothing, settings.low, settings.dominance)
         writer = MapWriter(maps, make, before, settings.momentum)
         changes = Changes(settings.low, settings.high)
         with others.together("making the file of cluster maps"):
@@ -240,19 +267,6 @@ class Refresh:
         rows = [row for body in own for row in body.tolist()]
         slices = self._source(rows, activation=False)
         writer.write_bodies(slices, [depth[body] for body in own], changes)
-
-    @property
-    def _sees_asymmetry(self) -> Tensor:
-        """Every second clustering sees the asymmetry, where there is any."""
-        return (torch.arange(self._settings.n_clusterings) % 2 == 1) & (self._extra > 0)
-
-    def _hide_asymmetry(self, points: Tensor) -> Tensor:
-        """Set it to 0: centroids then are 0 there too, and it makes none nearer than another."""
-        if not self._extra:
-            return points
-        plain = points.clone()
-        plain[:, -self._extra :] = 0
-        return plain
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 
 UNDECIDED = 0.5
 FLAT = 0.1
+QUIET = 0.1  # contrast that a cluster has at least: a network that knows little rules none out
 
 
 class Scorer(ABC):
@@ -88,20 +89,18 @@ class ErasureScorer(Scorer):
 
 @dataclass(frozen=True)
 class EvidenceScorer(Scorer):
-    """Purity, focus and activation together, purity as far as it is supported.
+    """Purity, focus and activation together.
 
     Purity alone lets in rare tissue that happens to lie in tagged slices, above all at levels of
     the body where every patient has a lesion. Such tissue spreads over the slice, where a lesion is
     in one place. Activation alone lets in tissue that surrounds the class, and more of it with
     every refresh. So purity and focus, which do not depend on the network's opinion, lead, and
-    activation moderates. Purity counts with its lower confidence bound over patients, since neither
-    pixels nor slices of one patient are independent, and as the share of the cluster that untagged
-    slices do not explain. Where a class is tagged only beside another one, as a tumour core beside
-    the whole tumour, slices of that outer class alone must not explain it either: oedema is as
-    rare in healthy slices as the core is.
+    activation moderates. Purity counts as the share of the cluster that untagged slices do not
+    explain. Where a class is tagged only beside another one, as a tumour core beside the whole
+    tumour, slices of that outer class alone must not explain it either: oedema is as rare in
+    healthy slices as the core is.
 
     Attributes:
-        confidence: Width of the purity's bound, in standard errors; 0 takes it at face value.
         focus_power: Weight of the focus beside the purity; 0 for lesions that are everywhere.
         activation_power: Weight of the activation beside the purity.
     """
@@ -110,24 +109,19 @@ class EvidenceScorer(Scorer):
     high: ClassVar[float] = 0.2
     relative: ClassVar[bool] = True
 
-    confidence: float = 0.5
     focus_power: float = 2.0
     activation_power: float = 0.25
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
-        own = self._unexplained(purity(statistics), statistics)
-        inner = self._unexplained(purity(statistics, surroundings(statistics)), statistics)
+        own = excess(purity(statistics))
+        inner = excess(purity(statistics, surroundings(statistics)))
         product = (
             torch.where(outer_class(statistics) < 0, own, own * inner)
             * focus(statistics) ** self.focus_power
-            * contrast(statistics) ** self.activation_power
+            * contrast(statistics).clamp_min(QUIET) ** self.activation_power
         )
         return product * _occurs(statistics)
-
-    def _unexplained(self, pure: Tensor, statistics: ClusterStatistics) -> Tensor:
-        support = statistics.support[..., TAGGED].float()
-        return excess(lower_bound(pure, support, self.confidence))
 
 
 def vote(statistics: ClusterStatistics) -> Tensor:
@@ -291,22 +285,6 @@ def focus(statistics: ClusterStatistics) -> Tensor:
     """
     pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
     return (1 - statistics.spread[..., TAGGED] / pixels.clamp_min(1)).clamp(0, 1).float()
-
-
-def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
-    """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
-
-    Args:
-        share: Observed share in [0, 1].
-        count: Number of independent observations, of the same shape.
-        confidence: Half-width in standard errors; 0 returns the share.
-    """
-    if confidence == 0:
-        return share
-    square, count = confidence**2, count.clamp_min(1e-6)
-    spread = (share * (1 - share) / count + square / (4 * count**2)).clamp_min(0).sqrt()
-    centre = share + square / (2 * count)
-    return ((centre - confidence * spread) / (1 + square / count)).clamp(0, 1)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:

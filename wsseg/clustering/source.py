@@ -25,13 +25,15 @@ class KnownSlices:
         index: Their ids, [N] int64.
         tags: [N, C], 0 or 1.
         group: The patient of each, whose slices form a body, [N] int64.
-        depth: Where each lies along its body, in pixels, [N]. None, as the group, if it is unknown.
+        depth: Where each lies along its body, in pixels, [N].
+        stratum: That of each, as in the embeddings, [N] int64. None, as the former two, if unknown.
     """
 
     index: Tensor
     tags: Tensor
     group: Tensor | None = None
     depth: Tensor | None = None
+    stratum: Tensor | None = None
 
     @classmethod
     def of(cls, dataset: Any, count: int) -> KnownSlices | None:
@@ -48,7 +50,7 @@ class KnownSlices:
         Raises:
             ClusteringError: A depth is not finite.
         """
-        index, tags, group, depth = (
+        index, tags, group, depth, stratum = (
             value if isinstance(value, Tensor) and len(value) == count else None
             for value in (getattr(dataset, name, None) for name in cls.__annotations__)
         )
@@ -59,7 +61,7 @@ class KnownSlices:
                 "the data set's `depth` holds NaN or infinite values; make it say where slices lie "
                 "along their body, in pixels, or leave it out"
             )
-        return cls(index, tags, group, depth)
+        return cls(index, tags, group, depth, stratum)
 
     def digest(self) -> str:
         """Return what tells this set of slices from others."""
@@ -173,7 +175,9 @@ def share_bodies(found: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
     return [body for body, each in zip(found, owner.tolist(), strict=True) if each == rank]
 
 
-def choose_slices(count: int, most: int, seed: int, tags: Tensor | None = None) -> list[int]:
+def choose_slices(
+    count: int, most: int, seed: int, tags: Tensor | None = None, stratum: Tensor | None = None
+) -> list[int]:
     """Choose the slices that clusters are made from and judged by.
 
     Args:
@@ -182,16 +186,53 @@ def choose_slices(count: int, most: int, seed: int, tags: Tensor | None = None) 
         seed: Chooses them.
         tags: [count, C], if they are known: slices of every combination of tags then take turns,
             so that none is left out because it is rare.
+        stratum: [count] int64, if it is known: untagged slices then come from the strata of the
+            tagged ones, which they are compared with, as far as these have some.
 
     Returns:
         Their positions in order.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     if tags is not None and count > most:
-        kind = torch.unique(tags.cpu()[order] > 0.5, dim=0, return_inverse=True)[1]
-        turn = torch.nn.functional.one_hot(kind).cumsum(dim=0).gather(1, kind[:, None])
-        order = order[turn[:, 0].argsort(stable=True)]
+        shown = tags.cpu()[order] > 0.5
+        if stratum is not None:
+            tagged = shown.any(dim=1)
+            level = stratum.cpu()[order]
+            frequency = torch.bincount(level[tagged], minlength=int(level.max()) + 1)
+            rest = level[~tagged]
+            # The n-th of a stratum with frequency f comes at n / f: all strata fill up together.
+            due = occurrence(rest) / frequency[rest]
+            order[~tagged] = order[~tagged][due.argsort(stable=True)]
+        kind = torch.unique(shown, dim=0, return_inverse=True)[1]
+        order = order[occurrence(kind).argsort(stable=True)]
     return order[:most].sort().values.tolist()
+
+
+def choose_untagged(
+    count: int, most: int, seen: list[int], tags: Tensor | None = None
+) -> list[int]:
+    """Choose untagged slices, evenly spaced.
+
+    Args:
+        count: Number of slices.
+        most: How many to choose.
+        seen: Positions of slices not to choose.
+        tags: [count, C]; if they are unknown, tagged slices may be chosen, too.
+
+    Returns:
+        Their positions in order.
+    """
+    left = torch.ones(count, dtype=torch.bool)
+    left[seen] = False
+    if tags is not None:
+        left &= ~(tags > 0.5).any(dim=1).cpu()
+    rows = left.nonzero()[:, 0]
+    return rows[evenly_spaced(len(rows), most)].tolist()
+
+
+def occurrence(kind: Tensor) -> Tensor:
+    """Count for each element how many of its kind there are up to and with it, [n] int64."""
+    return torch.nn.functional.one_hot(kind).cumsum(dim=0).gather(1, kind[:, None])[:, 0]
 
 
 def sample_rows(row: Tensor, quota: int) -> Tensor:

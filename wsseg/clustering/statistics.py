@@ -128,7 +128,7 @@ def slice_statistics(
     place = place.double()
     moments = torch.cat((place, place.square().sum(dim=1, keepdim=True)), dim=1)
     # Rounded first, sums are exact in any order: also on a GPU, where the order is not fixed.
-    weights = torch.cat((_exact(activation.double()), moments), dim=1)
+    weights = torch.cat((exact(activation.double()), moments), dim=1)
     counts, sums = _tables(labels, weights, row, len(tags), clusters)
     sums, moments = sums.split((activation.shape[1], 3), dim=1)
     tags = tags.cpu()
@@ -155,9 +155,9 @@ def slice_statistics(
         activation=by_tag_and_class(sums),
         slices=by_tag(occurs),
         votes=by_tag_and_class(votes),
-        area=by_tag(_exact(counts / valid)),
-        drop=by_tag_and_class(_exact(lost)),
-        spread=by_tag(_exact(counts * relative_variance(counts, moments))),
+        area=by_tag(exact(counts / valid)),
+        drop=by_tag_and_class(exact(lost)),
+        spread=by_tag(exact(counts * relative_variance(counts, moments))),
         total=side.sum(dim=0),
         together=side[..., TAGGED].T @ side[..., TAGGED],
     )
@@ -200,5 +200,6 @@ def _tables(
     return counts, sums.view(quantities, *shape).transpose(0, 1).cpu()
 
 
-def _exact(values: Tensor) -> Tensor:
+def exact(values: Tensor) -> Tensor:
+    """Round to multiples of ``UNIT``."""
     return torch.round(values / UNIT) * UNIT

@@ -94,9 +94,12 @@ class SliceDataset(Dataset[Batch]):
         self.tags = torch.cat([case.tags for case in self.cases]) if lengths else torch.empty(0, 0)
         first = np.repeat([case.first_index for case in self.cases], lengths)
         self.index = torch.from_numpy(first + self._row).long()
-        # Tell the clustering that the slices of a case form a body, and how they lie in it.
+        # Tell the clustering that the slices of a case form a body, how they lie in it, and which
+        # slices of other bodies they are like.
         self.group = torch.tensor([case.position for case in self.cases])[self._case]
         self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
+        levels = [LEVELS * np.arange(n) // n for n in lengths]
+        self.stratum = torch.from_numpy(np.concatenate(levels or [np.empty(0, np.int64)]))
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -122,7 +125,7 @@ class SliceDataset(Dataset[Batch]):
             valid=gather(self.valid, places),
             index=self.index[list(items)],
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
-            level=torch.tensor([LEVELS * row // len(case.tags) for case, row in places]),
+            level=self.stratum[list(items)],
         )
 
     def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsseg.clustering.deviation import appearance
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
@@ -165,6 +166,7 @@ class CamModule(SliceModule):
             group=batch["case"],
             stratum=batch["level"],
             asymmetry=seen[:, image.shape[1] :] if self.symmetric else None,
+            appearance=appearance(image, valid),
         )
 
     def _reconstruct(self, view: Batch) -> Tensor:

@@ -1,0 +1,136 @@
+"""What is normal at a place, and how slices deviate from it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from wsseg.clustering.collective import Collective
+from wsseg.clustering.deviation import (
+    PATIENTS,
+    Untagged,
+    appearance,
+    coarse_sums,
+    compare,
+    find_norms,
+    norm,
+    normal_appearance,
+    untagged_slices,
+)
+from wsseg.clustering.embeddings import PixelEmbeddings
+
+VALID = torch.ones(1, 24, 20, dtype=torch.bool)
+
+
+def slices(images: Tensor, tags: list[int], stratum: list[int]) -> PixelEmbeddings:
+    count, _, height, width = images.shape
+    return PixelEmbeddings(
+        features=images,
+        activation=None,
+        valid=torch.ones(count, height, width, dtype=torch.bool),
+        tags=torch.tensor(tags, dtype=torch.float32)[:, None],
+        index=torch.arange(count),
+        group=torch.arange(count),
+        stratum=torch.tensor(stratum),
+        appearance=images,
+    )
+
+
+def gradient(height: int, width: int) -> Tensor:
+    return torch.linspace(0, 1, height)[:, None] + torch.linspace(0, 2, width)
+
+
+def test_a_lesion_is_what_is_out_of_place() -> None:
+    """Dark tissue is normal above and bright tissue below; the lesion is dark tissue below."""
+    images = gradient(40, 40).expand(12, 1, -1, -1).clone()
+    images += 0.02 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    images[-1, :, 24:32, 24:32] -= 0.8
+    batch = slices(images, [0] * 11 + [1], [3] * 12)
+    found = compare(batch, find_norms(untagged_slices(batch), Collective())).appearance
+    assert found is not None
+    assert float(found[-1, 0, 25:31, 25:31].max()) < -0.6
+    found[-1, :, 24:32, 24:32] = 0
+    assert float(found[..., 2:-2, 2:-2].abs().max()) < 0.2
+
+
+def test_what_few_patients_show_is_not_taken_for_normal() -> None:
+    images = torch.rand(PATIENTS, 2, 12, 12)
+    enough = slices(images, [0] * PATIENTS, [1] * PATIENTS)
+    norms = find_norms(untagged_slices(enough), Collective())
+    assert norms.shape == (2, 2, 3, 3)
+    assert norms[0].isnan().all()  # a stratum without slices
+    torch.testing.assert_close(norms[1], coarse_sums(images, enough.valid)[:, :2].mean(dim=0))
+    same = enough._replace(group=torch.arange(PATIENTS).clamp_max(PATIENTS - 2))
+    norms = find_norms(untagged_slices(same), Collective())
+    assert norms.isnan().all()
+    left = compare(same, norms).appearance
+    assert left is not None
+    assert not left.any()
+
+
+def test_tagged_slices_do_not_say_what_is_normal() -> None:
+    images = torch.zeros(2 * PATIENTS, 1, 8, 8)
+    images[PATIENTS:] = 9
+    batch = slices(images, [0] * PATIENTS + [1] * PATIENTS, [0] * 2 * PATIENTS)
+    assert not find_norms(untagged_slices(batch), Collective()).any()
+
+
+def test_a_place_without_anatomy_has_no_norm() -> None:
+    images = torch.ones(PATIENTS, 1, 8, 8)
+    batch = slices(images, [0] * PATIENTS, [0] * PATIENTS)
+    batch.valid[:, :, 4:] = False
+    batch.valid[: PATIENTS // 2, 4:, 4:] = True
+    norms = find_norms(untagged_slices(batch), Collective())
+    assert norms[0, 0].isnan().tolist() == [[False, True], [False, False]]
+    assert bool((norms[0, 0][~norms[0, 0].isnan()] == 1).all())
+
+
+@given(seed=st.integers(0, 2**31), cut=st.integers(0, 12))
+def test_norms_depend_neither_on_order_nor_on_parts(seed: int, cut: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    stratum = torch.randint(3, (12,), generator=draw)
+    group = torch.arange(12)
+    sums = torch.rand(12, 3, 2, 2, generator=draw)
+    whole = find_norms([Untagged(stratum, group, sums)], Collective())
+    order = torch.randperm(12, generator=draw)
+    parts = [
+        Untagged(stratum[rows], group[rows], sums[rows]) for rows in (order[:cut], order[cut:])
+    ]
+    assert torch.equal(whole.nan_to_num(7), find_norms(parts, Collective()).nan_to_num(7))
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (23, 17), (3, 5)])
+def test_a_coarse_grid_shows_smooth_maps_as_they_are(shape: tuple[int, int]) -> None:
+    smooth = gradient(*shape)[None, None]
+    sums = coarse_sums(smooth, torch.ones(1, *shape, dtype=torch.bool))
+    norms = norm(sums, torch.ones(1), torch.full((1,), PATIENTS))
+    back = normal_appearance(norms, torch.zeros(1, dtype=torch.int64), *shape)
+    inside = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(back[inside], smooth[inside], atol=0.06, rtol=0)
+
+
+def test_strata_that_were_not_seen_are_unknown() -> None:
+    norms = torch.zeros(2, 1, 3, 3)
+    found = normal_appearance(norms, torch.tensor([1, 2, 63]), 12, 12)
+    assert found.isnan().flatten(1).all(dim=1).tolist() == [False, True, True]
+
+
+def test_no_untagged_slice_at_all() -> None:
+    batch = slices(torch.rand(2, 1, 8, 8), [1, 1], [0, 1])
+    norms = find_norms(untagged_slices(batch), Collective())
+    assert norms.shape == (0, 1, 2, 2)
+    left = compare(batch, norms).appearance
+    assert left is not None
+    assert not left.any()
+    assert find_norms([], Collective()).shape == (0, 0, 0, 0)
+
+
+def test_the_appearance_is_of_surroundings() -> None:
+    image = torch.zeros(1, 1, 24, 20)
+    image[..., 12, 10] = 1.0
+    found = appearance(image, VALID)
+    assert 0 < float(found.max()) < 0.02
+    torch.testing.assert_close(appearance(image * 0 + 3, VALID), image * 0 + 3)
