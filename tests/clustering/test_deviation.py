@@ -21,6 +21,7 @@ from wsseg.clustering.deviation import (
     untagged_slices,
 )
 from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.statistics import BUCKETS
 
 VALID = torch.ones(1, 24, 20, dtype=torch.bool)
 
@@ -116,6 +117,14 @@ def test_strata_that_were_not_seen_are_unknown() -> None:
     norms = torch.zeros(2, 1, 3, 3)
     found = normal_appearance(norms, torch.tensor([1, 2, 63]), 12, 12)
     assert found.isnan().flatten(1).all(dim=1).tolist() == [False, True, True]
+
+
+def test_strata_of_any_number_share_buckets() -> None:
+    batch = slices(torch.ones(PATIENTS, 1, 8, 8), [0] * PATIENTS, [10**9 + 3] * PATIENTS)
+    norms = find_norms(untagged_slices(batch), Collective())
+    assert len(norms) <= BUCKETS
+    found = normal_appearance(norms, batch.stratum, 8, 8)
+    assert found.eq(1).all()
 
 
 def test_no_untagged_slice_at_all() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.smoothing import blur
-from wsseg.clustering.statistics import exact
+from wsseg.clustering.statistics import BUCKETS, exact
 
 WIDTH = 5.0  # pixels; anatomy differs between patients, so that only broad differences count
 CELL = 4  # pixels; maps that are so smooth lose nothing on a coarser grid
@@ -29,7 +29,7 @@ class Untagged(NamedTuple):
     """Some slices without any tag."""
 
     stratum: Tensor
-    """[B] int64."""
+    """[B] int64, below ``BUCKETS``."""
     group: Tensor
     """The patient of each, [B] int64."""
     sums: Tensor
@@ -79,7 +79,8 @@ def untagged_slices(batch: PixelEmbeddings) -> list[Untagged]:
         return []
     rows = ~(batch.tags > 0.5).any(dim=1)
     sums = coarse_sums(batch.appearance[rows], batch.valid[rows])
-    return [Untagged(batch.stratum[rows].cpu(), batch.group[rows].cpu(), sums.cpu())]
+    stratum = batch.stratum[rows].remainder(BUCKETS)
+    return [Untagged(stratum.cpu(), batch.group[rows].cpu(), sums.cpu())]
 
 
 def find_norms(parts: Sequence[Untagged], others: Collective) -> Tensor:
@@ -140,7 +141,7 @@ def normal_appearance(norms: Tensor, stratum: Tensor, height: int, width: int) -
         [B, E, h, w]; NaN where that is unknown.
     """
     known = F.pad(norms, (0, 0, 0, 0, 0, 0, 0, 1), value=torch.nan)  # a row for other strata
-    row = stratum.clamp_max(len(norms))
+    row = stratum.remainder(BUCKETS).clamp_max(len(norms))
     return F.interpolate(known[row], (height, width), mode="bilinear", align_corners=False)
 
 

@@ -24,7 +24,7 @@ class PixelEmbeddings(NamedTuple):
     valid: Tensor  # [B, h, w] bool, pixels to be clustered
     tags: Tensor  # [B, C], 0 or 1
     index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
-    group: Tensor  # [B] int64, the patient; a cluster of many patients counts more
+    group: Tensor  # [B] int64, the patient
     stratum: Tensor  # [B] int64, from 0 to 63, e.g. the level; slices are compared within it
     asymmetry: Tensor | None = None  # [B, A, h, w], for symmetric organs: see symmetry.py
     appearance: Tensor | None = None  # [B, E, h, w], to compare patients by: see deviation.py
@@ -97,7 +97,10 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
         raise ClusteringError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
-    if index.is_floating_point() or (batch and int(index.min()) < 0):
+    for name in ("index", "group", "stratum"):
+        if getattr(embeddings, name).is_floating_point():
+            raise ClusteringError(f"embed_pixels: `{name}` must hold integers")
+    if batch and int(index.min()) < 0:
         raise ClusteringError("embed_pixels: `index` must hold integers from 0")
     return embeddings
 

@@ -197,8 +197,8 @@ def choose_slices(
         shown = tags.cpu()[order] > 0.5
         if stratum is not None:
             tagged = shown.any(dim=1)
-            level = stratum.cpu()[order]
-            frequency = torch.bincount(level[tagged], minlength=int(level.max()) + 1)
+            level = torch.unique(stratum.cpu()[order], return_inverse=True)[1]
+            frequency = torch.bincount(level[tagged], minlength=count)
             rest = level[~tagged]
             # The n-th of a stratum with frequency f comes at n / f: all strata fill up together.
             due = occurrence(rest) / frequency[rest]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from wsseg.errors import InputError
 
 DEFLATE_RATIO = 1040  # no deflate stream expands further
-GZIP = 16 + zlib.MAX_WBITS  # how zlib is told that a header and a CRC surround the stream
+GZIP = 16 + isal_zlib.MAX_WBITS  # how it is told that a header and a CRC surround the stream
 START = 540  # bytes of the longest header
 PACKED_START = 4096  # more than these take when packed
 DRAINED = 1 << 20
@@ -116,7 +116,7 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: of case {case} cannot be read ({reason}); fix that") from None
-    except zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stubs call the class an instance
         problem = f"is damaged or no gzip file ({error})"
     except Exception as error:  # nibabel raises many kinds for a broken header
         problem = f"is no readable NIfTI file ({type(error).__name__}: {error})"
@@ -139,7 +139,7 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
     """Return the header at the start of a file, and how many bytes it claims, unpacked."""
     packed = _is_packed(path)
     if packed:
-        start = zlib.decompressobj(GZIP).decompress(start, START)
+        start = isal_zlib.decompressobj(GZIP).decompress(start, START)
     size = _header_size(start)
     header = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
     try:
@@ -168,11 +168,11 @@ def _inflate(packed: bytes, count: int) -> bytes:
 
     Raises:
         EOFError: The file ends too early.
-        zlib.error: It is damaged.
+        isal_zlib.error: It is damaged.
     """
     parts = []
     while packed:  # a file may be several streams
-        stream = zlib.decompressobj(GZIP)
+        stream = isal_zlib.decompressobj(GZIP)
         parts.append(stream.decompress(packed, max(count, 1))[:count])
         count -= len(parts[-1])
         while not stream.eof:  # the CRC is at the end
