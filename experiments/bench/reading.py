@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+
 from wsseg.data.nifti import read_nifti
 
 
@@ -14,3 +17,12 @@ def read(path: Path) -> None:
         path: A NIfTI file.
     """
     read_nifti(path, "any")
+
+
+def read_plainly(path: Path) -> None:
+    """Read a file as nibabel does, which checks no CRC.
+
+    Args:
+        path: A NIfTI file.
+    """
+    np.asanyarray(nib.load(path).dataobj)
