@@ -88,7 +88,8 @@ class ClusterReSupervision(LightningCallback):
             iterations: Lloyd steps of k-means. They gain more: 0.83 after 5, 0.78 after 20.
             scorer: Judges the clusters; ``EvidenceScorer()`` by default.
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores, within
-                slices and, where it is known how they lie, from slice to slice.
+                slices and, where it is known how they lie, from slice to slice; up to twice that
+                where clusters tell lesions vaguely.
             low: Pixels whose relevance is at most this are targets of 0; the scorer's by default.
             high: Pixels whose relevance exceeds this are targets of 1; the scorer's by default.
             dominance: Regions of a slice whose relevance nowhere reaches this share of the slice's

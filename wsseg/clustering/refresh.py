@@ -19,7 +19,7 @@ from wsseg.clustering.evidence import PIXELS, Evidence
 from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
-from wsseg.clustering.relevance import Verdict, typical_peak, weigh
+from wsseg.clustering.relevance import Verdict, breadth, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
 from wsseg.clustering.source import (
     EmbeddingSource,
@@ -122,7 +122,8 @@ class Refresh:
         with self._stage("score"):
             scores, verdict = self._score(evidence, nearest)
         with self._stage("map"):
-            maps = self._map(evidence, partial(MapMaker, nearest, verdict, norms), old)
+            make = self._map_maker(nearest, scores, verdict, norms)
+            maps = self._map(evidence, make, old)
         return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores, *verdict, norms), maps
 
     def _embed(self, previous: Clusters | None) -> tuple[Evidence, Tensor, Tensor]:
@@ -219,10 +220,17 @@ class Refresh:
         self.report |= describe_scores(votes * len(votes), statistics, settings.high)
         return scores, Verdict(votes, leaning, self._columns.sees_asymmetry(len(scores)))
 
+    def _map_maker(
+        self, nearest: Callable[[Tensor], Tensor], scores: Tensor, verdict: Verdict, norms: Tensor
+    ) -> MapMaker:
+        settings = self._settings
+        smoothing = settings.smoothing * (breadth(scores) if settings.scorer.relative else 1.0)
+        return MapMaker(nearest, verdict, norms, smoothing, settings.low, settings.dominance)
+
     def _map(
         self,
         evidence: Evidence,
-        maker: Callable[..., MapMaker],
+        make: MapMaker,
         old: ClusterMaps | None,
     ) -> ClusterMaps:
         settings, others, folder = self._settings, self._collective, self._folder
@@ -231,7 +239,6 @@ class Refresh:
         maps = ClusterMaps(folder.path, (0, classes, height, width), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
         before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
-        make = maker(settings.smoothing, settings.low, settings.dominance)
         writer = MapWriter(maps, make, before, settings.momentum)
         changes = Changes(settings.low, settings.high)
         with others.together("making the file of cluster maps"):

@@ -14,6 +14,7 @@ from wsseg.clustering.targets import IGNORE
 
 FAINT = 0.1  # clusterings whose best cluster is less relevant than this have found nothing
 PEAK_SHARE = 0.01  # of a slice's pixels: single ones may be relevant by chance
+PLAIN, VAGUE = 0.75, 0.45  # best scores from which maps need no further smoothing, or all of it
 
 
 class Verdict(NamedTuple):
@@ -55,6 +56,22 @@ def weigh(scores: Tensor) -> Tensor:
     weight = scores.amax(dim=1, keepdim=True)  # [R, 1, C]
     total = weight.square().sum(dim=0).clamp_min(len(scores) * FAINT**2)
     return scores * weight / total
+
+
+def breadth(scores: Tensor) -> float:
+    """Return how many times as widely maps are smoothed where clusters tell classes vaguely.
+
+    Maps are noisier there, and a lesion is broader than noise. Where clusters are plain they show
+    its border, which smoothing would blur.
+
+    Args:
+        scores: Relevance of every cluster to every class, [R, K, C] in [0, 1].
+
+    Returns:
+        1 if the best one is plain, up to 2 if it is vague.
+    """
+    best = float(scores.max())
+    return 1 + min(max((PLAIN - best) / (PLAIN - VAGUE), 0.0), 1.0)
 
 
 def slice_peaks(labels: Tensor, row: Tensor, votes: Tensor, tags: Tensor) -> Tensor:
