@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from wsseg.clustering.relevance import (
     FAINT,
+    PLAIN,
     Verdict,
+    breadth,
     relevance_map,
     slice_peaks,
     typical_peak,
@@ -86,6 +88,17 @@ def test_relevance_is_relative_to_the_peak() -> None:
     for peak, expected in ((1.0, 0.25), (0.5, 0.5), (0.2, 1.0)):
         found = relevance_map(labels[valid], valid, verdict(scores, peak=peak), tags)
         torch.testing.assert_close(found, torch.full((1, 1, 5, 6), expected))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_vague_maps_are_smoothed_more(best: list[float]) -> None:
+    """The better the best cluster of all, the less; never less than asked, nor twice as much."""
+    widths = [breadth(torch.full((2, 3, 1), score)) for score in sorted(best)]
+    assert widths == sorted(widths, reverse=True)
+    assert all(1 <= width <= 2 for width in widths)
+    mixed = torch.tensor([0.1, PLAIN, 0.0]).view(1, 3, 1)
+    assert breadth(mixed) == 1
+    assert breadth(mixed * 0.1) == 2
 
 
 @given(st.floats(0.2, 1.0), st.integers(0, 2**31))

@@ -71,7 +71,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             f"embed_pixels returned {type(embeddings).__name__}; return a PixelEmbeddings"
         )
     _check_tensors(embeddings)
-    features, valid, index = embeddings.features, embeddings.valid, embeddings.index
+    features, valid = embeddings.features, embeddings.valid
     if features.ndim != 4:
         raise ClusteringError(
             f"embed_pixels: `features` is {tuple(features.shape)}; make it [B, D, h, w]"
@@ -97,12 +97,16 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
         raise ClusteringError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
+    _check_numbers(embeddings)
+    return embeddings
+
+
+def _check_numbers(embeddings: PixelEmbeddings) -> None:
     for name in ("index", "group", "stratum"):
         if getattr(embeddings, name).is_floating_point():
             raise ClusteringError(f"embed_pixels: `{name}` must hold integers")
-    if batch and int(index.min()) < 0:
+    if len(embeddings.index) and int(embeddings.index.min()) < 0:
         raise ClusteringError("embed_pixels: `index` must hold integers from 0")
-    return embeddings
 
 
 def _check_tensors(embeddings: PixelEmbeddings) -> None:
