@@ -53,14 +53,16 @@ def write_checkpoint(store: Path, path: Path) -> None:
     torch.manual_seed(0)
     spec = MRISliceDataModule(str(store)).spec
     module = CamModule(spec.to_dict(), widths=(4, 8, 8), embedding_widths=(4, 8))
-    seen = 2 * len(module.spec.modalities)
+    modalities = len(module.spec.modalities)
+    columns = 4 + 2 * modalities + modalities  # features, asymmetry and deviation
     state = {
-        "mean": torch.zeros(4 + seen),
-        "std": torch.ones(4 + seen),
-        "centroids": torch.randn(2, 6, 4 + seen),
+        "mean": torch.zeros(columns),
+        "std": torch.ones(columns),
+        "centroids": torch.randn(2, 6, columns),
         "scores": torch.rand(2, 6, 1),
         "votes": torch.rand(2, 6, 1),
-        "smoothing": 1.0,
+        "norms": torch.zeros(8, modalities, 3, 3),
+        "smoothing": torch.tensor(1.0),
         "low": 0.15,
         "dominance": 0.7,
         "leaning": torch.rand(2, 6, 1),

@@ -12,11 +12,14 @@ import torch
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.map_folder import MapFolder
+from wsseg.clustering.mapping import MapMaker
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
+
+PLACED = ("mean", "std", "centroids")
 
 
 def refresh(
@@ -312,6 +315,23 @@ def test_clusters_see_what_is_out_of_place(toys: ModuleType, tmp_path: Path) -> 
 
     assert reached(comparable=True) > 0.8
     assert reached(comparable=False) < 0.5
+
+
+def test_a_checkpoint_maps_slices_as_the_refresh_did(toys: ModuleType, tmp_path: Path) -> None:
+    source = toys.ToySource(count=48)
+    source.be_comparable()
+    clusters, maps, _ = refresh(source, tmp_path, n_clusterings=4, smoothing=1.0)
+    assert clusters.norms.isfinite().any()
+    tagged = source.tags[:, 0] > 0
+    (batch,) = source(tagged.nonzero()[:5, 0].tolist())
+    state = {**vars(clusters), "low": 0.15, "dominance": 0.7}
+    make = MapMaker.of(state)
+    found = make.settle(make(batch), None)
+    torch.testing.assert_close(found, maps.lookup(batch.index), atol=0.005, rtol=0)
+    # An older checkpoint knows no norms, and its clusters nothing of deviations.
+    older = {name: value[..., :4] for name, value in vars(clusters).items() if name in PLACED}
+    make = MapMaker.of({**state, **older, "norms": None, "smoothing": 1.0})
+    assert make(batch).relevance.shape == found.shape
 
 
 class Undecided(Scorer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.clustering.kmeans import assign_features
 from wsseg.clustering.mapping import MapMaker
-from wsseg.clustering.relevance import Verdict
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.dataset import ArrayFolder
+from wsseg.data.dataset import LEVELS, ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.prediction.checkpoint import load_module, read_content
@@ -126,7 +123,8 @@ def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> Sl
     relevance = None
     if clusters is not None:
         here = slice(case.row, case.row + 1)
-        relevance = _relevance(module, clusters, image[here], valid[here])
+        level = LEVELS * case.row // len(image)
+        relevance = _relevance(module, clusters, image[here], valid[here], level)
     return SliceView(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 
 
@@ -137,16 +135,15 @@ def _clusters(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def _relevance(
-    module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor
+    module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor, level: int
 ) -> NDArray[np.float32]:
     """Map a held-out slice by the clusters of the training slices, as if it were tagged."""
     tags = torch.ones(1, clusters["scores"].shape[2])
     number = torch.zeros(1, dtype=torch.int64)
-    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=number)
+    place = torch.full((1,), level)
+    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=place)
     with torch.inference_mode():
         embedded = module.embed_pixels(batch, activation=False)
-    made_of = {name: clusters[name] for name in ("mean", "std", "centroids")}
-    settings = {name: clusters[name] for name in ("smoothing", "low", "dominance")}
-    make = MapMaker(partial(assign_features, **made_of), Verdict.of(clusters), **settings)
+    make = MapMaker.of(clusters)
     found: NDArray[np.float32] = make.settle(make(embedded), None)[0, 0].numpy()
     return found

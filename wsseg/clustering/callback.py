@@ -226,9 +226,7 @@ class ClusterReSupervision(LightningCallback):
             return {}
         packed = self._packed if self.maps is None else self._pack(self.maps)
         # With these, the clusters alone can map any slice.
-        settings = {
-            name: getattr(self.settings, name) for name in ("smoothing", "low", "dominance")
-        }
+        settings = {name: getattr(self.settings, name) for name in ("low", "dominance")}
         return {
             "epoch": self._epoch,
             "interval": self._interval,
@@ -247,8 +245,9 @@ class ClusterReSupervision(LightningCallback):
         self._data = state_dict.get("data")
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
         own = {name: state_dict[name] for name in ("mean", "std", "centroids", "scores")}
-        norms = state_dict.get("norms", torch.empty(0, 0, 0, 0))
-        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict(), norms=norms)
+        own["norms"] = state_dict.get("norms", torch.empty(0, 0, 0, 0))
+        own["smoothing"] = torch.as_tensor(state_dict.get("smoothing", self.settings.smoothing))
+        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict())
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those for an epoch have not been made yet."""

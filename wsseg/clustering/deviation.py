@@ -150,15 +150,15 @@ def deviate(appearance: Tensor, normal: Tensor) -> Tensor:
     return torch.where(normal.isnan(), 0.0, appearance - normal)
 
 
-def compare(batch: PixelEmbeddings, norms: Tensor) -> PixelEmbeddings:
+def compare(batch: PixelEmbeddings, norms: Tensor | None) -> PixelEmbeddings:
     """Return slices with their deviation from what is normal in place of their appearance.
 
     Args:
         batch: The slices.
-        norms: See :func:`norm`.
+        norms: See :func:`norm`; without them slices are left without an appearance.
     """
-    if batch.appearance is None:
-        return batch
+    if batch.appearance is None or norms is None:
+        return batch._replace(appearance=None)
     norms = norms.to(batch.appearance.device)
     normal = normal_appearance(norms, batch.stratum, *batch.valid.shape[1:])
     return batch._replace(appearance=deviate(batch.appearance, normal))

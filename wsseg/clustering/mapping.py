@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from wsseg.clustering.deviation import compare
 from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.kmeans import assign_features
 from wsseg.clustering.relevance import Verdict, relevance_map
 from wsseg.clustering.smoothing import blur_across
 from wsseg.clustering.store import ClusterMaps
@@ -38,7 +40,8 @@ class MapMaker:
     Attributes:
         assign: Gives features [n, D] their labels [n, R].
         verdict: Of the clusters.
-        norms: What is normal at each place, see :func:`~wsseg.clustering.deviation.norm`.
+        norms: What is normal at each place, see :func:`~wsseg.clustering.deviation.norm`; None for
+            clusters that saw no deviation.
         smoothing: Width of the Gaussian that smooths the maps in all directions, in pixels.
         low: Threshold of irrelevance.
         dominance: Which regions are kept, see :func:`~wsseg.clustering.dominance.dominant`.
@@ -46,10 +49,27 @@ class MapMaker:
 
     assign: Callable[[Tensor], Tensor]
     verdict: Verdict
-    norms: Tensor
+    norms: Tensor | None
     smoothing: float
     low: float
     dominance: float
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> MapMaker:
+        """Return what makes maps by the clusters in a checkpoint.
+
+        Args:
+            state: That of ``ClusterReSupervision``; older ones have no norms.
+        """
+        made_of = {name: state[name] for name in ("mean", "std", "centroids")}
+        return cls(
+            partial(assign_features, **made_of),
+            Verdict.of(state),
+            state.get("norms"),
+            float(state["smoothing"]),
+            state["low"],
+            state["dominance"],
+        )
 
     def __call__(self, batch: PixelEmbeddings) -> SliceMaps:
         """Return the relevance in every slice of a batch by itself."""

@@ -66,6 +66,7 @@ class Clusters:
         leaning: How much every cluster looks like every class, [R, K, C].
         sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
         norms: What is normal at each place, [G, E, h', w']: see deviation.py.
+        smoothing: Width in pixels of the Gaussian that smooths maps, [].
     """
 
     mean: Tensor
@@ -76,6 +77,7 @@ class Clusters:
     leaning: Tensor
     sees_asymmetry: Tensor
     norms: Tensor
+    smoothing: Tensor
 
 
 class Refresh:
@@ -114,6 +116,7 @@ class Refresh:
         Raises:
             ClusteringError: The slices cannot be clustered or scored; the message says why.
         """
+        settings = self._settings
         with self._stage("embed"):
             evidence, sample, norms = self._embed(previous)
         with self._stage("cluster"):
@@ -122,9 +125,11 @@ class Refresh:
         with self._stage("score"):
             scores, verdict = self._score(evidence, nearest)
         with self._stage("map"):
-            make = self._map_maker(nearest, scores, verdict, norms)
+            smoothing = settings.smoothing * (breadth(scores) if settings.scorer.relative else 1)
+            make = MapMaker(nearest, verdict, norms, smoothing, settings.low, settings.dominance)
             maps = self._map(evidence, make, old)
-        return Clusters(mean.cpu(), std.cpu(), centroids.cpu(), scores, *verdict, norms), maps
+        placed = (mean.cpu(), std.cpu(), centroids.cpu())
+        return Clusters(*placed, scores, *verdict, norms, torch.tensor(smoothing)), maps
 
     def _embed(self, previous: Clusters | None) -> tuple[Evidence, Tensor, Tensor]:
         """Embed some slices.
@@ -219,13 +224,6 @@ class Refresh:
         # A cluster is relevant if pixels are that it would have in every clustering.
         self.report |= describe_scores(votes * len(votes), statistics, settings.high)
         return scores, Verdict(votes, leaning, self._columns.sees_asymmetry(len(scores)))
-
-    def _map_maker(
-        self, nearest: Callable[[Tensor], Tensor], scores: Tensor, verdict: Verdict, norms: Tensor
-    ) -> MapMaker:
-        settings = self._settings
-        smoothing = settings.smoothing * (breadth(scores) if settings.scorer.relative else 1.0)
-        return MapMaker(nearest, verdict, norms, smoothing, settings.low, settings.dominance)
 
     def _map(
         self,
