@@ -18,6 +18,7 @@ from wsseg.clustering.kmeans import (
 
 ITERATIONS = 20
 CLUSTERINGS = 4
+DIMENSIONS = 28  # 16 features, 8 of the asymmetry and 4 of the deviation of four modalities
 
 
 def rows(scale: float) -> list[Row]:
@@ -26,7 +27,7 @@ def rows(scale: float) -> list[Row]:
     Args:
         scale: Of the number of points.
     """
-    shapes = ((50_000, 24, 64), (50_000, 24, 256), (921_600, 64, 10))
+    shapes = ((50_000, DIMENSIONS, 64), (50_000, DIMENSIONS, 256), (921_600, 64, 10))
     found = []
     for count, dimensions, k in shapes:
         count = max(10 * k, int(count * scale))
@@ -34,8 +35,10 @@ def rows(scale: float) -> list[Row]:
         points = torch.randn(count, dimensions, generator=draw).to(device())
         name = f"k-means, {count:,} x {dimensions}, K={k}, {ITERATIONS} iterations"
         found += _compare(name, _fits(points, k))
-    points = torch.randn(max(640, int(50_000 * scale)), 24, device=device())
-    name = f"k-means as by default, {CLUSTERINGS} clusterings of {len(points):,} x 24, K=64"
+    points = torch.randn(max(640, int(50_000 * scale)), DIMENSIONS, device=device())
+    name = (
+        f"k-means as by default, {CLUSTERINGS} clusterings of {len(points):,} x {DIMENSIONS}, K=64"
+    )
     found += _compare(
         name,
         {who: _repeated(fit) for who, fit in _fits(points, 64).items()}
@@ -45,9 +48,9 @@ def rows(scale: float) -> list[Row]:
             ),
         },
     )
-    points = torch.randn(int(500_000 * scale), 24, device=device())
-    centroids = torch.randn(4, 64, 24, device=device())
-    name = f"assignment, {len(points):,} x 24, 4 clusterings of K=64"
+    points = torch.randn(int(500_000 * scale), DIMENSIONS, device=device())
+    centroids = torch.randn(4, 64, DIMENSIONS, device=device())
+    name = f"assignment, {len(points):,} x {DIMENSIONS}, 4 clusterings of K=64"
     works = {
         "wsseg": lambda: assign(points, centroids),
         "plain torch": lambda: _assign_torch(points, centroids),
