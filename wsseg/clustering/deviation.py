@@ -3,7 +3,8 @@
 Oedema looks like grey matter on T1; that it lies where other patients have white matter gives it
 away. What is normal at a place is the mean over untagged slices of the same stratum, where enough
 patients have some: with few of them the mean is that of their own anatomy, and a deviation from it
-tells patients apart instead of lesions from healthy tissue. It is unknown elsewhere.
+tells patients apart instead of lesions from healthy tissue. It is unknown elsewhere. It is found
+once, so that an appearance must not change in training, as features of a network would.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ class EmbeddingSource:
         Args:
             loader: The ``DataLoader`` of the training slices. If its data set has ``index`` [N]
                 and ``tags`` [N, C], slices without a tag need not be read; if it also has ``group``
-                [N] and ``depth`` [N], the slices of a group form a body.
+                [N] and ``depth`` [N], the slices of a group form a body; by ``stratum`` [N],
+                untagged slices like the tagged ones are found.
             embed: Moves a batch to the model and embeds it, with the activation or without.
 
         Raises:
