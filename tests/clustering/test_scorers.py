@@ -18,6 +18,7 @@ from wsseg.clustering.scorers import (
     Scorer,
     VoteScorer,
     focus,
+    lower_bound,
     outer_class,
     purity,
     surroundings,
@@ -201,3 +202,11 @@ def test_what_an_outer_class_is_made_of_is_not_the_inner_class() -> None:
     assert core[1] < 0.05
     assert core[0] < 0.05
     assert whole[1] > 0.5
+
+
+@given(share=st.floats(0, 1), count=st.floats(0.1, 1e4), confidence=st.floats(0, 3))
+def test_lower_bound_is_below_and_tightens(share: float, count: float, confidence: float) -> None:
+    value, number = torch.tensor([share] * 2), torch.tensor([count, 10 * count])
+    low = lower_bound(value, number, confidence)
+    assert bool((low <= value + 1e-5).all())
+    assert low[0] <= low[1] + 1e-5

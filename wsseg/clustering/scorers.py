@@ -20,6 +20,7 @@ from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 
 UNDECIDED = 0.5
 FLAT = 0.1
+CONFIDENCE = 0.5  # standard errors: slices of an outer class alone are few, and at its ends
 QUIET = 0.1  # contrast that a cluster has at least: a network that knows little rules none out
 
 
@@ -98,7 +99,7 @@ class EvidenceScorer(Scorer):
     activation moderates. Purity counts as the share of the cluster that untagged slices do not
     explain. Where a class is tagged only beside another one, as a tumour core beside the whole
     tumour, slices of that outer class alone must not explain it either: oedema is as rare in
-    healthy slices as the core is.
+    healthy slices as the core is. That purity counts with its lower confidence bound over patients.
 
     Attributes:
         focus_power: Weight of the focus beside the purity; 0 for lesions that are everywhere.
@@ -115,7 +116,13 @@ class EvidenceScorer(Scorer):
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return the weighed evidence for every cluster and class."""
         own = excess(purity(statistics))
-        inner = excess(purity(statistics, surroundings(statistics)))
+        inner = excess(
+            lower_bound(
+                purity(statistics, surroundings(statistics)),
+                statistics.support[..., TAGGED].float(),
+                CONFIDENCE,
+            )
+        )
         product = (
             torch.where(outer_class(statistics) < 0, own, own * inner)
             * focus(statistics) ** self.focus_power
@@ -285,6 +292,20 @@ def focus(statistics: ClusterStatistics) -> Tensor:
     """
     pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
     return (1 - statistics.spread[..., TAGGED] / pixels.clamp_min(1)).clamp(0, 1).float()
+
+
+def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
+    """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
+
+    Args:
+        share: Observed share in [0, 1].
+        count: Number of independent observations, of the same shape.
+        confidence: Half-width in standard errors.
+    """
+    square, count = confidence**2, count.clamp_min(1e-6)
+    spread = (share * (1 - share) / count + square / (4 * count**2)).clamp_min(0).sqrt()
+    centre = share + square / (2 * count)
+    return ((centre - confidence * spread) / (1 + square / count)).clamp(0, 1)
 
 
 def _occurs(statistics: ClusterStatistics) -> Tensor:
