@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.xdist_group("distributed")  # processes start once, not in each worker
 
 
-SCENARIOS = (
+AGREEING = (
     "uneven-2",
     "uneven-4",
     "few-4",
@@ -32,6 +32,9 @@ SCENARIOS = (
     "bodies-4",
     "compared-2",
     "compared-4",
+)
+SCENARIOS = (
+    *AGREEING,
     "large-2",
     "failing-2",
     "late-4",
@@ -82,19 +85,7 @@ def single(
     return clusters.centroids, work.report
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        "uneven-2",
-        "uneven-4",
-        "few-4",
-        "apart-2",
-        "bodies-2",
-        "bodies-4",
-        "compared-2",
-        "compared-4",
-    ],
-)
+@pytest.mark.parametrize("scenario", AGREEING)
 def test_processes_agree_with_each_other_and_with_one(
     toys: ModuleType, tmp_path: Path, found: Found, scenario: str
 ) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wsseg.clustering.mapping import MapMaker
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.dataset import LEVELS, ArrayFolder
+from wsseg.data.dataset import ArrayFolder, levels
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.prediction.checkpoint import load_module, read_content
@@ -123,7 +123,7 @@ def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> Sl
     relevance = None
     if clusters is not None:
         here = slice(case.row, case.row + 1)
-        level = LEVELS * case.row // len(image)
+        level = levels(len(image))[here]
         relevance = _relevance(module, clusters, image[here], valid[here], level)
     return SliceView(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 
@@ -135,13 +135,12 @@ def _clusters(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def _relevance(
-    module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor, level: int
+    module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor, level: Tensor
 ) -> NDArray[np.float32]:
     """Map a held-out slice by the clusters of the training slices, as if it were tagged."""
     tags = torch.ones(1, clusters["scores"].shape[2])
     number = torch.zeros(1, dtype=torch.int64)
-    place = torch.full((1,), level)
-    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=place)
+    batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=level)
     with torch.inference_mode():
         embedded = module.embed_pixels(batch, activation=False)
     make = MapMaker.of(clusters)

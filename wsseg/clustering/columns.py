@@ -22,8 +22,7 @@ class Columns(NamedTuple):
     @classmethod
     def of(cls, embeddings: PixelEmbeddings) -> Columns:
         """Count those of a batch, whose appearance becomes the deviation."""
-        maps = (embeddings.features, embeddings.asymmetry, embeddings.appearance)
-        return cls(*(0 if each is None else each.shape[1] for each in maps))
+        return cls(*(0 if each is None else each.shape[1] for each in embeddings.maps))
 
     def sees_asymmetry(self, clusterings: int) -> Tensor:
         """Return which of several clusterings see the asymmetry, [R] bool: every second."""

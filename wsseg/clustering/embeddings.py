@@ -29,6 +29,11 @@ class PixelEmbeddings(NamedTuple):
     asymmetry: Tensor | None = None  # [B, A, h, w], for symmetric organs: see symmetry.py
     appearance: Tensor | None = None  # [B, E, h, w], to compare patients by: see deviation.py
 
+    @property
+    def maps(self) -> tuple[Tensor | None, ...]:
+        """What pixels are clustered by, in this order: features, asymmetry and appearance."""
+        return self.features, self.asymmetry, self.appearance
+
     def of(self, rows: Tensor) -> PixelEmbeddings:
         """Return some of the slices.
 
@@ -52,8 +57,8 @@ def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
         [n, D + A + E] float32: features, asymmetry, and appearance or deviation.
     """
     slice_, row, column = place.T
-    maps = (embeddings.features, embeddings.asymmetry, embeddings.appearance)
-    parts = [each[slice_, :, row, column].float() for each in maps if each is not None]
+    maps = [each for each in embeddings.maps if each is not None]
+    parts = [each[slice_, :, row, column].float() for each in maps]
     return torch.cat(parts, dim=1)
 
 

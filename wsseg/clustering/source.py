@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.statistics import BUCKETS
 
 LONGEST = 128  # slices of a body that are mapped together
 
@@ -198,8 +199,8 @@ def choose_slices(
         shown = tags.cpu()[order] > 0.5
         if stratum is not None:
             tagged = shown.any(dim=1)
-            level = torch.unique(stratum.cpu()[order], return_inverse=True)[1]
-            frequency = torch.bincount(level[tagged], minlength=count)
+            level = stratum.cpu()[order].long().remainder(BUCKETS)
+            frequency = torch.bincount(level[tagged], minlength=BUCKETS)
             rest = level[~tagged]
             # The n-th of a stratum with frequency f comes at n / f: all strata fill up together.
             due = occurrence(rest) / frequency[rest]

@@ -98,8 +98,7 @@ class SliceDataset(Dataset[Batch]):
         # slices of other bodies they are like.
         self.group = torch.tensor([case.position for case in self.cases])[self._case]
         self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
-        levels = [LEVELS * np.arange(n) // n for n in lengths]
-        self.stratum = torch.from_numpy(np.concatenate(levels or [np.empty(0, np.int64)]))
+        self.stratum = torch.cat([levels(n) for n in lengths]) if lengths else torch.empty(0).long()
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -131,6 +130,11 @@ class SliceDataset(Dataset[Batch]):
     def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:
         """Return the case and the row of each item."""
         return [(self.cases[self._case[item]], int(self._row[item])) for item in items]
+
+
+def levels(count: int) -> Tensor:
+    """Return the level of each slice of a case, [count] int64 from 0 to ``LEVELS`` - 1."""
+    return LEVELS * torch.arange(count) // count
 
 
 def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:
