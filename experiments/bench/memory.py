@@ -19,13 +19,12 @@ import torch
 from synthetic import write_store
 from timing import Row
 
-from wsseg.clustering import EvidenceScorer, PixelEmbeddings
+from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh, Settings
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.spec import Batch
 from wsseg.models import CamModule
 
 SIZE = 64  # pixels: 16 times the slices must fit into the time
@@ -62,10 +61,7 @@ def make_source(store: Path) -> EmbeddingSource:
     data.setup("fit")
     module = CamModule(data.spec.to_dict()).eval()
 
-    def embed(batch: Batch, activation: bool) -> PixelEmbeddings:
-        return module.embed_pixels(batch, activation)
-
-    return EmbeddingSource(data.train_dataloader(), embed)
+    return EmbeddingSource(data.train_dataloader(), module.embed_pixels)
 
 
 class PeakMemory:

@@ -184,6 +184,19 @@ def test_data_is_made_only_if_absent(tmp_path: Path, config: Path) -> None:
         make_data({"out": str(tmp_path / "p"), "colour": 1}, None, tmp_path / "absent")
 
 
+def test_benchmarks_that_share_a_phantom_make_it_once(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    blocks = [{"out": str(source), "cases": 2, "seed": 0}] * 2
+    with ThreadPoolExecutor() as pool:
+        made = [
+            pool.submit(make_data, block, None, tmp_path / f"store{number}")
+            for number, block in enumerate(blocks)
+        ]
+    for each in made:
+        each.result()
+    assert {path.name for path in source.glob("[!.]*")} == {"phantom_0000", "phantom_0001"}
+
+
 def test_a_phantom_of_another_seed_is_refused_though_the_store_is_there(
     tmp_path: Path, config: Path
 ) -> None:

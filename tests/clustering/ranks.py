@@ -51,10 +51,10 @@ class Failing(ToySource):
         self.passes = passes
 
     def __call__(
-        self, positions: Sequence[int], activation: bool = True
+        self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
         self.passes -= 1
-        for batch in super().__call__(positions, activation):
+        for batch in super().__call__(positions, activation, features):
             if dist.get_rank() == 1 and self.passes == 0:
                 raise RuntimeError("out of memory")
             yield batch

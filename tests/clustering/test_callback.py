@@ -125,25 +125,27 @@ def test_the_interval_doubles_where_maps_hardly_change(
     assert callback.state_dict()["interval"] == (4 if steady else 1)
 
 
-def test_the_activation_is_only_asked_for_where_it_is_needed(
-    project: ModuleType, tmp_path: Path
-) -> None:
+def test_only_what_is_needed_is_asked_for(project: ModuleType, tmp_path: Path) -> None:
     asked = []
 
     class Frugal(project.Finder):  # type: ignore[misc,name-defined]
-        def embed_pixels(self, batch: Any, activation: bool = True) -> PixelEmbeddings:
-            asked.append((activation, len(batch["index"])))
-            full = super().embed_pixels(batch)
+        def embed_pixels(
+            self, batch: Any, activation: bool = True, features: bool = True
+        ) -> PixelEmbeddings:
+            asked.append((activation, features, len(batch["index"])))
+            full = super().embed_pixels(batch)._replace(appearance=batch["image"])
+            full = full if features else full._replace(features=full.features[:, :0])
             return full if activation else full._replace(activation=None)
 
     torch.manual_seed(0)
-    callback = clustering(warmup_epochs=0)
+    callback = clustering(warmup_epochs=0, evidence_slices=8)
     data = loader(project)
     data.dataset.index = torch.arange(16)  # type: ignore[attr-defined]
     fit(tmp_path, Frugal(), data, callback, epochs=1)
     tagged = int((data.dataset.tags > 0).sum())  # type: ignore[attr-defined]
-    assert 0 < tagged < 16
-    assert sum(count for needed, count in asked if not needed) == tagged
+    assert 4 < tagged < 12
+    for wanted, count in ((False, True), tagged), ((False, False), 12 - tagged):
+        assert sum(each for *parts, each in asked if tuple(parts) == wanted) == count
 
 
 def test_maps_belong_to_their_slices_at_image_resolution(

@@ -213,8 +213,8 @@ def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
 def test_slices_that_share_an_index(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource()
 
-    def twice(positions: Any, activation: bool = True) -> Any:
-        for batch in source(positions, activation):
+    def twice(positions: Any, **wanted: bool) -> Any:
+        for batch in source(positions, **wanted):
             yield batch._replace(index=batch.index // 2)
 
     class Twice:
@@ -261,8 +261,8 @@ def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: 
         def __len__(self) -> int:
             return len(source)
 
-        def __call__(self, positions: Any, activation: bool = True) -> Any:
-            for batch in source(positions, activation):
+        def __call__(self, positions: Any, **wanted: bool) -> Any:
+            for batch in source(positions, **wanted):
                 features = torch.rand(batch.features.shape, generator=torch.manual_seed(0))
                 yield batch._replace(features=features, asymmetry=batch.features)
 
@@ -298,8 +298,8 @@ def test_clusters_see_what_is_out_of_place(toys: ModuleType, tmp_path: Path) -> 
         def __len__(self) -> int:
             return len(source)
 
-        def __call__(self, positions: Any, activation: bool = True) -> Any:
-            for batch in source(positions, activation):
+        def __call__(self, positions: Any, **wanted: bool) -> Any:
+            for batch in source(positions, **wanted):
                 flat = None if batch.activation is None else torch.full_like(batch.activation, 0.5)
                 image = tissue[batch.index]
                 yield batch._replace(

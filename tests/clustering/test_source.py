@@ -76,7 +76,7 @@ def test_depths_that_are_not_finite() -> None:
     told = {name: torch.zeros(4) for name in ("index", "tags", "group")}
     dataset = Told(**told, depth=torch.tensor([0.0, 1.0, torch.nan, 2.0]))
     with pytest.raises(ClusteringError, match="`depth` holds NaN"):
-        EmbeddingSource(DataLoader(dataset), lambda batch, _: batch)  # type: ignore[arg-type]
+        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
 class Told(list[int]):
@@ -100,7 +100,7 @@ class Told(list[int]):
 )
 def test_what_a_data_set_tells(told: dict[str, int], known: bool, lies: bool) -> None:
     dataset = Told(**{name: torch.zeros(length) for name, length in told.items()})
-    found = EmbeddingSource(DataLoader(dataset), lambda batch, _: batch).known  # type: ignore[arg-type]
+    found = EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch).known  # type: ignore[arg-type]
     assert (found is not None) == known
     assert (found is not None and found.group is not None and found.depth is not None) == lies
 
@@ -186,7 +186,7 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
         return items
 
     loader = DataLoader(range(10), batch_size=3, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    source = EmbeddingSource(loader, lambda batch, _: batch)
+    source = EmbeddingSource(loader, lambda batch, **_: batch)
     assert list(source([1, 2, 5, 8])) == [[1, 2, 5], [8]]
     assert list(source([])) == []
     assert len(source) == 10
@@ -195,7 +195,7 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
 @pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])
 def test_loaders_that_cannot_be_used(loader: object) -> None:
     with pytest.raises(ClusteringError, match="dataloader="):
-        EmbeddingSource(loader, lambda batch, _: batch)
+        EmbeddingSource(loader, lambda batch, **_: batch)
 
 
 def test_streams_cannot_be_used() -> None:
@@ -204,7 +204,7 @@ def test_streams_cannot_be_used() -> None:
             return iter(range(3))
 
     with pytest.raises(ClusteringError, match="length, got DataLoader over Stream;"):
-        EmbeddingSource(DataLoader(Stream()), lambda batch, _: batch)
+        EmbeddingSource(DataLoader(Stream()), lambda batch, **_: batch)
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,13 @@ class ToySource:
         return len(self.tags)
 
     def __call__(
-        self, positions: Sequence[int], activation: bool = True
+        self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
         for part in torch.split(torch.tensor(list(positions), dtype=torch.int64), self.batch_size):
             if len(part):
                 self.embedded += len(part)
                 yield PixelEmbeddings(
-                    self.features[part],
+                    self.features[part] if features else self.features[part, :0],
                     self.activation[part] if activation else None,
                     self.valid[part],
                     self.tags[part],

@@ -80,7 +80,8 @@ def make_data(
     if phantom is not None and (Path(phantom["out"]).exists() or not complete):
         from wsseg.phantom import write_phantom
 
-        _call("phantom", write_phantom, phantom, ("out",))
+        with lock(Path(phantom["out"])):  # several benchmarks may share one
+            _call("phantom", write_phantom, phantom, ("out",))
     if not complete and preparation is not None:
         from wsseg.data.preparation import prepare
 

@@ -40,8 +40,9 @@ class ClusterReSupervision(LightningCallback):
     It makes use of what it is offered. If the data set has tensors ``index`` [N] and ``tags``
     [N, C], untagged slices are not embedded for their maps, which are 0. If it also has ``group``
     [N] (the patient, whole numbers) and ``depth`` [N] (where a slice lies along the patient, in
-    pixels), maps are smoothed from slice to slice, too. And ``embed_pixels(batch,
-    activation=True)`` is told (False) when it may leave the activation None.
+    pixels), maps are smoothed from slice to slice, too. And ``embed_pixels(batch, activation=True,
+    features=True)``, or with either of the two, is told (False) when it may leave the activation
+    None, or the features without channels and the asymmetry None.
 
     A checkpoint holds the clusters and the maps; a resumed run goes on with them.
     """
@@ -298,11 +299,11 @@ class ClusterReSupervision(LightningCallback):
                 "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
             )
         embed = partial(self._embed, pl_module) if self._embed else pl_module.embed_pixels
-        can_leave_out = "activation" in inspect.signature(embed).parameters
+        told = inspect.signature(embed).parameters
 
-        def embed_batch(batch: Any, activation: bool) -> PixelEmbeddings:
+        def embed_batch(batch: Any, **wanted: bool) -> PixelEmbeddings:
             check_batch(batch)
-            asked = {"activation": activation} if can_leave_out else {}
+            asked = {part: wish for part, wish in wanted.items() if part in told}
             batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
             batch = trainer.precision_plugin.convert_input(batch)
             with torch.inference_mode(), trainer.precision_plugin.forward_context():

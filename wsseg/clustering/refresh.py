@@ -167,7 +167,8 @@ class Refresh:
         rows = choose_untagged(len(self._source), UNTAGGED_SLICES, chosen, tags)
         with others.together("embedding untagged slices"):
             mine = share(len(rows), others.rank, others.size)
-            batches = self._source([rows[number] for number in mine], activation=False)
+            positions = [rows[number] for number in mine]
+            batches = self._source(positions, activation=False, features=False)
             more = [part for batch in batches for part in untagged_slices(batch)]
         return find_norms([*evidence.untagged, *more], others)
 

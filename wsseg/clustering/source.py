@@ -92,7 +92,7 @@ def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
 class EmbeddingSource:
     """Embeds any of the training slices, in order and without shuffling."""
 
-    def __init__(self, loader: Any, embed: Callable[[Any, bool], PixelEmbeddings]) -> None:
+    def __init__(self, loader: Any, embed: Callable[..., PixelEmbeddings]) -> None:
         """Take over a training loader's data set and way of making batches, not its order.
 
         Args:
@@ -100,7 +100,8 @@ class EmbeddingSource:
                 and ``tags`` [N, C], slices without a tag need not be read; if it also has ``group``
                 [N] and ``depth`` [N], the slices of a group form a body; by ``stratum`` [N],
                 untagged slices like the tagged ones are found.
-            embed: Moves a batch to the model and embeds it, with the activation or without.
+            embed: ``embed(batch, activation=..., features=...)`` moves a batch to the model and
+                embeds it, with activation and features or without.
 
         Raises:
             ClusteringError: The loader is no single ``DataLoader`` over a data set with a length.
@@ -126,9 +127,9 @@ class EmbeddingSource:
         return len(cast(Sized, self._dataset))
 
     def __call__(
-        self, positions: Sequence[int], activation: bool = True
+        self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at these positions, in batches, with their activation or without."""
+        """Embed the slices at these positions, in batches; with what is wanted of them."""
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
             batch_size=_batch_size(self._loader),
@@ -140,7 +141,7 @@ class EmbeddingSource:
             generator=torch.Generator(),
         )
         for batch in loader:
-            yield self._embed(batch, activation)
+            yield self._embed(batch, activation=activation, features=features)
 
 
 def _batch_size(loader: DataLoader[Any]) -> int | None:

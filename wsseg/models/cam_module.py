@@ -142,32 +142,38 @@ class CamModule(SliceModule):
             {name: self.hparams[f"{name}_weight"] * loss for name, loss in losses.items()}, view
         )
 
-    def embed_pixels(self, batch: Batch, activation: bool = True) -> PixelEmbeddings:
+    def embed_pixels(
+        self, batch: Batch, activation: bool = True, features: bool = True
+    ) -> PixelEmbeddings:
         """Embed every pixel of a batch for the clustering callback.
 
         Args:
             batch: The slices.
             activation: Whether the class activation is needed; it is the costlier half.
+            features: Whether features and asymmetry are needed.
         """
         image, valid = batch["image"], batch["valid"]
-        seen = slice_input(image, valid, self.symmetric)
-        features = None if self.reconstruction is None else self.reconstruction(image).features
-        cam: Tensor | None = None
-        if activation or features is None:
-            output: CamOutput = self.teacher(seen, valid)
-            cam = torch.sigmoid(output.cam)
-            features = output.features if features is None else features
-        return PixelEmbeddings(
-            features=features,
-            activation=cam,
+        slices = PixelEmbeddings(
+            features=image[:, :0],
+            activation=None,
             valid=valid,
             tags=batch["tags"],
             index=batch["index"],
             group=batch["case"],
             stratum=batch["level"],
-            asymmetry=seen[:, image.shape[1] :] if self.symmetric else None,
             appearance=appearance(image, valid),
         )
+        if not (activation or features):
+            return slices
+        seen = slice_input(image, valid, self.symmetric)
+        asymmetry = seen[:, image.shape[1] :] if self.symmetric else None
+        embedding = None if self.reconstruction is None else self.reconstruction(image).features
+        cam: Tensor | None = None
+        if activation or embedding is None:
+            output: CamOutput = self.teacher(seen, valid)
+            cam = torch.sigmoid(output.cam)
+            embedding = output.features if embedding is None else embedding
+        return slices._replace(features=embedding, activation=cam, asymmetry=asymmetry)
 
     def _reconstruct(self, view: Batch) -> Tensor:
         assert self.reconstruction is not None
