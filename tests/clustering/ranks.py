@@ -21,13 +21,13 @@ import torch.multiprocessing as mp
 from foreign_project import Finder, Squares
 from torch import Tensor
 from torch.utils.data import DataLoader
-from toy_source import ToySource
+from toy_source import SETTINGS, ToySource, scene
 
 from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
 from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.refresh import Refresh, Settings
+from wsseg.clustering.refresh import Refresh
 
 STRATEGIES = {"train": "ddp_fork", "spawn": "ddp_spawn"}
 
@@ -46,8 +46,8 @@ def write(folder: Path, rank: int, **found: Any) -> None:
 class Failing(ToySource):
     """Raises in the second process only, in its first or a later pass over the slices."""
 
-    def __init__(self, count: int, passes: int) -> None:
-        super().__init__(count)
+    def __init__(self, passes: int) -> None:
+        super().__init__()
         self.passes = passes
 
     def __call__(
@@ -80,28 +80,20 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     )
     sent = count_bytes()
     collective = DistributedCollective(torch.device("cpu"))
-    count = {"few": 3, "large": 96, "compared": 47}.get(scenario, 23)
     passes = {"failing": 1, "late": 2}.get(scenario)
-    source = Failing(count, passes) if passes else ToySource(count)
-    if scenario == "bodies":
-        source.know(bodies=True)
-    if scenario == "compared":
-        source.be_comparable()
+    source = Failing(passes) if passes else scene(scenario)
     shared = MapFolder(folder, rank, processes)
     if scenario == "apart":  # every process is a machine with a disk of its own
         shared = MapFolder(folder / f"node-{rank}", 0, 1, copies=processes)
         shared.path.mkdir()
-    settings = Settings(
-        EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
-    )
-    work = Refresh(source, settings, shared, collective)
+    work = Refresh(source, SETTINGS, shared, collective)
     try:
         clusters, maps = work.run()
         clusters, maps = work.run(clusters, maps)
     except Exception as error:
         write(folder, rank, error=f"{type(error).__name__}: {error}")
     else:
-        found = maps.lookup(torch.arange(count))
+        found = maps.lookup(torch.arange(len(source)))
         write(
             folder,
             rank,

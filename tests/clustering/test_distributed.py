@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.refresh import Refresh, Settings
+from wsseg.clustering.refresh import Refresh
 
 HERE = Path(__file__).parent
 
@@ -69,18 +68,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     }
 
 
-def single(
-    toys: ModuleType, folder: Path, count: int, kind: str
-) -> tuple[torch.Tensor, dict[str, float]]:
-    settings = Settings(
-        EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
-    )
-    source = toys.ToySource(count)
-    if kind == "bodies":
-        source.know(bodies=True)
-    if kind == "compared":
-        source.be_comparable()
-    work = Refresh(source, settings, MapFolder(folder), Collective())
+def single(toys: ModuleType, folder: Path, kind: str) -> tuple[torch.Tensor, dict[str, float]]:
+    work = Refresh(toys.scene(kind), toys.SETTINGS, MapFolder(folder), Collective())
     clusters, _ = work.run(*work.run())
     return clusters.centroids, work.report
 
@@ -95,8 +84,7 @@ def test_processes_agree_with_each_other_and_with_one(
     with what is normal, of 47 slices some of which do not belong to the evidence.
     """
     kind = scenario[:-2]
-    count = {"few": 3, "compared": 47}.get(kind, 23)
-    centroids, report = single(toys, tmp_path, count, kind)
+    centroids, report = single(toys, tmp_path, kind)
     assert all(each.get("normal") == (kind == "compared") for each in found[scenario])
     assert [each.get("error") for each in found[scenario]] == [None] * len(found[scenario])
     assert len({each["checksum"] for each in found[scenario]}) == 1

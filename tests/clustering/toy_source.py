@@ -7,8 +7,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from wsseg.clustering import EvidenceScorer
 from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.refresh import Settings
 from wsseg.clustering.source import KnownSlices
+
+SETTINGS = Settings(
+    EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
+)
 
 
 class ToySource:
@@ -66,3 +72,13 @@ class ToySource:
                     self.stratum[part],
                     appearance=None if self.appearance is None else self.appearance[part],
                 )
+
+
+def scene(kind: str) -> ToySource:
+    """Return what is clustered in a scenario of several processes, or by one beside them."""
+    source = ToySource({"few": 3, "large": 96, "compared": 47}.get(kind, 23))
+    if kind == "bodies":
+        source.know(bodies=True)
+    if kind == "compared":
+        source.be_comparable()
+    return source
