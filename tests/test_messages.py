@@ -33,6 +33,10 @@ UNION = """Parser key "model":
             "the following arguments are required: --data.root",
         ),
         ("first.\n- second\n  - second", "first; second"),
+        (
+            "--widths: Expected a <class 'list'>. Got value: 8",
+            "--widths: write a list as [A,B]. Got value: 8",
+        ),
     ],
 )
 def test_a_parsers_account_becomes_one_line(message: str, expected: str) -> None:

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from wsseg.errors import InputError
-from wsseg.resuming import check_data, check_model, read_checkpoint
+from wsseg.resuming import check_data, check_model, find_checkpoint, read_checkpoint
 
 SPEC: dict[str, Any] = {
     "modalities": ["FLAIR", "T1"],
@@ -69,6 +69,30 @@ def test_other_slices_are_announced_and_other_sizes_are_fine() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_data("x.ckpt", SPEC, {**SPEC, "size": [128, 96]})
+
+
+@pytest.mark.parametrize(
+    ("spacing", "here", "warned"),
+    [
+        (None, [1.0, 1.0], True),
+        (None, [2.05, 2.0], False),
+        (None, None, False),
+        (2.0, [1.0, 1.0], False),
+    ],
+)
+def test_pixels_of_another_size_are_announced(spacing: Any, here: Any, warned: bool) -> None:
+    saved = {**SPEC, "spacing": spacing, "pixel": [2.0, 2.0]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_data("x.ckpt", saved, {**saved, "pixel": here})
+    said = r"pixels of the store are 1 x 1 mm, but x.ckpt was trained on 2 x 2 mm"
+    assert [said in str(each.message) for each in caught] == [True] * warned
+
+
+def test_a_run_that_has_no_last_checkpoint_starts_anew_and_says_so(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"last\.ckpt: is no file, so training starts from the"):
+        assert find_checkpoint("last", str(tmp_path), training=True) is None
+    assert find_checkpoint("last", str(tmp_path), training=False) == str(tmp_path / "last.ckpt")
 
 
 def test_other_weights_are_refused_with_the_setting_that_differs() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
+MOST = 20  # faults that are told together
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -12,8 +14,8 @@ Result = TypeVar("Result")
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
-    The message is one line, ``<file or argument>: <what is wrong>; <what to do>``. The command
-    line prints it without a traceback and exits with status 2.
+    The message is one line, ``<file or argument>: <what is wrong>; <what to do>``, or one for
+    each of several. The command line prints it without a traceback and exits with status 2.
     """
 
 
@@ -38,7 +40,7 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
         outcomes: What attempts have returned.
 
     Raises:
-        InputError: There is; all are told in one line.
+        InputError: There is; each is told in a line, up to ``MOST``.
     """
     good: list[Result] = []
     faults: list[str] = []
@@ -48,5 +50,6 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
         else:
             good.append(outcome)
     if faults:
-        raise InputError("; also: ".join(faults))
+        more = [f"and {len(faults) - MOST} more such"] if len(faults) > MOST else []
+        raise InputError("\n".join([*faults[:MOST], *more]))
     return good

@@ -43,6 +43,7 @@ FRAME = re.compile(
     r"|Not a valid subclass|Subclass types expect one of|a class path \(str\)|a dict with"
     r"|Expected a path but .* either not accessible)"
 )
+LIST = re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>")
 PROBLEM = re.compile(r"(?:Problem with given class_path '.*'|Parser key \"(?P<key>.*)\"):")
 
 
@@ -65,7 +66,7 @@ def one_line(message: str, command: str = "") -> str:
             keys.append(key)
         rest = line.removeprefix("- ")[problem.end() :] if problem else line.removeprefix("- ")
         if rest.strip() and not FRAME.match(line):
-            reasons.append(rest.strip().rstrip(".;"))
+            reasons.append(LIST.sub("write a list as [A,B]", rest.strip().rstrip(".;")))
     option = f"--{'.'.join(keys)}: " if keys else ""
     text = option + "; ".join(dict.fromkeys(reasons))
     return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")

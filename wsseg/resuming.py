@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.data.spec import DataSpec, size_of
 from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import read_content
 
@@ -33,6 +34,9 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
     last = Path(root) / LAST
     if given == "last" and (last.is_file() or not training):
         return str(last)
+    if given == "last":
+        rank_zero_warn(f"{last}: is no file, so training starts from the beginning")
+        return None
     if given == "best":
         raise InputError("--ckpt_path best: is not known any more; give the path of the checkpoint")
     return given
@@ -81,6 +85,12 @@ def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
                 f"the store has {name} {spec.get(name)}, but {path} was trained with "
                 f"{saved.get(name)}"
             )
+    pixel = DataSpec.from_dict(spec).pixel
+    if pixel and DataSpec.from_dict(saved).takes_for_alike(pixel):
+        rank_zero_warn(
+            f"pixels of the store are {size_of(pixel)}, but {path} was trained on "
+            f"{size_of(saved['pixel'])}, and takes all for alike; prepare both with one --spacing"
+        )
 
 
 def check_model(

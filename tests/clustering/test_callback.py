@@ -374,6 +374,16 @@ def test_maps_that_show_nothing_are_announced(project: ModuleType, tmp_path: Pat
         fit(tmp_path, Blind(), loader(project), clustering())
 
 
+@pytest.mark.parametrize("late", [{"warmup_epochs": 3}, {"last_refresh_epoch": 0}])
+def test_training_that_ends_before_the_first_map_is_announced(
+    project: ModuleType, tmp_path: Path, late: dict[str, int]
+) -> None:
+    callback = clustering(**late)
+    with pytest.warns(UserWarning, match=r"max_epochs 3, warmup_epochs .* no cluster map is ever"):
+        fit(tmp_path, finder(project), loader(project), callback)
+    assert callback.state_dict() == {}
+
+
 def test_maps_of_fewer_slices_cannot_be_gone_on_with(project: ModuleType, tmp_path: Path) -> None:
     callback = clustering()
     fit(tmp_path, finder(project), loader(project), callback)

@@ -73,8 +73,8 @@ def test_long_bodies_are_mapped_in_parts() -> None:
 
 
 def test_depths_that_are_not_finite() -> None:
-    told = {name: torch.zeros(4) for name in ("index", "tags", "group")}
-    dataset = Told(**told, depth=torch.tensor([0.0, 1.0, torch.nan, 2.0]))
+    depth = torch.tensor([0.0, 1.0, torch.nan, 2.0])
+    dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=depth)
     with pytest.raises(ClusteringError, match="`depth` holds NaN"):
         EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
@@ -99,10 +99,27 @@ class Told(list[int]):
     ],
 )
 def test_what_a_data_set_tells(told: dict[str, int], known: bool, lies: bool) -> None:
-    dataset = Told(**{name: torch.zeros(length) for name, length in told.items()})
+    kinds = {"tags": torch.zeros(9, 1), "depth": torch.zeros(9)}
+    numbers = torch.arange(9)
+    dataset = Told(**{name: kinds.get(name, numbers)[:length] for name, length in told.items()})
     found = EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch).known  # type: ignore[arg-type]
     assert (found is not None) == known
     assert (found is not None and found.group is not None and found.depth is not None) == lies
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"tags": torch.zeros(4)}, r"`tags` is \(4,\); make it \[N, C\]"),
+        ({"index": torch.zeros(4)}, r"`index` is \(4,\) of torch\.float32"),
+        ({"group": torch.zeros(4, 1).long()}, r"`group` is \(4, 1\)"),
+        ({"stratum": torch.zeros(4)}, r"`stratum` is .* a whole number for each slice"),
+    ],
+)
+def test_a_data_set_that_tells_nonsense(told: dict[str, torch.Tensor], message: str) -> None:
+    dataset = Told(**{"index": torch.arange(4), "tags": torch.zeros(4, 1), **told})
+    with pytest.raises(ClusteringError, match=message):
+        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
 @given(count=st.integers(1, 5000), most=st.integers(1, 600), seed=st.integers(0, 2**40))

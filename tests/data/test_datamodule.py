@@ -291,3 +291,12 @@ def test_manifest_is_json_with_the_spec(make_store: MakeStore, tmp_path: Path) -
     root = make_store(tmp_path, modalities=("T1",))
     assert json.loads((root / "manifest.json").read_text())["spec"]["modalities"] == ["T1"]
     assert MRISliceDataModule(str(root)).spec.modalities == ("T1",)
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 0}, {"eval_batch_size": -1}, {"num_workers": -1}], ids=str
+)
+def test_numbers_out_of_range(tmp_path: Path, change: dict[str, int]) -> None:
+    (name, value), *_ = change.items()
+    with pytest.raises(InputError, match=f"--data.{name} {value}: must be at least"):
+        MRISliceDataModule(str(tmp_path), **change)  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def refused(source: Path, out: Path, word: str, **options: object) -> None:
     before = snapshot(out.parent)
     with pytest.raises(InputError, match=word) as caught:
         run(source, out, **options)
-    assert "\n" not in str(caught.value)
+    assert all(str(caught.value).split("\n"))
     assert snapshot(out.parent) == before
     assert not (out.parent / f".{out.name}.part").exists()
 
@@ -56,7 +56,7 @@ def stopped(source: Path, out: Path, word: str, **options: object) -> str:
     """Run into a fault that only reading tells: there is no store, and what is finished waits."""
     with pytest.raises(InputError, match=word) as caught:
         run(source, out, **options)
-    assert "\n" not in str(caught.value)
+    assert all(str(caught.value).split("\n"))
     assert str(out.parent / f".{out.name}.part") in str(caught.value)
     assert not out.exists()
     return str(caught.value)
@@ -179,7 +179,7 @@ def test_headers_of_all_cases_are_checked_before_any_volume_is_read(
     (source / "case_0" / "case_0_t1.nii.gz").write_bytes(b"nonsense")
     path = source / "case_2" / "case_2_flair.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((40, 44, 23), np.int16), nib.load(path).affine), path)
-    refused(source, tmp_path / "store", r"case_0_t1.*also: .*case_2_flair.*shape \(40, 44, 23\)")
+    refused(source, tmp_path / "store", r"case_0_t1.*\n.*case_2_flair.*shape \(40, 44, 23\)")
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"nonsense", lambda content: content[:-100]])
@@ -193,7 +193,7 @@ def test_all_bad_files_are_named(
         run(source, tmp_path / "store")
     assert len(bad) == 8
     assert all(f"{path}: of case" in str(caught.value) for path in bad)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("\n") == 7
 
 
 def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:

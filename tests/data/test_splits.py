@@ -71,7 +71,7 @@ def test_no_patient_is_in_two_splits(numbers: list[int], seed: int) -> None:
     patients = {f"case_{n}": f"patient_{number}" for n, number in enumerate(numbers)}
     count = len(set(numbers))
     if count < 2:
-        with pytest.raises(InputError, match="only 1 patients"):
+        with pytest.raises(InputError, match="only one patient"):
             make_folds(list(patients), 2, 0.3, seed, patients)
         return
     for fold in make_folds(list(patients), 2, 0.3, seed, patients):

@@ -99,3 +99,10 @@ def test_checkpoint_of_another_version(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, state_dict={"weight": torch.zeros(1)})
     assert "does not fit" in refused(path)
+
+
+def test_checkpoint_with_an_encoder_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    module = save_checkpoint(path)
+    save_checkpoint(path, hyper_parameters={**module.hparams, "encoder": "mine"})
+    assert "encoder 'mine' is unknown" in refused(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,12 +229,30 @@ def test_bad_cases_stop_no_other_and_are_named_at_the_end(
     truncated = tmp_path / "in" / "b" / "b_t1.nii.gz"
     truncated.write_bytes(truncated.read_bytes()[:-200])
     (tmp_path / "in" / "c" / "c_flair.nii.gz").write_bytes(b"nonsense")
-    with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*; also: .*b_t1\.nii\.gz") as caught:
+    with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*\n.*b_t1\.nii\.gz") as caught:
         run(tmp_path / "in", tmp_path / "out")
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("\n") == 1
     assert "pictures of 2 cases" in capsys.readouterr().err
     names = ["a.nii.gz", "a.png", "d.nii.gz", "d.png"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+
+
+@pytest.mark.parametrize(("pixel", "warned"), [((1.0, 1.0), False), ((0.5, 1.0), True)])
+def test_pixels_of_another_size_are_announced(
+    tmp_path: Path, module: BrightFlair, pixel: tuple[float, float], warned: bool
+) -> None:
+    for name in ("a", "b"):
+        write_brats(tmp_path / "in", name, np.diag([1.0, 1.0, 3.0, 1.0]))
+    module.spec = replace(module.spec, pixel=pixel)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(tmp_path / "in", tmp_path / "out")
+    messages = [str(each.message) for each in caught if "pixels are" in str(each.message)]
+    assert len(messages) == warned
+    assert all(
+        "1 x 1 mm, and 1 more such, but the checkpoint was trained on 0.5 x 1 mm" in each
+        for each in messages
+    )
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:

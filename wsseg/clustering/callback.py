@@ -42,7 +42,7 @@ class ClusterReSupervision(LightningCallback):
     [N] (the patient, whole numbers) and ``depth`` [N] (where a slice lies along the patient, in
     pixels), maps are smoothed from slice to slice, too. And ``embed_pixels(batch, activation=True,
     features=True)``, or with either of the two, is told (False) when it may leave the activation
-    None, or the features without channels and the asymmetry None.
+    None, or the features without channels and the asymmetry None. It runs in inference mode.
 
     A checkpoint holds the clusters and the maps; a resumed run goes on with them.
     """
@@ -174,6 +174,7 @@ class ClusterReSupervision(LightningCallback):
         with collective.together("restoring the cluster maps"):
             self._recognise(source)
             self._restore()
+        self._warn_of_no_map(trainer.max_epochs, collective.rank)
         self._prepare(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -285,6 +286,19 @@ class ClusterReSupervision(LightningCallback):
         first = self.warmup_epochs if self._epoch < 0 else self._epoch
         since = epoch - first
         return -1 if since < 0 else epoch - since % self._interval
+
+    def _warn_of_no_map(self, epochs: int | None, rank: int) -> None:
+        """Say so if training is over before the first map is due."""
+        if epochs is None or epochs < 0 or self.maps is not None or rank:
+            return
+        if self._latest_due(epochs - 1) < 0:
+            last = self.last_refresh_epoch
+            until = "" if last is None else f", last_refresh_epoch {last}"
+            warnings.warn(
+                f"max_epochs {epochs}, warmup_epochs {self.warmup_epochs}{until}: no cluster map "
+                "is ever made, and training does without; train longer or warm up for less",
+                stacklevel=2,
+            )
 
     def _is_steady(self) -> bool:
         """Return whether the last refresh changed little; the first one has nothing to change."""

@@ -49,7 +49,7 @@ class KnownSlices:
             None if it lacks ``index`` or ``tags``.
 
         Raises:
-            ClusteringError: A depth is not finite.
+            ClusteringError: A tensor has another shape, or a depth is not finite.
         """
         index, tags, group, depth, stratum = (
             value if isinstance(value, Tensor) and len(value) == count else None
@@ -57,6 +57,17 @@ class KnownSlices:
         )
         if index is None or tags is None:
             return None
+        if tags.ndim != 2:
+            raise ClusteringError(
+                f"the data set's `tags` is {tuple(tags.shape)}; make it [N, C], a column for each "
+                "class, or give it another name"
+            )
+        for name, value in {"index": index, "group": group, "stratum": stratum}.items():
+            if value is not None and (value.ndim != 1 or value.is_floating_point()):
+                raise ClusteringError(
+                    f"the data set's `{name}` is {tuple(value.shape)} of {value.dtype}; make it "
+                    "[N], a whole number for each slice, or give it another name"
+                )
         if depth is not None and not bool(torch.isfinite(depth).all()):
             raise ClusteringError(
                 "the data set's `depth` holds NaN or infinite values; make it say where slices lie "

@@ -42,9 +42,17 @@ class MRISliceDataModule(pl.LightningDataModule):
                 workers for memory-mapped slices (no copy between processes).
 
         Raises:
-            InputError: There is no store at ``root``, or it has no such fold.
+            InputError: There is no store at ``root``, or it has no such fold, or a number is out of
+                range.
         """
         super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise InputError(f"--data.{name} {value}: must be at least {least}")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers

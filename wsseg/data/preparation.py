@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from wsseg.data.anatomy import enough
 from wsseg.data.case_completion import Fit, case_entry, fit_case, plan_fit
 from wsseg.data.case_preparation import (
@@ -127,7 +129,8 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
         check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
         warn_of(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
-        spec = replace(jobs[0].spec, size=enough(*sizes))
+        pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)
+        spec = replace(jobs[0].spec, size=enough(*sizes), pixel=tuple(pixel.tolist()))
         fits, entries = _entries(jobs, records, spec.size, staging)
         tags = {entry["id"]: entry["tags"] for entry in entries}
         check_tagged(str(out), folds, tags, list(spec.classes))
@@ -167,7 +170,7 @@ def _is_current(
         found = json.loads((out / "manifest.json").read_text())
         hashes = {case["id"]: case["sha256"] for case in found["cases"]}
         # A datalist names its classes itself, so equal options do not mean equal classes.
-        spec = {**found["spec"], "size": list(jobs[0].spec.size)}
+        spec = {**found["spec"], "size": list(jobs[0].spec.size), "pixel": None}
     except (ValueError, KeyError, TypeError):
         if overwrite:
             return False

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
+from wsseg.data.spec import MIXED
 from wsseg.errors import InputError, results
 from wsseg.files import check_writable
-
-MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:

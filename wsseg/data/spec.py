@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
 FORMAT = 1  # of slice stores
+MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 
 
 class Batch(TypedDict):
@@ -43,6 +45,8 @@ class DataSpec:
             pixels of the source.
         size: In-plane height and width of a slice, in pixels.
         normalisation: Name of the per-volume intensity normalisation.
+        pixel: Height and width in mm of the slices' pixels, the median over cases; None if nobody
+            noted it.
     """
 
     modalities: tuple[str, ...]
@@ -51,6 +55,7 @@ class DataSpec:
     spacing: float | None
     size: tuple[int, int]
     normalisation: str = "zscore"
+    pixel: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
@@ -58,7 +63,19 @@ class DataSpec:
         plain["modalities"] = list(self.modalities)
         plain["classes"] = {name: list(labels) for name, labels in self.classes.items()}
         plain["size"] = list(self.size)
+        plain["pixel"] = None if self.pixel is None else list(self.pixel)
         return plain
+
+    def takes_for_alike(self, pixel: Sequence[float]) -> bool:
+        """Tell whether pixels of another size are taken for pixels of this data's size.
+
+        Args:
+            pixel: Their height and width in mm, before any resampling.
+        """
+        if self.spacing is not None or self.pixel is None:
+            return False
+        pairs = zip(self.pixel, pixel, strict=True)
+        return any(max(pair) > MIXED * min(pair) for pair in pairs)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> DataSpec:
@@ -70,4 +87,10 @@ class DataSpec:
             spacing=plain["spacing"],
             size=(int(plain["size"][0]), int(plain["size"][1])),
             normalisation=plain["normalisation"],
+            pixel=tuple(plain["pixel"]) if plain.get("pixel") else None,
         )
+
+
+def size_of(pixel: Sequence[float]) -> str:
+    """Name a pixel's height and width in mm."""
+    return f"{pixel[0]:.3g} x {pixel[1]:.3g} mm"

@@ -41,8 +41,13 @@ def make_folds(
     for case in sorted(cases):
         groups.setdefault((patients or {}).get(case, case), []).append(case)
     dealt = {group[0]: group for group in groups.values()}  # under the name of the first case
+    what = "cases" if len(dealt) == len(cases) else "patients"
+    if len(dealt) < 2:
+        raise InputError(
+            f"--folds {folds}: there is only one {what[:-1]}, and what trains must not test; add "
+            f"{what}"
+        )
     if folds > len(dealt):
-        what = "cases" if len(dealt) == len(cases) else "patients"
         raise InputError(
             f"--folds {folds}: there are only {len(dealt)} {what}; "
             f"give --folds {len(dealt)} or less, or more {what}"

@@ -40,10 +40,11 @@ def load_module(ckpt_path: Path) -> pl.LightningModule:
     module_class = _module_class(hyper_parameters.get("_class_path", DEFAULT_CLASS), ckpt_path)
     try:
         module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
-    except (RuntimeError, TypeError, KeyError) as error:
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{ckpt_path}: does not fit this version of wsseg ({reason}); train it again"
+            f"{ckpt_path}: does not fit this version of wsseg ({reason}); train it again, or call "
+            "wsseg.prediction from Python after adding to wsseg what it was made of"
         ) from error
     return module.eval()
 

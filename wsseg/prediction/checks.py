@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsseg.data.file_checks import check_files
+from wsseg.data.file_checks import Grid, check_files
+from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
-from wsseg.data.spec import DataSpec
+from wsseg.data.nifti import read_header
+from wsseg.data.spec import DataSpec, size_of
 from wsseg.errors import InputError
 from wsseg.files import check_writable
 
@@ -56,6 +59,30 @@ def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:
     """
     check_files(replace(case, mask=None, tags=None), list(spec.classes), spec.axis)
     return case
+
+
+def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
+    """Warn of cases whose pixels are of another size than those that were trained on.
+
+    Args:
+        cases: Cases that can be predicted.
+        spec: The data specification of the checkpoint.
+    """
+    others: list[str] = []
+    for case in cases:
+        path = next(iter(case.images.values())).path
+        if path.is_file():  # stacks of TIFF slices know no pixel size
+            shape, affine = Grid.of(read_header(path, case.id))
+            pixel = whole_plane_geometry(shape[:3], affine, spec.axis, None).pixel
+            if spec.takes_for_alike(pixel):
+                others.append(f"{path}: pixels are {size_of(pixel)}")
+    if others and spec.pixel:
+        more = f", and {len(others) - 1} more such" * (len(others) > 1)
+        warnings.warn(
+            f"{others[0]}{more}, but the checkpoint was trained on {size_of(spec.pixel)}, and "
+            "takes all for alike; train it on a store that was prepared with --spacing",
+            stacklevel=2,
+        )
 
 
 def check_targets(cases: Sequence[CaseFiles], output: Path) -> None:

@@ -14,7 +14,7 @@ from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError, attempt, results
 from wsseg.prediction.checkpoint import load_module
-from wsseg.prediction.checks import check_images, check_options, check_targets
+from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.nifti import label_volume, save_labels
@@ -88,6 +88,7 @@ def predict(
     checked = [attempt(check_images, case, spec) for case in cases]
     faults = [fault for fault in checked if isinstance(fault, InputError)]
     sound = [case for case in checked if not isinstance(case, InputError)]
+    warn_of_pixels(sound, spec)
     masks = write_masks(module, sound, output, batch_size)
     return results([*faults, *_with_progress(masks, len(sound), output, list(spec.classes))])
 

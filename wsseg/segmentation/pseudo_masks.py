@@ -20,6 +20,7 @@ from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import CaseSlices, SliceDataset
 from wsseg.data.spec import DataSpec
+from wsseg.errors import InputError
 from wsseg.prediction.appearance import REACH, sharpen_classes
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource, data_of
@@ -184,6 +185,11 @@ class PseudoMasks(TargetSource):
         from wsseg.prediction.checkpoint import load_module
         from wsseg.resuming import check_data
 
+        if not Path(self.checkpoint).is_file():
+            raise InputError(
+                f"--model.targets.checkpoint {self.checkpoint}: is no file; say where the "
+                "checkpoint of the first stage is now"
+            )
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
         saved: DataSpec = first.spec  # type: ignore[assignment]

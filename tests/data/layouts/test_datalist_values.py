@@ -60,7 +60,7 @@ def test_yaml_makes_numbers_of_ids(tmp_path: Path) -> None:
     """Octal ones, too: these would be called 7 and 8."""
     cases = "\n".join(f"  - {{id: {name}, images: {{T1: a.nii}}}}" for name in ("007", "010"))
     (tmp_path / "list.yaml").write_text(f"modalities: [T1]\ncases:\n{cases}\n")
-    with pytest.raises(InputError, match=r"as 7; quote the id; also: .* as 8; quote the id"):
+    with pytest.raises(InputError, match=r"as 7; quote the id\n.* as 8; quote the id"):
         find_cases("datalist", tmp_path / "list.yaml")
 
 

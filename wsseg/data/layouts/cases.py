@@ -153,7 +153,7 @@ def pick_images(
         if name not in images:
             raise InputError(
                 f"{place}: case {case} has no {name} image (it has {', '.join(images) or 'none'}); "
-                "add the file, remove the case or choose other --modalities"
+                "add the file, or leave out the case or the modality"
             )
     return {name: images[name] for name in modalities}
 
