@@ -11,6 +11,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from wsseg.errors import InputError
+
 WARMUP = 0.15  # of all steps: the learning rate rises over these
 
 
@@ -88,7 +90,13 @@ def annealed_adamw(
         lr: Peak learning rate, see :func:`one_cycle`.
         weight_decay: Weight decay.
         steps: Optimiser steps of the whole run.
+
+    Raises:
+        InputError: Learning rate or weight decay is negative.
     """
+    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
+        if not value >= 0:
+            raise InputError(f"--model.{name} {value:g}: must be at least 0")
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
     return {
