@@ -347,8 +347,12 @@ def test_tags_without_masks(source: Path, tmp_path: Path) -> None:
     [
         ([*ROWS, "3,1"], "line 26"),
         ([*ROWS[:5], "5,2"], "line 7"),
-        (["700,1"], "line 2"),
+        (["700,1"], r"line 2 .*\(slice '700', tumour '1'\)"),
         (["one,1"], "line 2"),
+        (["0,0.5"], r"line 2 .*\(slice '0', tumour '0\.5'\)"),
+        (["0,nan"], "line 2"),
+        (["0,"], "line 2"),
+        (["0"], "line 2"),
     ],
 )
 def test_bad_tags(source: Path, tmp_path: Path, rows: list[str], word: str) -> None:

@@ -81,6 +81,18 @@ def test_an_empty_table_of_tags(tmp_path: Path) -> None:
         read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
 
 
+def test_a_table_of_floating_point_numbers(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("slice,tumour\n0.0,1.0\n1.0,0.0\n")
+    assert read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12) == {0: [1], 1: [0]}
+
+
+def test_one_file_for_two_modalities(tmp_path: Path) -> None:
+    image = ImageFile(tmp_path / "image.nii.gz")
+    case = CaseFiles("c0", {"FLAIR": image, "T1": image._replace(channel=1), "T2": image})
+    with pytest.raises(InputError, match="is the image of FLAIR and T2 of case c0"):
+        check_files(case, ["tumour"], "axial")
+
+
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_a_table_with_other_marks(tmp_path: Path, mark: str) -> None:
     (tmp_path / "tags.csv").write_text(f"slice{mark}tumour\n0{mark}1\n")

@@ -50,6 +50,11 @@ def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
             the table of tags is not as it must be.
     """
     images = list(case.images.values())
+    if twice := next((image for image in images if images.count(image) > 1), None):
+        names = " and ".join(name for name, image in case.images.items() if image == twice)
+        raise InputError(
+            f"{twice.path}: is the image of {names} of case {case.id}; name another file for one"
+        )
     first = images[0].path
     if first.is_dir():
         depth = len(slice_paths(first, case.id))

@@ -31,14 +31,15 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
     tags: dict[int, list[int]] = {}
     for line, row in enumerate(_rows(path, case, classes), start=2):
         try:
-            number = int(row[SLICE])
-            values = [int(row[name]) for name in classes]
+            number = _whole(row[SLICE])
+            values = [_whole(row[name]) for name in classes]
         except (TypeError, ValueError):
             number, values = -1, []
         if not 0 <= number < slices or number in tags or set(values) - {0, 1}:
             raise InputError(
-                f"{path}: line {line} of the tags of case {case} is wrong; each line needs a new "
-                f"slice number from 0 to {slices - 1} and 0 or 1 for each class"
+                f"{path}: line {line} of the tags of case {case} is wrong "
+                f"({', '.join(f'{name} {row[name]!r}' for name in (SLICE, *classes))}); each line "
+                f"needs a new slice number from 0 to {slices - 1} and 0 or 1 for each class"
             )
         tags[number] = values
     return tags
@@ -77,6 +78,14 @@ def compare_tags(
             "look reversed: turn them round"
         )
     return found
+
+
+def _whole(text: str) -> int:
+    """Read a whole number, also as tables of floating-point numbers hold it, such as 1.0."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value)
 
 
 def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]:
