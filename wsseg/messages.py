@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 IGNORED_WARNINGS = (
@@ -70,6 +70,12 @@ def one_line(message: str, command: str = "") -> str:
     option = f"--{'.'.join(keys)}: " if keys else ""
     text = option + "; ".join(dict.fromkeys(reasons))
     return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")
+
+
+def first_of(faults: Sequence[str]) -> str:
+    """Return the first of several faults, and how many more there are."""
+    more = len(faults) - 1
+    return f"{faults[0]}, and {more} more such" if more else faults[0]
 
 
 @contextmanager

@@ -32,9 +32,9 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
         InputError: Only another process could know what is meant.
     """
     last = Path(root) / LAST
-    if given == "last" and (last.is_file() or not training):
-        return str(last)
     if given == "last":
+        if last.is_file() or not training:
+            return str(last)
         rank_zero_warn(f"{last}: is no file, so training starts from the beginning")
         return None
     if given == "best":

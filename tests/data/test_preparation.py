@@ -47,7 +47,7 @@ def refused(source: Path, out: Path, word: str, **options: object) -> None:
     before = snapshot(out.parent)
     with pytest.raises(InputError, match=word) as caught:
         run(source, out, **options)
-    assert all(str(caught.value).split("\n"))
+    assert all(": " in line and "; " in line for line in str(caught.value).split("\n"))
     assert snapshot(out.parent) == before
     assert not (out.parent / f".{out.name}.part").exists()
 
@@ -56,7 +56,7 @@ def stopped(source: Path, out: Path, word: str, **options: object) -> str:
     """Run into a fault that only reading tells: there is no store, and what is finished waits."""
     with pytest.raises(InputError, match=word) as caught:
         run(source, out, **options)
-    assert all(str(caught.value).split("\n"))
+    assert all(": " in line and "; " in line for line in str(caught.value).split("\n"))
     assert str(out.parent / f".{out.name}.part") in str(caught.value)
     assert not out.exists()
     return str(caught.value)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import CaseList
-from wsseg.data.spec import MIXED
+from wsseg.data.spec import of_one_size
 from wsseg.errors import InputError, results
 from wsseg.files import check_writable
+from wsseg.messages import first_of
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -132,8 +133,8 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
         spacing: Pixel size to which they are resampled, if they are.
     """
     pixels = sorted(side for record in records for side in record["geometry"]["pixel"])
-    sides = zip(*(record["geometry"]["pixel"] for record in records), strict=True)
-    if spacing is None and any(max(side) > MIXED * min(side) for side in sides):
+    alike = of_one_size([record["geometry"]["pixel"] for record in records])
+    if spacing is None and not alike:
         warnings.warn(
             f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
             f"network takes all for alike; --spacing {pixels[len(pixels) // 2]:.2g} would resample "
@@ -142,5 +143,4 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
         )
     doubts = [record["doubt"] for record in records if record.get("doubt")]
     if doubts:
-        others = f", and {len(doubts) - 1} more such" * (len(doubts) > 1)
-        warnings.warn(f"{doubts[0]}{others}; training takes the tags", stacklevel=2)
+        warnings.warn(f"{first_of(doubts)}; training takes the tags", stacklevel=2)

@@ -74,8 +74,7 @@ class DataSpec:
         """
         if self.spacing is not None or self.pixel is None:
             return False
-        pairs = zip(self.pixel, pixel, strict=True)
-        return any(max(pair) > MIXED * min(pair) for pair in pairs)
+        return not of_one_size([self.pixel, pixel])
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> DataSpec:
@@ -89,6 +88,11 @@ class DataSpec:
             normalisation=plain["normalisation"],
             pixel=tuple(plain["pixel"]) if plain.get("pixel") else None,
         )
+
+
+def of_one_size(pixels: Sequence[Sequence[float]]) -> bool:
+    """Tell whether pixels of these heights and widths may be taken for alike."""
+    return all(max(side) <= MIXED * min(side) for side in zip(*pixels, strict=True))
 
 
 def size_of(pixel: Sequence[float]) -> str:

@@ -14,6 +14,7 @@ from wsseg.data.nifti import read_header
 from wsseg.data.spec import DataSpec, size_of
 from wsseg.errors import InputError
 from wsseg.files import check_writable
+from wsseg.messages import first_of
 
 
 def check_options(
@@ -68,6 +69,8 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
         cases: Cases that can be predicted.
         spec: The data specification of the checkpoint.
     """
+    if spec.pixel is None or spec.spacing is not None:  # no header need be read again
+        return
     others: list[str] = []
     for case in cases:
         path = next(iter(case.images.values())).path
@@ -76,10 +79,9 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
             pixel = whole_plane_geometry(shape[:3], affine, spec.axis, None).pixel
             if spec.takes_for_alike(pixel):
                 others.append(f"{path}: pixels are {size_of(pixel)}")
-    if others and spec.pixel:
-        more = f", and {len(others) - 1} more such" * (len(others) > 1)
+    if others:
         warnings.warn(
-            f"{others[0]}{more}, but the checkpoint was trained on {size_of(spec.pixel)}, and "
+            f"{first_of(others)}, but the checkpoint was trained on {size_of(spec.pixel)}, and "
             "takes all for alike; train it on a store that was prepared with --spacing",
             stacklevel=2,
         )
