@@ -22,18 +22,30 @@ IGNORED_WARNINGS = (
     ".*recommended to use `self.log..(val|test)/dice.*",  # scores are equal on all ranks
     ".*Total length of `list` across ranks is zero.*",
     ".*LightningCLI's args parameter.*",
+    ".*AccumulateGrad node's stream does not match.*",  # Lightning sets DDP up on another stream
 )
 CHATTER = (
     "GPU available",
     "TPU available",
     "💡 Tip",
+    "You are using a CUDA device",  # the advice would round k-means, and convolutions need none
     "Loading `train_dataloader`",
     "Seed set to",
     "Restoring states from",
     "Restored all states from",
     "Loaded model weights from",
 )
-CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed")
+# Whichever of Lightning's packages is imported last speaks for all.
+CHATTY_LOGGERS = tuple(
+    f"{package}.utilities.{name}"
+    for package in (
+        "pytorch_lightning",
+        "lightning_fabric",
+        "lightning.pytorch",
+        "lightning.fabric",
+    )
+    for name in ("rank_zero", "seed")
+)
 
 RANK = re.compile(r"^\[rank: \d+\] ")  # what Lightning puts before the messages of a process
 

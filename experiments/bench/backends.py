@@ -14,7 +14,13 @@ from wsseg.clustering.kmeans import (
     assign,
     fit_clusterings,
     fit_kmeans,
+    gpu_search,
+    has_gpu,
+    load_faiss,
+    random_rows,
+    torch_search,
 )
+from wsseg.clustering.lloyd import Search, lloyd
 
 ITERATIONS = 20
 CLUSTERINGS = 4
@@ -43,7 +49,7 @@ def rows(scale: float) -> list[Row]:
         name,
         {who: _repeated(fit) for who, fit in _fits(points, 64).items()}
         | {
-            "wsseg (faiss)": lambda: fit_clusterings(
+            "wsseg": lambda: fit_clusterings(
                 [Clustering(points, seed) for seed in range(CLUSTERINGS)], 64, ITERATIONS
             ),
         },
@@ -63,11 +69,25 @@ def _fits(points: Tensor, k: int) -> dict[str, Callable[[], object]]:
 
     array = points.cpu().numpy()
     sklearn = KMeans(k, init="random", n_init=1, max_iter=ITERATIONS, tol=0.0, random_state=0)
-    return {
-        "wsseg (faiss)": lambda: fit_kmeans(points, k, 0, ITERATIONS),
+    fits = {
+        "wsseg": lambda: fit_kmeans(points, k, 0, ITERATIONS),
         "scikit-learn, CPU": lambda: sklearn.fit(array),
-        "plain torch": lambda: lloyd(points, k, ITERATIONS),
+        "plain torch": lambda: plain(points, k, ITERATIONS),
     }
+    return fits | (_searches(points, k) if points.is_cuda else {})
+
+
+def _searches(points: Tensor, k: int) -> dict[str, Callable[[], object]]:
+    """The two ways to find the nearest centroids on a GPU."""
+    faiss = load_faiss()
+
+    def by(search: Search) -> object:
+        return lloyd(points, points[random_rows(faiss, len(points), k, 0)], ITERATIONS, search)
+
+    found = {"wsseg, torch's search": lambda: by(torch_search(points))}
+    if has_gpu(faiss):
+        found["wsseg, faiss's search"] = lambda: by(gpu_search(faiss, points))
+    return found
 
 
 def _repeated(fit: Callable[[], object]) -> Callable[[], object]:
@@ -84,7 +104,7 @@ def _compare(name: str, works: dict[str, Callable[[], object]]) -> list[Row]:
     return found
 
 
-def lloyd(points: Tensor, k: int, iterations: int) -> Tensor:
+def plain(points: Tensor, k: int, iterations: int) -> Tensor:
     """Cluster by plain torch, from random points.
 
     Args:

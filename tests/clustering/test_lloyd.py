@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from wsseg.clustering import kmeans
-from wsseg.clustering.kmeans import fit_kmeans, pointer_search
-from wsseg.clustering.lloyd import lloyd, moved
+from wsseg.clustering.kmeans import fit_kmeans, random_rows, torch_search
+from wsseg.clustering.lloyd import ROWS, cluster_sums, lloyd, moved
 
 
 def blobs(count: int = 3000) -> torch.Tensor:
@@ -21,28 +21,31 @@ def blobs(count: int = 3000) -> torch.Tensor:
     return centres[torch.arange(count) % 6] + torch.randn(count, 5, generator=draw)
 
 
-def test_addresses_of_tensors_serve_faiss() -> None:
-    """faiss reads and writes torch's memory; here the CPU's, on a GPU the same calls."""
-    points, centroids = blobs(), torch.randn(7, 5)
-    labels, distances = pointer_search(faiss, faiss.IndexFlatL2(5), points)(centroids)
+@pytest.mark.parametrize("seed", [0, 7, 2**40])
+def test_equals_faiss_on_the_cpu(seed: int) -> None:
+    """From the same random points: a run on a GPU finds the clusters of one on the CPU."""
+    points = torch.randn(3000, 5, generator=torch.Generator().manual_seed(1))
+    start = points[random_rows(faiss, len(points), 16, seed)]
+    found = lloyd(points, start, 8, torch_search(points))
+    assert torch.allclose(found, fit_kmeans(points, 16, seed, 8), atol=1e-4)
+
+
+def test_torch_finds_the_nearest_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, centroids = blobs(100), torch.randn(7, 5)
+    monkeypatch.setattr(kmeans, "CHUNK", 7 * 33)
+    labels, distances = torch_search(points)(centroids)
     exact = torch.cdist(points, centroids).square()
     assert torch.equal(labels, exact.argmin(dim=1))
     assert torch.allclose(distances, exact.amin(dim=1), atol=1e-3)
 
 
-def test_equals_faiss_from_the_same_start() -> None:
-    points = blobs()
-    search = pointer_search(faiss, faiss.IndexFlatL2(5), points)
-    found = lloyd(points, 6, 0, 5, points[:6], search)
-    assert torch.allclose(found, fit_kmeans(points, 6, 0, 5, points[:6]), atol=1e-4)
-
-
-def test_same_seed_same_centroids_other_seed_others() -> None:
-    points = torch.randn(2000, 5, generator=torch.Generator().manual_seed(1))
-    search = pointer_search(faiss, faiss.IndexFlatL2(5), points)
-    first, again, other = (lloyd(points, 16, seed, 5, None, search) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+@pytest.mark.parametrize("count", [1, ROWS, 2 * ROWS + 5])
+def test_sums_of_parts_are_those_of_all(count: int) -> None:
+    points, labels = torch.randn(count, 3), torch.arange(count) % 5
+    counts, sums = cluster_sums(points, labels, 6)
+    assert counts.tolist() == torch.bincount(labels, minlength=6).tolist()
+    expected = torch.zeros(6, 3).index_add_(0, labels, points)
+    assert torch.allclose(sums, expected, atol=1e-3)
 
 
 def test_empty_clusters_move_to_far_points() -> None:
@@ -55,10 +58,10 @@ def test_empty_clusters_move_to_far_points() -> None:
 class FakeGpu:
     """What kmeans asks of a faiss that was built for GPUs."""
 
+    GpuDistanceParams = SimpleNamespace
+
     def __init__(self) -> None:
         self.told: dict[str, Any] = {}
-        self.GpuIndexFlatConfig = SimpleNamespace
-        self.GpuIndexFlatL2 = lambda _resources, _dimension, config: config
 
     def StandardGpuResources(self) -> Any:  # noqa: N802 - faiss's name
         return SimpleNamespace(
@@ -70,29 +73,43 @@ class FakeGpu:
     def cast_integer_to_cudastream_t(self, stream: int) -> str:
         return f"stream {stream}"
 
+    def cast_integer_to_float_ptr(self, address: int) -> int:
+        return address
 
-@pytest.mark.parametrize(("device", "expected"), [("cuda:3", 3), ("cuda", 1)])
-def test_a_rank_uses_its_own_gpu_and_little_of_it(
-    monkeypatch: pytest.MonkeyPatch, device: str, expected: int
-) -> None:
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    cast_integer_to_idx_t_ptr = cast_integer_to_float_ptr
+
+    def bfKnn(self, resources: Any, task: Any) -> None:  # noqa: N802 - faiss's name
+        self.told.update(vars(task))
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that passes for one of the third GPU."""
+
+    device = torch.device("cuda", 2)
+
+
+def test_a_rank_uses_its_own_gpu_and_little_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss is given the addresses of torch's memory, and waits in torch's stream."""
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     stream = SimpleNamespace(cuda_stream=7)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
-    fake = FakeGpu()
-    config, _ = kmeans._gpu_index(fake, 5, torch.device(device))
-    assert config.device == expected
+    monkeypatch.setattr(torch, "empty", lambda count, **_: torch.zeros(count))
+    fake, centroids = FakeGpu(), torch.zeros(4, 5)
+    points = torch.zeros(3, 5).as_subclass(OnGpu)
+    labels, distances = kmeans.gpu_search(fake, points)(centroids)
     assert fake.told == {
         "memory": kmeans.TEMPORARY_BYTES,
         "pinned": 0,
-        "stream": (expected, "stream 7"),
+        "stream": (2, "stream 7"),
+        "device": 2,
+        "k": 1,
+        "dims": 5,
+        "numQueries": 3,
+        "queries": points.data_ptr(),
+        "numVectors": 4,
+        "vectors": centroids.data_ptr(),
+        "outDistances": distances.data_ptr(),
+        "outIndices": labels.data_ptr(),
     }
-
-
-def test_a_faiss_for_the_cpu_is_mentioned_once() -> None:
-    kmeans._warn_cpu_only.cache_clear()
-    with pytest.warns(UserWarning, match="install a faiss-gpu wheel"):
-        assert not kmeans._has_gpu(SimpleNamespace())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not kmeans._has_gpu(SimpleNamespace())
-        assert kmeans._has_gpu(FakeGpu())
+    assert kmeans.has_gpu(fake)
+    assert not kmeans.has_gpu(SimpleNamespace())

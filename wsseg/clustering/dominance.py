@@ -42,6 +42,8 @@ def _weak_regions(relevance: Tensor, low: float, least: Tensor) -> Tensor:
     regions, count = ndimage.label(values > low, structure=TOUCHING)
     if count < 2:
         return torch.zeros(relevance.shape, dtype=torch.bool)
-    peaks = np.asarray(ndimage.maximum(values, regions, np.arange(count + 1)))
+    inside = regions > 0
+    peaks = np.full(count + 1, -np.inf, values.dtype)
+    np.maximum.at(peaks, regions[inside], values[inside])
     peaks[0] = np.inf  # between the regions
     return torch.from_numpy((peaks < float(least))[regions])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.lloyd import Search, lloyd
 
-TEMPORARY_BYTES = 256 * 2**20  # faiss would take 1.5 GiB of a GPU by default
+TEMPORARY_BYTES = 64 * 2**20  # faiss would take 1.5 GiB of a GPU by default
 CHUNK = 2**24  # distances held at a time when torch assigns (64 MiB)
 
 
@@ -42,8 +41,8 @@ def fit_kmeans(
 ) -> Tensor:
     """Cluster points by Lloyd's algorithm.
 
-    On the CPU the result depends on nothing but the arguments. Points on a GPU are clustered
-    there if faiss was built for it.
+    The result depends on nothing but the arguments. Points on a GPU are clustered there, from the
+    same start: by faiss if its wheel for GPUs is installed, else by torch.
 
     Args:
         points: [n, D] float32, any device.
@@ -66,18 +65,17 @@ def fit_kmeans(
         )
     check_finite(points)
     faiss = load_faiss()
-    if points.is_cuda and _has_gpu(faiss):
-        with torch.cuda.device(points.device):
-            index, _resources = _gpu_index(faiss, points.shape[1], points.device)
-            search = pointer_search(faiss, index, points)
-            return lloyd(points, k, seed, iterations, init, search)
+    if points.is_cuda:
+        points = points.contiguous()
+        search = gpu_search(faiss, points) if has_gpu(faiss) else torch_search(points)
+        start = points[random_rows(faiss, len(points), k, seed)] if init is None else init
+        return lloyd(points, start, iterations, search)
     clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
     if init is not None:
-        start = init.detach().float().cpu().contiguous().numpy().ravel()
         # Vectors are made by faiss and read from the index: where SimpleITK was imported first,
         # `clustering.centroids` comes as SimpleITK's vector, which faiss refuses.
         vector = faiss.Float32Vector()
-        faiss.copy_array_to_vector(start, vector)
+        faiss.copy_array_to_vector(_array(init).ravel(), vector)
         clustering.centroids = vector
     with _threads(faiss, threads):
         index = faiss.IndexFlatL2(points.shape[1])
@@ -171,7 +169,7 @@ def load_faiss() -> Any:
     """Import faiss, after torch (the other way round crashes for some CUDA versions)."""
     try:
         return importlib.import_module("faiss")
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # wheels for GPUs check what they need
         raise ClusteringError(
             f"faiss cannot be imported ({error}); install it: pip install faiss-cpu"
         ) from error
@@ -187,63 +185,91 @@ def _parameters(faiss: Any, seed: int, iterations: int) -> Any:
     return parameters
 
 
-def pointer_search(faiss: Any, index: Any, points: Tensor) -> Search:
-    """Return a search of an index that reads tensors where they are, without a copy.
-
-    faiss offers it by patching its classes for the whole process (`contrib.torch_utils`), which
-    is not for a library to do.
+def random_rows(faiss: Any, count: int, k: int, seed: int) -> Tensor:
+    """Return the points that faiss on the CPU starts from, so that a GPU finds the same clusters.
 
     Args:
         faiss: The package.
-        index: An exact index on the device of the points.
-        points: [n, D] float32.
+        count: Number of points.
+        k: Number of clusters.
+        seed: Chooses them.
+
+    Returns:
+        [k] int64.
     """
-    points = points.contiguous()
+    order = np.empty(count, np.int32)
+    faiss.rand_perm(faiss.swig_ptr(order), count, seed % 2**31 + 1)
+    return torch.from_numpy(order[:k].astype(np.int64))
+
+
+def has_gpu(faiss: Any) -> bool:
+    """Return whether faiss was built for GPUs."""
+    return hasattr(faiss, "StandardGpuResources")
+
+
+def gpu_search(faiss: Any, points: Tensor) -> Search:
+    """Return faiss's search, which reads tensors on a GPU where they are, without a copy.
+
+    By brute force, not by an index: an index takes and gives back memory whenever the centroids
+    move, for which the GPU stops each time.
+
+    Args:
+        faiss: The package.
+        points: [n, D] float32, contiguous.
+    """
     labels = torch.empty(len(points), dtype=torch.int64, device=points.device)
     distances = torch.empty(len(points), device=points.device)
-
-    def address(tensor: Tensor) -> Any:
-        return faiss.cast_integer_to_float_ptr(tensor.data_ptr())
+    device = points.device.index
+    resources = _resources(faiss, device)
+    # On the stream of torch, so that neither reads what the other has not written yet.
+    stream = torch.cuda.current_stream(device).cuda_stream
+    resources.setDefaultStream(device, faiss.cast_integer_to_cudastream_t(stream))
+    task = faiss.GpuDistanceParams()
+    task.device, task.k, task.dims = device, 1, points.shape[1]
+    task.numQueries, task.queries = len(points), _address(faiss, points)
+    task.outDistances = _address(faiss, distances)
+    task.outIndices = faiss.cast_integer_to_idx_t_ptr(labels.data_ptr())
 
     def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
-        index.reset()
-        index.add_c(len(centroids), address(centroids))
-        found = faiss.cast_integer_to_idx_t_ptr(labels.data_ptr())
-        index.search_c(len(points), address(points), 1, address(distances), found)
+        task.numVectors, task.vectors = len(centroids), _address(faiss, centroids)
+        faiss.bfKnn(resources, task)
         return labels, distances
 
     return search
 
 
-def _has_gpu(faiss: Any) -> bool:
-    """Return whether faiss was built for GPUs; say so once if it was not."""
-    if hasattr(faiss, "StandardGpuResources"):
-        return True
-    _warn_cpu_only()
-    return False
+def torch_search(points: Tensor) -> Search:
+    """Return torch's search, which needs no faiss for GPUs.
+
+    Args:
+        points: [n, D] float32.
+    """
+    square = points.square().sum(dim=1)
+
+    def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
+        offset = -0.5 * centroids.square().sum(dim=1)
+        found = [
+            torch.addmm(offset, part, centroids.T).max(dim=1)
+            for part in points.split(max(1, CHUNK // len(centroids)))
+        ]
+        labels = torch.cat([each.indices for each in found])
+        return labels, square - 2 * torch.cat([each.values for each in found])
+
+    return search
 
 
-def _gpu_index(faiss: Any, dimension: int, device: torch.device) -> tuple[Any, Any]:
-    """Return an exact index on a GPU, and what must live as long as it."""
-    number = torch.cuda.current_device() if device.index is None else device.index
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(TEMPORARY_BYTES)
-    resources.setPinnedMemory(0)  # for copies from the host, of which there are none
-    # On the stream of torch, so that neither reads what the other has not written yet.
-    stream = torch.cuda.current_stream(number).cuda_stream
-    resources.setDefaultStream(number, faiss.cast_integer_to_cudastream_t(stream))
-    config = faiss.GpuIndexFlatConfig()
-    config.device = number
-    return faiss.GpuIndexFlatL2(resources, dimension, config), resources
+@lru_cache
+def _resources(faiss: Any, device: int) -> Any:
+    """Return what faiss needs on a GPU; to make it takes as long as k-means does."""
+    with torch.cuda.device(device):
+        resources = faiss.StandardGpuResources()
+        resources.setTempMemory(TEMPORARY_BYTES)
+        resources.setPinnedMemory(0)  # for copies from the host, of which there are none
+    return resources
 
 
-@lru_cache(maxsize=1)
-def _warn_cpu_only() -> None:
-    warnings.warn(
-        "the embeddings are on a GPU but this faiss is built for the CPU only, so k-means runs on"
-        " the CPU; install a faiss-gpu wheel instead of faiss-cpu to change that",
-        stacklevel=2,
-    )
+def _address(faiss: Any, tensor: Tensor) -> Any:
+    return faiss.cast_integer_to_float_ptr(tensor.data_ptr())
 
 
 @contextmanager

@@ -6,30 +6,25 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+ROWS = 4096  # points that are added up in one product
 Search = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def lloyd(
-    points: Tensor, k: int, seed: int, iterations: int, init: Tensor | None, search: Search
-) -> Tensor:
+def lloyd(points: Tensor, start: Tensor, iterations: int, search: Search) -> Tensor:
     """Cluster points (Lloyd, IEEE Transactions on Information Theory, 1982).
 
     Args:
-        points: [n, D] float32, at least k of them.
-        k: Number of clusters.
-        seed: Chooses the starting points.
+        points: [n, D] float32.
+        start: Centroids to start from, [k, D].
         iterations: Steps.
-        init: Centroids to start from, [k, D]; random points by default.
         search: Gives each point's nearest centroid [n] int64 and squared distance [n].
 
     Returns:
         Centroids [k, D] on the device of the points.
     """
-    if init is None:
-        order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
-        init = points[order[:k].to(points.device)]
-    centroids = init.to(points).contiguous().clone()
+    centroids = start.to(points).contiguous()
     for _ in range(iterations):
         centroids = moved(points, *search(centroids), centroids)
     return centroids
@@ -46,9 +41,31 @@ def moved(points: Tensor, labels: Tensor, distances: Tensor, centroids: Tensor) 
         distances: Squared distance to it, [n].
         centroids: [k, D].
     """
-    # A product rather than sums by index: the order of those is random on a GPU.
-    member = torch.nn.functional.one_hot(labels, len(centroids)).T.to(points.dtype)
-    counts = member.sum(dim=1, keepdim=True)
+    counts, sums = cluster_sums(points, labels, len(centroids))
     far = points[distances.topk(min(len(centroids), len(points))).indices]
-    turn = (counts[:, 0] == 0).long().cumsum(0).sub(1).clamp_min(0)  # no wait for the device
-    return torch.where(counts > 0, member @ points / counts.clamp_min(1), far[turn])
+    turn = (counts == 0).long().cumsum(0).sub(1).clamp_min(0)  # no wait for the device
+    counts = counts[:, None]
+    return torch.where(counts > 0, sums / counts.clamp_min(1), far[turn])
+
+
+def cluster_sums(points: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Count the points of each cluster, and add them up.
+
+    By products, not by index, which adds in random order on a GPU; of parts, since one product of
+    few clusters and very many points keeps most of a GPU idle.
+
+    Args:
+        points: [n, D].
+        labels: Cluster of each, [n] int64.
+        k: Number of clusters.
+
+    Returns:
+        [k] and [k, D].
+    """
+    parts = -(-len(points) // ROWS)
+    missing = parts * ROWS - len(points)
+    numbers = torch.arange(k, device=points.device)
+    labels = F.pad(labels, (0, missing), value=-1).view(parts, 1, ROWS)
+    member = (labels == numbers[:, None]).to(points.dtype)
+    sums = member @ F.pad(points, (0, 0, 0, missing)).view(parts, ROWS, -1)
+    return member.sum(dim=(0, 2)), sums.sum(dim=0)

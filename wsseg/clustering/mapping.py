@@ -30,7 +30,7 @@ class SliceMaps(NamedTuple):
     tags: Tensor
     """[S, C], 0 or 1."""
     relevance: Tensor
-    """[S, C, h, w]."""
+    """[S, C, h, w]; the others are on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class MapMaker:
         labels = self.assign(feature_pixels(batch, batch.valid.nonzero()))
         valid, tags = batch.valid.to(labels.device), batch.tags.to(labels.device)
         relevance = relevance_map(labels, valid, self.verdict, tags, self.smoothing)
-        return SliceMaps(batch.index.cpu(), batch.tags.cpu(), relevance.cpu())
+        return SliceMaps(batch.index.cpu(), batch.tags.cpu(), relevance)
 
     def settle(self, slices: SliceMaps, depth: Tensor | None) -> Tensor:
         """Return the final maps of slices.
@@ -88,13 +88,14 @@ class MapMaker:
                 Those without a class say nothing about where it is in others.
 
         Returns:
-            [S, C, h, w].
+            [S, C, h, w] on the CPU.
         """
         relevance = slices.relevance
         if depth is not None:
-            known = (relevance > IGNORE) & (slices.tags > 0.5)[:, :, None, None]
+            tags = slices.tags.to(relevance.device)
+            known = (relevance > IGNORE) & (tags > 0.5)[:, :, None, None]
             relevance = blur_across(relevance, known, depth, self.smoothing)
-        return dominant(relevance, self.low, self.dominance)
+        return dominant(relevance.cpu(), self.low, self.dominance)
 
 
 def regroup(parts: Iterable[SliceMaps], sizes: Iterable[int]) -> Iterator[SliceMaps]:
@@ -200,8 +201,7 @@ class MapWriter:
             new = blend(new, before, self._momentum)
         self._maps.write(slices.index, new)
         self._seen.append(slices.index)
-        open_pixels = (slices.tags > 0.5)[:, :, None, None] & (new > IGNORE)
-        changes.add(new[open_pixels], None if before is None else before[open_pixels])
+        changes.add(new, before, (slices.tags > 0.5)[:, :, None, None] & (new > IGNORE))
 
 
 class Changes:
@@ -217,9 +217,15 @@ class Changes:
         self._low, self._high = low, high
         self.sums = torch.zeros(3, dtype=torch.float64)  # pixels, relevant, changed
 
-    def add(self, new: Tensor, old: Tensor | None) -> None:
-        """Count pixels by their new and old relevance, [n] each."""
+    def add(self, new: Tensor, old: Tensor | None, open_pixels: Tensor) -> None:
+        """Count pixels by their new and old relevance.
+
+        Args:
+            new: Maps.
+            old: The maps before, of the same shape.
+            open_pixels: Those that count, of the same shape, bool.
+        """
         target = to_targets(new, self._low, self._high)
         before = target if old is None else to_targets(old, self._low, self._high)
-        counts = (len(new), int((target == 1).sum()), int((target != before).sum()))
-        self.sums += torch.tensor(counts, dtype=torch.float64)
+        kinds = (open_pixels, (target == 1) & open_pixels, (target != before) & open_pixels)
+        self.sums += torch.stack([kind.sum() for kind in kinds])

@@ -47,11 +47,11 @@ def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Ten
     """
     if sigma == 0 or len(maps) < 2:
         return maps
-    distance = (depth[:, None] - depth).abs().to(maps)
+    distance = (depth[:, None] - depth).abs().to("cpu", maps.dtype)
     kernel = torch.exp(-0.5 * (distance / sigma) ** 2) * (distance <= RADIUS * sigma)
     if kernel.count_nonzero() == len(kernel):  # slices are too far apart
         return maps
-    weight = known.to(maps.dtype)
+    kernel, weight = kernel.to(maps.device), known.to(maps.dtype)
     with torch.autocast(maps.device.type, enabled=False):
         total, share = (
             (kernel @ part.flatten(1)).view_as(part) for part in (maps * weight, weight)
