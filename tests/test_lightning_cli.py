@@ -250,6 +250,36 @@ def test_a_foreign_module_trains_and_is_scored(store: Path, tmp_path: Path) -> N
     assert json.loads((run / "metrics.json").read_text())["tumour"]["cases"] == 2
 
 
+def test_scores_of_other_cases_do_not_stand_for_a_runs_own(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_store(tmp_path / "other", size=16, seed=1)
+    score = ["test", f"--config={trained}/config.yaml", f"--ckpt_path={trained}/last.ckpt"]
+    assert main([*score, f"--data.root={other}"]) == 2
+    assert f"holds a run on {store}, fold 0; scores of {other}" in capsys.readouterr().err
+    assert main([*score, "--data.fold=1"]) == 2
+    assert "(its cases may have been trained on)" in capsys.readouterr().err
+    elsewhere = f"--trainer.default_root_dir={tmp_path / 'elsewhere'}"
+    assert main([*score, f"--data.root={other}", elsewhere]) == 0
+    assert (tmp_path / "elsewhere" / "metrics.json").is_file()
+    assert not (trained / "metrics.json").exists()
+
+
+def test_training_anew_is_announced_and_sets_the_scores_aside(
+    store: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run, once = tmp_path / "run", "--trainer.max_epochs=1"
+    assert fit(store, run, once) == 0
+    assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
+    said = f"{run}: the run in it will be replaced"
+    assert not any(str(each.message).startswith(said) for each in recwarn)
+    assert fit(store, run, once) == 0
+    assert any(str(each.message).startswith(said) for each in recwarn)
+    assert not (run / "metrics.json").exists()
+    assert (run / "former_metrics.json").is_file()
+    assert (run / "former_per_case.csv").is_file()
+
+
 def test_a_dry_run_leaves_nothing_in_the_way(store: Path, tmp_path: Path) -> None:
     assert fit(store, tmp_path / "run", "--trainer.fast_dev_run=true") == 0
     assert not (tmp_path / "run" / "config.yaml").exists()

@@ -26,7 +26,13 @@ from wsseg.messages import one_line, plain_messages
 from wsseg.precision import computes_bfloat16
 from wsseg.processes import check_processes
 from wsseg.resuming import LAST, check_data, check_model, find_checkpoint, read_checkpoint
-from wsseg.run_folder import RunConfig, RunLogger, run_callbacks, run_plugins
+from wsseg.run_folder import (
+    RunConfig,
+    RunLogger,
+    check_scored_data,
+    run_callbacks,
+    run_plugins,
+)
 from wsseg.tracking.wandb_run import describe_run, own_variables
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
@@ -73,7 +79,8 @@ class WssegCLI(LightningCLI):
         """Read the checkpoint; describe the run to wandb unless the user does.
 
         Raises:
-            InputError: There is no checkpoint to score, or the file is none.
+            InputError: There is no checkpoint to score, the file is none, or the run's folder is
+                for the scores of other cases.
         """
         config = self.config[str(self.subcommand)]
         root, training = config.trainer.default_root_dir, self.subcommand == "fit"
@@ -85,6 +92,13 @@ class WssegCLI(LightningCLI):
             self.checkpoint = read_checkpoint(self.ckpt_path)
         elif not training:
             raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
+        elif (Path(root) / LAST).is_file():
+            rank_zero_warn(
+                f"{root}: the run in it will be replaced; to go on with it instead, stop and add "
+                "--ckpt_path last"
+            )
+        if self.subcommand == "test":
+            check_scored_data(Path(root), config.data.root, config.data.fold)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer.

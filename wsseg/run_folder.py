@@ -16,10 +16,14 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from wsseg.errors import InputError
 from wsseg.evaluation import CaseEvaluation
+from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.files import replacing
 from wsseg.seeding import StepSeeding
 from wsseg.tracking.overlays import OverlayLogger
+
+CONFIG_FILE = "config.yaml"
 
 
 class RunConfig(SaveConfigCallback):
@@ -31,6 +35,7 @@ class RunConfig(SaveConfigCallback):
             return
         config = self.config.clone()
         config["ckpt_path"] = None  # where it was continued from describes no run
+        set_aside_scores(Path(trainer.default_root_dir))
         path = Path(trainer.default_root_dir) / self.config_filename
         with replacing(path) as part:
             self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
@@ -39,6 +44,37 @@ class RunConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # which lies beside the file
                 logger.log_hyperparams(settings)
+
+
+def set_aside_scores(root: Path) -> None:
+    """Rename the scores in a run's folder: of weights that are about to change."""
+    for name in (METRICS_FILE, CASES_FILE):
+        path = root / name
+        if path.is_file():
+            path.replace(path.with_stem(f"former_{path.stem}"))
+
+
+def check_scored_data(root: Path, store: str, fold: int) -> None:
+    """Refuse to put the scores of other cases where those of a run's own held-out cases belong.
+
+    Args:
+        root: Where scores go.
+        store: The store to score.
+        fold: Its fold.
+
+    Raises:
+        InputError: The folder holds a run on another store that is still there, or another fold.
+    """
+    path = root / CONFIG_FILE
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))["data"] if path.is_file() else {}
+    own, trained = Path(data.get("root", store)), data.get("fold", fold)
+    if trained == fold and (own.resolve() == Path(store).resolve() or not own.exists()):
+        return
+    leaked = "" if trained == fold else " (its cases may have been trained on)"
+    raise InputError(
+        f"{root}: holds a run on {own}, fold {trained}; scores of {store}, fold {fold}, would "
+        f"stand for it; add --trainer.default_root_dir OTHER{leaked}"
+    )
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
