@@ -29,6 +29,11 @@ def computes_bfloat16(where: device) -> bool:
 
 
 def native_precision() -> str:
-    """Return the Trainer's fastest precision on this machine, "bf16-mixed" or "32-true"."""
-    where = device("cuda" if torch.cuda.is_available() else "cpu")
-    return "bf16-mixed" if computes_bfloat16(where) else "32-true"
+    """Return the Trainer's fastest precision on this machine, "bf16-mixed" or "32-true".
+
+    On a GPU a step of networks this small takes as long as it takes to launch, and mixed precision
+    launches more: 35 ms instead of 26 on an H200 (section ``steps`` of ``make bench``).
+    """
+    if torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if computes_bfloat16(device("cpu")) else "32-true"
