@@ -18,6 +18,7 @@ from tests.training import quiet_trainer
 from wsseg.clustering import ClusterReSupervision, kmeans
 from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
+from wsseg.clustering.lloyd import torch_search
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
@@ -58,7 +59,7 @@ def test_kmeans_takes_little_of_the_gpu() -> None:
 def test_faiss_and_torch_find_the_same() -> None:
     points, centroids = torch.randn(20_000, 28, device=GPU), torch.randn(64, 28, device=GPU)
     labels, distances = kmeans.gpu_search(load_faiss(), points)(centroids)
-    other, far = kmeans.torch_search(points)(centroids)
+    other, far = torch_search(points)(centroids)
     assert (labels == other).double().mean() > 0.9999  # but for ties
     assert torch.allclose(distances, far, atol=1e-2)
 

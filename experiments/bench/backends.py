@@ -18,9 +18,8 @@ from wsseg.clustering.kmeans import (
     has_gpu,
     load_faiss,
     random_rows,
-    torch_search,
 )
-from wsseg.clustering.lloyd import Search, lloyd
+from wsseg.clustering.lloyd import Search, lloyd, torch_search
 
 ITERATIONS = 20
 CLUSTERINGS = 4

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from wsseg.clustering import kmeans
-from wsseg.clustering.kmeans import fit_kmeans, random_rows, torch_search
-from wsseg.clustering.lloyd import ROWS, cluster_sums, lloyd, moved
+from wsseg.clustering.kmeans import fit_kmeans, random_rows
+from wsseg.clustering.lloyd import ROWS, cluster_sums, lloyd, moved, torch_search
 
 
 def blobs(count: int = 3000) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_equals_faiss_on_the_cpu(seed: int) -> None:
 
 def test_torch_finds_the_nearest_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     points, centroids = blobs(100), torch.randn(7, 5)
-    monkeypatch.setattr(kmeans, "CHUNK", 7 * 33)
+    monkeypatch.setattr("wsseg.clustering.lloyd.CHUNK", 7 * 33)
     labels, distances = torch_search(points)(centroids)
     exact = torch.cdist(points, centroids).square()
     assert torch.equal(labels, exact.argmin(dim=1))

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.lloyd import Search, lloyd
+from wsseg.clustering.lloyd import CHUNK, Search, lloyd, torch_search
 
 TEMPORARY_BYTES = 64 * 2**20  # faiss would take 1.5 GiB of a GPU by default
-CHUNK = 2**24  # distances held at a time when torch assigns (64 MiB)
 
 
 class Clustering(NamedTuple):
@@ -210,8 +209,7 @@ def has_gpu(faiss: Any) -> bool:
 def gpu_search(faiss: Any, points: Tensor) -> Search:
     """Return faiss's search, which reads tensors on a GPU where they are, without a copy.
 
-    By brute force, not by an index: an index takes and gives back memory whenever the centroids
-    move, for which the GPU stops each time.
+    By brute force: an index would take and give back memory whenever the centroids move.
 
     Args:
         faiss: The package.
@@ -238,29 +236,9 @@ def gpu_search(faiss: Any, points: Tensor) -> Search:
     return search
 
 
-def torch_search(points: Tensor) -> Search:
-    """Return torch's search, which needs no faiss for GPUs.
-
-    Args:
-        points: [n, D] float32.
-    """
-    square = points.square().sum(dim=1)
-
-    def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
-        offset = -0.5 * centroids.square().sum(dim=1)
-        found = [
-            torch.addmm(offset, part, centroids.T).max(dim=1)
-            for part in points.split(max(1, CHUNK // len(centroids)))
-        ]
-        labels = torch.cat([each.indices for each in found])
-        return labels, square - 2 * torch.cat([each.values for each in found])
-
-    return search
-
-
 @lru_cache
 def _resources(faiss: Any, device: int) -> Any:
-    """Return what faiss needs on a GPU; to make it takes as long as k-means does."""
+    """Return what faiss needs on a GPU, made once."""
     with torch.cuda.device(device):
         resources = faiss.StandardGpuResources()
         resources.setTempMemory(TEMPORARY_BYTES)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROWS = 4096  # points that are added up in one product
+CHUNK = 2**24  # distances held at a time (64 MiB)
 Search = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -28,6 +29,26 @@ def lloyd(points: Tensor, start: Tensor, iterations: int, search: Search) -> Ten
     for _ in range(iterations):
         centroids = moved(points, *search(centroids), centroids)
     return centroids
+
+
+def torch_search(points: Tensor) -> Search:
+    """Return torch's search, which works on any device.
+
+    Args:
+        points: [n, D] float32.
+    """
+    square = points.square().sum(dim=1)
+
+    def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
+        offset = -0.5 * centroids.square().sum(dim=1)
+        found = [
+            torch.addmm(offset, part, centroids.T).max(dim=1)
+            for part in points.split(max(1, CHUNK // len(centroids)))
+        ]
+        labels = torch.cat([each.indices for each in found])
+        return labels, square - 2 * torch.cat([each.values for each in found])
+
+    return search
 
 
 def moved(points: Tensor, labels: Tensor, distances: Tensor, centroids: Tensor) -> Tensor:
