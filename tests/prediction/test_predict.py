@@ -204,6 +204,30 @@ def test_classes_get_labels_and_the_threshold_counts(
     assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
 
 
+def test_volumes_by_themselves_are_cases_of_one_modality(
+    tmp_path: Path, module: BrightFlair
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("ann", "ben.v2"):
+        nib.save(nib.Nifti1Image(make_volumes()["FLAIR"], np.eye(4)), folder / f"{name}.nii.gz")
+    with pytest.raises(InputError, match=r"ann.nii.gz: .*checkpoint takes T1, FLAIR; say in a"):
+        run(folder / "ann.nii.gz", tmp_path / "out")
+    module.spec = BrightFlair(modalities=("FLAIR",)).spec
+    masks = run(folder, tmp_path / "out")
+    assert [path.name for path in masks] == ["ann.nii.gz", "ben.v2.nii.gz"]
+    assert all((nib.load(path).get_fdata() == truth()).all() for path in masks)
+    assert run(folder / "ann.nii.gz", tmp_path / "one") == [tmp_path / "one" / "ann.nii.gz"]
+    with pytest.raises(InputError, match="is an image, a mask or tags"):
+        run(folder, folder)
+    (folder / "ann.nii").write_bytes(b"")
+    with pytest.raises(InputError, match=r"ann.nii and .*ann.nii.gz would both be the case ann"):
+        run(folder, tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="follows no known layout"):
+        run(tmp_path / "empty", tmp_path / "out")
+
+
 def test_missing_modality_names_it_and_its_case(tmp_path: Path, module: BrightFlair) -> None:
     write_brats(tmp_path / "in", "good", oriented("RAS"))
     bad = write_brats(tmp_path / "in", "worse", oriented("RAS"))

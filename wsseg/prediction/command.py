@@ -54,7 +54,8 @@ def predict(
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.
-        input: Folder of one case or of many, or a datalist file.
+        input: Folder of one case or of many, or a datalist file. For checkpoints that take one
+            modality, also a NIfTI file of any name, or a folder of some.
         output: Folder for masks and pictures; files of the same names are replaced.
         layout: How the volumes are named: brats, decathlon, lgg or datalist. By default found out.
         device: Where to compute: auto, cpu, cuda, cuda:1, ...

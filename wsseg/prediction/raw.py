@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.data.geometry import Geometry
-from wsseg.data.layouts import CaseFiles, detect, find_cases
+from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
 from wsseg.errors import InputError
+
+NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 class RawCase(NamedTuple):
@@ -51,19 +54,54 @@ def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[Ca
     """Find the cases that hold every modality a checkpoint needs.
 
     Args:
-        source: Folder of one case or of many, or a file that lists them.
+        source: Folder of one case or of many, a file that lists them, or of a single modality
+            NIfTI files of any name, or one.
         layout: Name of the layout; None to find it out.
         spec: The data specification of the checkpoint.
 
     Raises:
         InputError: There is no case, or one lacks a modality.
     """
-    name = layout or detect(source)
+    try:
+        name = layout or detect(source)
+    except InputError as unknown:
+        return lone_volumes(source, spec, unknown)
     try:
         return find_cases(name, source, spec.modalities).cases
     except InputError as error:
         needed = ", ".join(spec.modalities)
         raise InputError(f"{error} (the checkpoint takes {needed})") from None
+
+
+def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[CaseFiles, ...]:
+    """Find volumes that are cases by themselves, since a checkpoint takes but one modality.
+
+    Args:
+        source: A NIfTI file, or a folder of some.
+        spec: The data specification of the checkpoint.
+        otherwise: What to raise if there are none.
+
+    Raises:
+        InputError: There is none, or the checkpoint takes more.
+    """
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    volumes = [path for path in files if path.is_file() and NIFTI.search(path.name)]
+    if not volumes:
+        raise otherwise
+    needed = ", ".join(spec.modalities)
+    if len(spec.modalities) > 1:
+        raise InputError(
+            f"{volumes[0]}: is a volume by itself, but the checkpoint takes {needed}; say in a "
+            "datalist which files belong together"
+        )
+    cases: dict[str, CaseFiles] = {}
+    for path in volumes:
+        name = NIFTI.sub("", path.name)
+        if name in cases:
+            (first,) = cases[name].paths
+            raise InputError(f"{first} and {path} would both be the case {name}; rename one")
+        cases[name] = CaseFiles(name, {needed: ImageFile(path)})
+    return tuple(cases.values())
 
 
 def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
