@@ -265,6 +265,16 @@ def test_scores_of_other_cases_do_not_stand_for_a_runs_own(
     assert not (trained / "metrics.json").exists()
 
 
+def test_scores_that_cannot_be_written_are_not_computed(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    where = f"--trainer.default_root_dir={tmp_path / 'file'}"
+    config = [f"--config={trained}/config.yaml", f"--ckpt_path={trained}/last.ckpt"]
+    assert main(["test", *config, where]) == 2
+    assert "file: is a file; name another folder" in capsys.readouterr().err
+
+
 def test_training_anew_is_announced_and_sets_the_scores_aside(
     store: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

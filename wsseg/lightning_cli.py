@@ -22,6 +22,7 @@ import wsseg.segmentation  # noqa: F401
 from wsseg.clustering import ClusteringError
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
+from wsseg.files import check_writable
 from wsseg.messages import one_line, plain_messages
 from wsseg.precision import computes_bfloat16
 from wsseg.processes import check_processes
@@ -79,11 +80,13 @@ class WssegCLI(LightningCLI):
         """Read the checkpoint; describe the run to wandb unless the user does.
 
         Raises:
-            InputError: There is no checkpoint to score, the file is none, or the run's folder is
-                for the scores of other cases.
+            InputError: There is no checkpoint to score, the file is none, or the run's folder
+                cannot be written to or is for the scores of other cases.
         """
         config = self.config[str(self.subcommand)]
         root, training = config.trainer.default_root_dir, self.subcommand == "fit"
+        if "://" not in str(root):
+            check_writable(Path(root))
         config.ckpt_path = find_checkpoint(config.ckpt_path, root, training=training)
         self.ckpt_path: str | None = config.ckpt_path
         describe_run(root, self.ckpt_path)
