@@ -57,8 +57,10 @@ def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
         [n, D + A + E] float32: features, asymmetry, and appearance or deviation.
     """
     slice_, row, column = place.T
-    maps = [each for each in embeddings.maps if each is not None]
-    parts = [each[slice_, :, row, column].float() for each in maps]
+    height, width = embeddings.valid.shape[1:]
+    number = (slice_ * height + row) * width + column
+    maps = [each.permute(0, 2, 3, 1) for each in embeddings.maps if each is not None]
+    parts = [each.reshape(-1, each.shape[3]).index_select(0, number).float() for each in maps]
     return torch.cat(parts, dim=1)
 
 

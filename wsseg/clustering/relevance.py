@@ -144,7 +144,9 @@ def relevance_map(
 
 def _lay_out(labels: Tensor, valid: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
     """Add up the values [R, K, C] of the pixels' clusters [n, R] in the chosen clusterings [R]."""
-    clusterings = chosen.nonzero()[:, 0]
-    found = torch.zeros(*valid.shape, values.shape[2], device=labels.device)
-    found[valid] = values.float()[clusterings, labels[:, clusterings]].sum(dim=1)
-    return found.permute(0, 3, 1, 2)
+    total = values.new_zeros(len(labels), values.shape[2], dtype=torch.float32)
+    for number in chosen.nonzero()[:, 0].tolist():
+        total += values[number].float().index_select(0, labels[:, number])
+    found = total.new_zeros(valid.numel(), total.shape[1])
+    found.index_copy_(0, valid.flatten().nonzero()[:, 0], total)
+    return found.view(*valid.shape, -1).permute(0, 3, 1, 2)
