@@ -66,7 +66,8 @@ def check_scored_data(root: Path, store: str, fold: int) -> None:
         InputError: The folder holds a run on another store that is still there, or another fold.
     """
     path = root / CONFIG_FILE
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))["data"] if path.is_file() else {}
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = config.get("data", {})
     own, trained = Path(data.get("root", store)), data.get("fold", fold)
     if trained == fold and (own.resolve() == Path(store).resolve() or not own.exists()):
         return
