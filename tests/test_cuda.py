@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU that torch can use"
 )
 needs_gpu_faiss = pytest.mark.skipif(
-    not hasattr(load_faiss(), "StandardGpuResources"), reason="this faiss is for the CPU only"
+    not kmeans.has_gpu(load_faiss()), reason="this faiss is for the CPU only"
 )
 GPU = torch.device("cuda", 0)
 
