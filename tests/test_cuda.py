@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
-from tests.clustering.test_lloyd import blobs
+from tests.clustering.test_kmeans import blobs
 from tests.comparators.conftest import KINDS, batch, small
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from wsseg.clustering.kmeans import (
     Clustering,
-    _assign_torch,
     assign,
     fit_clusterings,
     fit_kmeans,
@@ -19,7 +18,7 @@ from wsseg.clustering.kmeans import (
     load_faiss,
     random_rows,
 )
-from wsseg.clustering.lloyd import Search, lloyd, torch_search
+from wsseg.clustering.lloyd import Search, lloyd, nearest, torch_search
 
 ITERATIONS = 20
 CLUSTERINGS = 4
@@ -58,7 +57,7 @@ def rows(scale: float) -> list[Row]:
     name = f"assignment, {len(points):,} x {DIMENSIONS}, 4 clusterings of K=64"
     works = {
         "wsseg": lambda: assign(points, centroids),
-        "plain torch": lambda: _assign_torch(points, centroids),
+        "plain torch": lambda: nearest(points, centroids)[0],
     }
     return found + _compare(name, works)
 
@@ -113,8 +112,8 @@ def plain(points: Tensor, k: int, iterations: int) -> Tensor:
     """
     centroids = points[torch.randperm(len(points), device=points.device)[:k]].clone()
     for _ in range(iterations):
-        nearest = _assign_torch(points, centroids[None])[:, 0]
-        sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
-        counts = torch.bincount(nearest, minlength=k)[:, None]
+        labels = nearest(points, centroids[None])[0][:, 0]
+        sums = torch.zeros_like(centroids).index_add_(0, labels, points)
+        counts = torch.bincount(labels, minlength=k)[:, None]
         centroids = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
     return centroids

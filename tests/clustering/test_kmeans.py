@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.kmeans import Clustering, _assign_torch, assign, fit_clusterings, fit_kmeans
+from wsseg.clustering.kmeans import Clustering, assign, fit_clusterings, fit_kmeans
+from wsseg.clustering.lloyd import nearest
 
 
 def lloyd(points: torch.Tensor, centroids: torch.Tensor, iterations: int) -> torch.Tensor:
@@ -53,9 +54,9 @@ def test_assigns_the_nearest_centroid_of_each_clustering() -> None:
     points, centroids = blobs(500), torch.randn(3, 7, 5)
     expected = torch.stack([torch.cdist(points, c).argmin(dim=1) for c in centroids], dim=1)
     assert torch.equal(assign(points, centroids), expected)
-    assert torch.equal(_assign_torch(points, centroids), expected)
+    assert torch.equal(nearest(points, centroids)[0], expected)
     assert assign(points[:0], centroids).shape == (0, 3)
-    assert _assign_torch(points[:0], centroids).shape == (0, 3)
+    assert nearest(points[:0], centroids)[0].shape == (0, 3)
 
 
 def test_threads_of_faiss_are_given_back() -> None:

@@ -10,15 +10,10 @@ import faiss
 import pytest
 import torch
 
+from tests.clustering.test_kmeans import blobs
 from wsseg.clustering import kmeans
 from wsseg.clustering.kmeans import fit_kmeans, random_rows
 from wsseg.clustering.lloyd import ROWS, cluster_sums, lloyd, moved, torch_search
-
-
-def blobs(count: int = 3000) -> torch.Tensor:
-    draw = torch.Generator().manual_seed(0)
-    centres = 8 * torch.randn(6, 5, generator=draw)
-    return centres[torch.arange(count) % 6] + torch.randn(count, 5, generator=draw)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**40])

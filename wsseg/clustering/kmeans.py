@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.lloyd import CHUNK, Search, lloyd, torch_search
+from wsseg.clustering.lloyd import Search, lloyd, nearest, torch_search
 
 TEMPORARY_BYTES = 64 * 2**20  # faiss would take 1.5 GiB of a GPU by default
 
@@ -125,9 +125,8 @@ def assign(points: Tensor, centroids: Tensor) -> Tensor:
     Raises:
         ClusteringError: A point is not finite.
     """
-    labels = _assign_torch if points.is_cuda else _assign_faiss
     check_finite(points)
-    return labels(points, centroids)
+    return nearest(points, centroids)[0] if points.is_cuda else _assign_faiss(points, centroids)
 
 
 def assign_features(features: Tensor, mean: Tensor, std: Tensor, centroids: Tensor) -> Tensor:
@@ -278,15 +277,3 @@ def _assign_faiss(points: Tensor, centroids: Tensor) -> Tensor:
             index.add(_array(each))
             labels[:, number] = index.search(array, 1)[1][:, 0]
     return torch.from_numpy(labels)
-
-
-def _assign_torch(points: Tensor, centroids: Tensor) -> Tensor:
-    clusterings, k, dimension = centroids.shape
-    flat = centroids.reshape(-1, dimension)
-    offset = -0.5 * flat.square().sum(dim=1)
-    step = max(1, CHUNK // len(flat))
-    nearest = [
-        torch.addmm(offset, part, flat.T).view(len(part), clusterings, k).argmax(dim=-1)
-        for part in torch.split(points, step)
-    ]
-    return torch.cat(nearest) if nearest else points.new_empty(0, clusterings, dtype=torch.int64)

@@ -40,15 +40,32 @@ def torch_search(points: Tensor) -> Search:
     square = points.square().sum(dim=1)
 
     def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
-        offset = -0.5 * centroids.square().sum(dim=1)
-        found = [
-            torch.addmm(offset, part, centroids.T).max(dim=1)
-            for part in points.split(max(1, CHUNK // len(centroids)))
-        ]
-        labels = torch.cat([each.indices for each in found])
-        return labels, square - 2 * torch.cat([each.values for each in found])
+        labels, nearness = nearest(points, centroids[None])
+        return labels[:, 0], square - 2 * nearness[:, 0]
 
     return search
+
+
+def nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the nearest centroid of each point in each of several clusterings.
+
+    Args:
+        points: [n, D] float32.
+        centroids: [R, K, D] float32 on the same device.
+
+    Returns:
+        Labels [n, R] int64, and how near they are, [n, R]: half the difference between the squared
+        length of the point and its squared distance.
+    """
+    clusterings, k, dimension = centroids.shape
+    flat = centroids.reshape(-1, dimension)
+    offset = -0.5 * flat.square().sum(dim=1)
+    found = [
+        torch.addmm(offset, part, flat.T).view(len(part), clusterings, k).max(dim=2)
+        for part in points.split(max(1, CHUNK // len(flat)))
+    ]
+    labels, nearness = zip(*((each.indices, each.values) for each in found), strict=True)
+    return torch.cat(labels), torch.cat(nearness)
 
 
 def moved(points: Tensor, labels: Tensor, distances: Tensor, centroids: Tensor) -> Tensor:

@@ -133,20 +133,25 @@ def relevance_map(
     """
     votes = verdict.votes.to(labels.device)
     paired = verdict.sees_asymmetry.to(labels.device)
-    relevance = _lay_out(labels, valid, votes, ~paired)
+    place = valid.flatten().nonzero()[:, 0]
+
+    def lay_out(values: Tensor, chosen: Tensor) -> Tensor:
+        found = values.new_zeros(valid.numel(), values.shape[2], dtype=torch.float32)
+        found.index_copy_(0, place, _add_up(labels, values, chosen))
+        return found.view(*valid.shape, -1).permute(0, 3, 1, 2)
+
+    relevance = lay_out(votes, ~paired)
     if bool(paired.any()):
-        leaning = _lay_out(labels, valid, verdict.leaning.to(labels.device), ~paired)
-        relevance += one_sided(leaning, valid) * _lay_out(labels, valid, votes, paired)
+        leaning = lay_out(verdict.leaning.to(labels.device), ~paired)
+        relevance += one_sided(leaning, valid) * lay_out(votes, paired)
     relevance = blur(relevance.clamp_(0, 1), valid[:, None], smoothing)
     relevance = relevance.masked_fill(~valid[:, None], IGNORE)
     return relevance.masked_fill_((tags.to(labels.device) <= 0.5)[:, :, None, None], 0.0)
 
 
-def _lay_out(labels: Tensor, valid: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
+def _add_up(labels: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
     """Add up the values [R, K, C] of the pixels' clusters [n, R] in the chosen clusterings [R]."""
     total = values.new_zeros(len(labels), values.shape[2], dtype=torch.float32)
     for number in chosen.nonzero()[:, 0].tolist():
         total += values[number].float().index_select(0, labels[:, number])
-    found = total.new_zeros(valid.numel(), total.shape[1])
-    found.index_copy_(0, valid.flatten().nonzero()[:, 0], total)
-    return found.view(*valid.shape, -1).permute(0, 3, 1, 2)
+    return total

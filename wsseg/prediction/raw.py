@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +13,11 @@ from torch import Tensor
 
 from wsseg.data.geometry import Geometry
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
+from wsseg.data.layouts.cases import NIFTI, sorted_cases
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
 from wsseg.errors import InputError
-
-NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 class RawCase(NamedTuple):
@@ -82,9 +80,9 @@ def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[C
         otherwise: What to raise if there are none.
 
     Raises:
-        InputError: There is none, or the checkpoint takes more.
+        InputError: There is none, the checkpoint takes more, or two have the same name.
     """
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    files = sorted(source.glob("[!.]*")) if source.is_dir() else [source]
     volumes = [path for path in files if path.is_file() and NIFTI.search(path.name)]
     if not volumes:
         raise otherwise
@@ -94,14 +92,8 @@ def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[C
             f"{volumes[0]}: is a volume by itself, but the checkpoint takes {needed}; say in a "
             "datalist which files belong together"
         )
-    cases: dict[str, CaseFiles] = {}
-    for path in volumes:
-        name = NIFTI.sub("", path.name)
-        if name in cases:
-            (first,) = cases[name].paths
-            raise InputError(f"{first} and {path} would both be the case {name}; rename one")
-        cases[name] = CaseFiles(name, {needed: ImageFile(path)})
-    return tuple(cases.values())
+    cases = [CaseFiles(NIFTI.sub("", path.name), {needed: ImageFile(path)}) for path in volumes]
+    return sorted_cases(source, cases, "NIfTI files")
 
 
 def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:

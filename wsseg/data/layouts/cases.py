@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from wsseg.errors import InputError
 
+NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")
 
 

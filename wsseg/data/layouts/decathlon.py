@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import (
+    NIFTI,
     CaseFiles,
     CaseList,
     ImageFile,
@@ -20,7 +20,6 @@ from wsseg.errors import InputError
 DESCRIPTION = "dataset.json"
 # Names that BraTS folders use too, so that a checkpoint can read both layouts.
 SYNONYMS = {"t1w": "T1", "t1gd": "T1ce", "t2w": "T2", "flair": "FLAIR"}
-ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 EXPECTED = "image files listed under `training` in dataset.json"
 
 
@@ -72,7 +71,7 @@ def _listed(
     training = [(root / e["image"], root / e["label"]) for e in content.get("training", [])]
     if source != path and path.parent != source:
         masks = {image.resolve(): mask for image, mask in training}
-        for image in sorted(p for p in source.glob("[!.]*") if ENDING.search(p.name)):
+        for image in sorted(p for p in source.glob("[!.]*") if NIFTI.search(p.name)):
             yield image, masks.get(image.resolve())
     elif training:
         yield from training
@@ -81,7 +80,7 @@ def _listed(
 
 
 def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
-    name = ENDING.sub("", image.name)
+    name = NIFTI.sub("", image.name)
     channels = {n: None if len(names) == 1 else names.index(n) for n in chosen}
     return CaseFiles(name, {n: ImageFile(image, channels[n]) for n in chosen}, mask)
 
