@@ -282,12 +282,27 @@ def test_training_anew_is_announced_and_sets_the_scores_aside(
     assert fit(store, run, once) == 0
     assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
     said = f"{run}: the run in it will be replaced"
+    assert fit(store, run, "--trainer.fast_dev_run=true") == 0  # which replaces nothing
+    assert (run / "metrics.json").is_file()
     assert not any(str(each.message).startswith(said) for each in recwarn)
     assert fit(store, run, once) == 0
     assert any(str(each.message).startswith(said) for each in recwarn)
     assert not (run / "metrics.json").exists()
     assert (run / "former_metrics.json").is_file()
     assert (run / "former_per_case.csv").is_file()
+
+
+def test_callbacks_whose_states_would_be_mixed_up_are_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two.yaml").write_text(
+        "trainer: {callbacks: [{class_path: ClusterReSupervision},"
+        " {class_path: ClusterReSupervision}]}"
+    )
+    assert fit(store, tmp_path / "run", f"--config={tmp_path / 'two.yaml'}") == 2
+    said = capsys.readouterr().err
+    assert "error: --trainer: Found more than one stateful callback" in said
+    assert "Traceback" not in said
 
 
 def test_a_dry_run_leaves_nothing_in_the_way(store: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class WssegCLI(LightningCLI):
             self.checkpoint = read_checkpoint(self.ckpt_path)
         elif not training:
             raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
-        elif (Path(root) / LAST).is_file():
+        elif (Path(root) / LAST).is_file() and not config.trainer.fast_dev_run:
             rank_zero_warn(
                 f"{root}: the run in it will be replaced; to go on with it instead, stop and add "
                 "--ckpt_path last"
@@ -143,7 +143,10 @@ class WssegCLI(LightningCLI):
             # Rows are kept up to the step that the run goes on from; all if Lightning finds it.
             step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
             config["logger"] = RunLogger(root, version, step)
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except RuntimeError as error:  # two callbacks whose states would be mixed up
+            raise InputError(f"--trainer: {one_line(str(error))}") from error
         check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
             trainer.strategy.root_device

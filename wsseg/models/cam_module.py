@@ -13,7 +13,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
-from wsseg.models.encoders import build_encoder
+from wsseg.models.encoders import build_encoder, check_levels
 from wsseg.models.inclusion import containers, nest
 from wsseg.models.losses import (
     classification_loss,
@@ -95,10 +95,13 @@ class CamModule(SliceModule):
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: ``encoder`` or ``target_modality`` is unknown, or ``sharpening`` or
-                ``smallest_component`` is out of range.
+            ValueError: ``encoder`` or ``target_modality`` is unknown, ``sharpening`` or
+                ``smallest_component`` is out of range, or there are more levels than slices can be
+                halved for.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
+        check_levels("widths", widths, self.spec.size)
+        check_levels("embedding_widths", embedding_widths, self.spec.size)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)

@@ -110,6 +110,26 @@ def build_encoder(name: str, in_channels: int, widths: Sequence[int]) -> Encoder
     return ENCODERS[name](in_channels, widths)
 
 
+def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
+    """Refuse more levels than slices can be halved for.
+
+    Args:
+        name: Of the widths, for the message.
+        widths: Channels of each level; each has half the resolution of the one before.
+        size: Height and width of slices.
+
+    Raises:
+        ValueError: The last level would have no pixels.
+    """
+    most = min(size).bit_length()
+    if len(widths) > most:
+        height, width = size
+        raise ValueError(
+            f"{name}: slices of {height} x {width} pixels have room for {most} levels; give at most"
+            f" so many numbers of channels, not {len(widths)}"
+        )
+
+
 ENCODERS: dict[str, Callable[[int, Sequence[int]], Encoder]] = {
     "unet": UNetEncoder,
     "resnet10": lambda channels, _: ResNetEncoder(channels, "resnet10"),
