@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from foreign_project import Finder, Squares
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from toy_source import SETTINGS, ToySource, scene
 
@@ -123,6 +123,18 @@ def count_bytes() -> list[int]:
     return sizes
 
 
+class Normalising(Finder):
+    """Has running statistics, which every process learns from its own batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body.insert(1, nn.BatchNorm2d(8))
+
+    def embed_pixels(self, batch: dict[str, Tensor]) -> PixelEmbeddings:
+        self.embedded_with = self.body[1].running_mean.clone()
+        return super().embed_pixels(batch)
+
+
 class Reporter(pl.Callback):
     """Writes the state of the callback and of the weights at the end of training."""
 
@@ -139,6 +151,7 @@ class Reporter(pl.Callback):
             trainer.global_rank,
             checksum=checksum(*vars(callback.clusters).values(), targets),
             weights=checksum(*(p.detach() for p in pl_module.parameters())),
+            embedded_with=checksum(pl_module.embedded_with),
             churn=callback.report["churn"],
             slices=callback.settings.scorer.slices,
         )
@@ -163,7 +176,7 @@ def train(processes: int, folder: Path, strategy: str) -> None:
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    trainer.fit(Finder(), DataLoader(Squares(count=31), batch_size=4, shuffle=True))
+    trainer.fit(Normalising(), DataLoader(Squares(count=31), batch_size=4, shuffle=True))
 
 
 def main(folder: Path, scenarios: list[str]) -> None:

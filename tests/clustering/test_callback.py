@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
 
 from wsseg.clustering import (
     ClusteringError,
@@ -284,6 +284,42 @@ def test_a_second_fit_goes_on(project: ModuleType, tmp_path: Path) -> None:
     assert callback.state_dict()["version"] == 3
 
 
+def test_another_training_begins_anew(project: ModuleType, tmp_path: Path) -> None:
+    """As of the next fold, which has other slices and a module that knows nothing yet."""
+    callback = clustering()
+    slices = project.Squares(count=32)
+    for fold in (range(16), range(16, 32)):
+        witness = Witness()
+        fold_loader = DataLoader(Subset(slices, fold), batch_size=4)
+        fit(tmp_path, finder(project), fold_loader, callback, witness)
+        assert [len(maps) for maps in witness.maps.values()] == [0, 4, 4]
+        assert all(bool((maps > IGNORE).any()) for maps in witness.maps[2])
+        assert callback.state_dict()["version"] == 2
+
+
+@pytest.mark.parametrize("ending", [{"epochs": 2}, {"epochs": 9, "max_steps": 8}])
+def test_no_refresh_when_training_ends(
+    project: ModuleType, tmp_path: Path, ending: dict[str, int]
+) -> None:
+    callback = clustering()
+    fit(tmp_path, finder(project), loader(project), callback, **ending)
+    assert callback.state_dict()["version"] == 1
+
+
+def test_slices_that_are_held_out_are_not_clustered(project: ModuleType, tmp_path: Path) -> None:
+    """One data set, of which a sampler draws the training slices: how folds are often made."""
+    embedded: set[int] = set()
+
+    class Noting(project.Finder):  # type: ignore[misc,name-defined]
+        def embed_pixels(self, batch: dict[str, Tensor]) -> PixelEmbeddings:
+            embedded.update(batch["index"].tolist())
+            return super().embed_pixels(batch)  # type: ignore[no-any-return]
+
+    fold = Known(project, list(range(16)), batch_size=4, sampler=SubsetRandomSampler(range(4, 16)))
+    fit(tmp_path, Noting(), fold, clustering())
+    assert embedded == set(range(4, 16))
+
+
 def test_a_function_and_a_loader_may_be_given(project: ModuleType, tmp_path: Path) -> None:
     class Mute(project.Finder):  # type: ignore[misc,name-defined]
         embed_pixels = None
@@ -385,8 +421,9 @@ def test_training_that_ends_before_the_first_map_is_announced(
 
 
 def test_maps_of_fewer_slices_cannot_be_gone_on_with(project: ModuleType, tmp_path: Path) -> None:
-    callback = clustering()
-    fit(tmp_path, finder(project), loader(project), callback)
+    former, callback = clustering(), clustering()
+    fit(tmp_path, finder(project), loader(project), former)
+    callback.load_state_dict(former.state_dict())
     more = DataLoader(project.Squares(count=20), batch_size=4)
     with pytest.raises(ClusteringError, match="has seen other data cannot go on"):
         fit(tmp_path, finder(project), more, callback)

@@ -11,6 +11,7 @@ import torch
 
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import MapMaker
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
@@ -18,8 +19,6 @@ from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
-
-PLACED = ("mean", "std", "centroids")
 
 
 def refresh(
@@ -69,6 +68,25 @@ def test_same_input_same_maps_whatever_the_batches(toys: ModuleType, tmp_path: P
     for name in ("mean", "std", "centroids", "scores"):
         assert torch.equal(getattr(left, name), getattr(right, name))
     assert left_maps.path.read_bytes() == right_maps.path.read_bytes()
+
+
+def test_a_small_sample_still_has_a_pixel_for_each_cluster(
+    toys: ModuleType, tmp_path: Path
+) -> None:
+    clusters, _, _ = refresh(toys.ToySource(), tmp_path, n_clusters=40, sample_size=40)
+    assert clusters.centroids.shape[1] == 40
+
+
+def test_wide_embeddings_take_no_more_memory(
+    toys: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsseg.clustering.evidence.VALUES", 6000)
+    for dimensions in (4, 20):
+        source = toys.ToySource(dimensions=dimensions)
+        evidence = Evidence(slices=len(source))
+        evidence.collect(source(range(len(source))))
+        features, _ = evidence.sample(10**6)
+        assert 5000 < features.numel() <= 6000
 
 
 def test_untagged_slices_are_not_embedded_if_tags_are_known(
@@ -196,8 +214,8 @@ def test_a_rare_class_that_was_not_looked_at(toys: ModuleType, tmp_path: Path) -
 
 
 def test_more_clusters_than_pixels(toys: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ClusteringError, match="500 clusters of 288 pixels"):
-        refresh(toys.ToySource(), tmp_path, n_clusters=500, sample_size=300)
+    with pytest.raises(ClusteringError, match="5000 clusters of 3168 pixels"):
+        refresh(toys.ToySource(), tmp_path, n_clusters=5000, sample_size=5000)
 
 
 def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
@@ -328,10 +346,6 @@ def test_a_checkpoint_maps_slices_as_the_refresh_did(toys: ModuleType, tmp_path:
     make = MapMaker.of(state)
     found = make.settle(make(batch), None)
     torch.testing.assert_close(found, maps.lookup(batch.index), atol=0.005, rtol=0)
-    # An older checkpoint knows no norms, and its clusters nothing of deviations.
-    older = {name: value[..., :4] for name, value in vars(clusters).items() if name in PLACED}
-    make = MapMaker.of({**state, **older, "norms": None, "smoothing": 1.0})
-    assert make(batch).relevance.shape == found.shape
 
 
 class Undecided(Scorer):

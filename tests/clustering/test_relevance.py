@@ -127,14 +127,3 @@ def test_the_typical_peak_is_the_median_of_tagged_slices() -> None:
     peaks = torch.tensor([[0.9, nan, 0.01], [0.5, nan, nan], [0.4, nan, nan], [nan, nan, nan]])
     torch.testing.assert_close(typical_peak(peaks), torch.tensor([0.5, 1.0, FAINT]))
     torch.testing.assert_close(typical_peak(torch.empty(0, 2)), torch.ones(2))
-
-
-def test_votes_of_older_checkpoints_are_made_of_their_scores() -> None:
-    scores = torch.rand(2, 3, 2)
-    now = verdict(scores, peak=0.5)
-    state = {"mean": torch.zeros(4), "scores": scores, **now._asdict()}
-    for found, expected in zip(Verdict.of(state), now, strict=True):
-        assert torch.equal(found, expected)
-    del state["votes"]
-    torch.testing.assert_close(Verdict.of({**state, "peak": torch.full((2,), 0.5)}), now)
-    torch.testing.assert_close(Verdict.of(state), verdict(scores))

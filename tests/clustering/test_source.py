@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from wsseg.clustering.source import (
     bodies,
     choose_slices,
     choose_untagged,
+    occurrence,
     sample_rows,
     share,
     share_bodies,
@@ -79,6 +81,15 @@ def test_depths_that_are_not_finite() -> None:
         EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
+def test_depth_of_another_kind() -> None:
+    """As of a set of colour and depth images."""
+    dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=torch.zeros(4, 8, 8))
+    with pytest.raises(
+        ClusteringError, match=r"`depth` holds \(4, 8, 8\) numbers; .* another name"
+    ):
+        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
+
+
 class Told(list[int]):
     """A data set that tells something of its slices."""
 
@@ -129,6 +140,12 @@ def test_chosen_slices_are_bounded(count: int, most: int, seed: int) -> None:
     assert len(chosen) == min(count, most)
     assert chosen[0] >= 0
     assert chosen[-1] < count
+
+
+@given(kinds=st.lists(st.integers(0, 5), max_size=30))
+def test_occurrences_are_counted(kinds: list[int]) -> None:
+    expected = [kinds[: n + 1].count(kind) for n, kind in enumerate(kinds)]
+    assert occurrence(torch.tensor(kinds, dtype=torch.int64)).tolist() == expected
 
 
 @given(rare=st.integers(1, 40), most=st.integers(4, 90), seed=st.integers(0, 2**40))
@@ -207,6 +224,18 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
     assert list(source([1, 2, 5, 8])) == [[1, 2, 5], [8]]
     assert list(source([])) == []
     assert len(source) == 10
+
+
+def test_workers_are_started_as_the_loader_starts_them() -> None:
+    told = {"num_workers": 1, "multiprocessing_context": "spawn", "prefetch_factor": 7}
+    loader = DataLoader(range(6), batch_size=2, **told)  # type: ignore[arg-type]
+    source = EmbeddingSource(loader, lambda batch, **_: batch)
+    assert [each.tolist() for each in source([1, 3, 5])] == [[1, 3], [5]]  # type: ignore[attr-defined]
+    with mock.patch("wsseg.clustering.source.DataLoader", return_value=[]) as made:
+        list(source([1]))
+    context = made.call_args.kwargs.pop("multiprocessing_context")
+    assert context.get_start_method() == "spawn"
+    assert made.call_args.kwargs["prefetch_factor"] == 7
 
 
 @pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])

@@ -1,4 +1,4 @@
-"""The base class of callbacks, whichever of Lightning's two packages is installed.
+"""What is needed of Lightning, whichever of its two packages is installed.
 
 ``pytorch_lightning.Callback`` and ``lightning.pytorch.Callback`` are different classes. Trainers
 accept either, but each LightningCLI refuses the other's. A class that inherits both works in both.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as LightningCallback
@@ -19,4 +19,15 @@ else:
             _INSTALLED.append(import_module(_package).Callback)
     LightningCallback = type("LightningCallback", tuple(_INSTALLED), {})
 
-__all__ = ["LightningCallback"]
+__all__ = ["LightningCallback", "is_last_epoch"]
+
+
+def is_last_epoch(trainer: Any) -> bool:
+    """Return whether training ends with this epoch, as far as that is known at its end.
+
+    Args:
+        trainer: The Lightning trainer.
+    """
+    if trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step:
+        return True
+    return trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs

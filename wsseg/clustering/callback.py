@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsseg.clustering.bases import LightningCallback
+from wsseg.clustering.bases import LightningCallback, is_last_epoch
 from wsseg.clustering.checks import check_batch, check_pixels
 from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.isolation import evaluating, untouched_generators
+from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
-from wsseg.clustering.relevance import Verdict
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.store import ClusterMaps
@@ -103,7 +102,8 @@ class ClusterReSupervision(LightningCallback):
                 as the loader makes them, on the device: ``on_after_batch_transfer`` is not called,
                 since it may augment; what it normalises is to be normalised here.
             dataloader: Returns a loader over the training slices without augmentation, for data
-                sets that augment; its order is not used. By default the trainer's own.
+                sets that augment; its order is not used. By default the trainer's own. Slices that
+                its sampler never draws are not clustered.
             folder: Where maps are kept during training; by default ``cluster_maps`` in the
                 trainer's ``default_root_dir``. Only what the callback put there is deleted.
 
@@ -162,9 +162,12 @@ class ClusterReSupervision(LightningCallback):
         self._map_folder: MapFolder | None = None
         self._packed: dict[str, Any] = {}  # the maps while there is no file of them
         self._data: str | None = None  # which slices they are of, if that is known
+        self._fitted_until = 0  # the step that this object's own training got to
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that the module can be clustered; restore the maps, or make the first."""
+        if trainer.global_step < self._fitted_until:  # a training of another trainer begins
+            self._forget()
         collective = current_collective(trainer.strategy.root_device)
         self._map_folder = open_map_folder(trainer, self._folder, collective)
         checking = collective.together("embedding the first slices")
@@ -183,9 +186,8 @@ class ClusterReSupervision(LightningCallback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Refresh the maps for the next epoch, if there is one."""
-        following = trainer.current_epoch + 1
-        if following != trainer.max_epochs:
-            self._prepare(trainer, pl_module, following)
+        if not is_last_epoch(trainer):
+            self._prepare(trainer, pl_module, trainer.current_epoch + 1)
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
@@ -202,11 +204,11 @@ class ClusterReSupervision(LightningCallback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Clear the folder."""
-        self._close()
+        self._close(trainer)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Clear the folder; the maps stay in memory, packed, for a checkpoint or another fit."""
-        self._close()
+        """Clear the folder; the maps stay in memory, packed, for a checkpoint or more epochs."""
+        self._close(trainer)
 
     def lookup(self, index: Tensor) -> Tensor | None:
         """Return the targets of slices.
@@ -242,14 +244,12 @@ class ClusterReSupervision(LightningCallback):
         """Take over clusters and maps; the file is made when training starts."""
         if not state_dict:
             return
+        self._fitted_until = 0
         self._epoch = state_dict["epoch"]
-        self._interval = state_dict.get("interval", self.every_n_epochs)
-        self._data = state_dict.get("data")
+        self._interval = state_dict["interval"]
+        self._data = state_dict["data"]
         self._packed = {key: state_dict[key] for key in ("version", "shape", "maps")}
-        own = {name: state_dict[name] for name in ("mean", "std", "centroids", "scores")}
-        own["norms"] = state_dict.get("norms", torch.empty(0, 0, 0, 0))
-        own["smoothing"] = torch.as_tensor(state_dict.get("smoothing", self.settings.smoothing))
-        self.clusters = Clusters(**own, **Verdict.of(state_dict)._asdict())
+        self.clusters = Clusters.of(state_dict)
 
     def _prepare(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those for an epoch have not been made yet."""
@@ -261,7 +261,7 @@ class ClusterReSupervision(LightningCallback):
         source = self._source(trainer, pl_module)
         work = Refresh(source, self.settings, self._map_folder, collective)
         old = self.maps
-        with evaluating(pl_module), untouched_generators():
+        with common_buffers(pl_module, collective), evaluating(pl_module), untouched_generators():
             self.clusters, self.maps = work.run(self.clusters, old)
         if old is not None and self._map_folder.rank == 0:
             old.remove()
@@ -346,9 +346,13 @@ class ClusterReSupervision(LightningCallback):
                 "run; they are made anew",
                 stacklevel=2,
             )
-            self._packed, self.clusters = {}, None
-            self._epoch, self._interval = -1, self.every_n_epochs
+            self._forget()
         self._data = data
+
+    def _forget(self) -> None:
+        """Begin anew, without clusters and maps."""
+        self._packed, self.clusters, self.maps, self._data = {}, None, None, None
+        self._epoch, self._interval = -1, self.every_n_epochs
 
     def _restore(self) -> None:
         """Write packed maps to the folder again."""
@@ -359,9 +363,10 @@ class ClusterReSupervision(LightningCallback):
             if self._map_folder.rank == 0:
                 self.maps.unpack(self._packed["maps"])
 
-    def _close(self) -> None:
+    def _close(self, trainer: Any) -> None:
         if self._map_folder is None:
             return
+        self._fitted_until = trainer.global_step
         if self.maps is not None:
             self._packed = self._pack(self.maps)
         self.maps = None

@@ -151,15 +151,15 @@ def deviate(appearance: Tensor, normal: Tensor) -> Tensor:
     return torch.where(normal.isnan(), 0.0, appearance - normal)
 
 
-def compare(batch: PixelEmbeddings, norms: Tensor | None) -> PixelEmbeddings:
+def compare(batch: PixelEmbeddings, norms: Tensor) -> PixelEmbeddings:
     """Return slices with their deviation from what is normal in place of their appearance.
 
     Args:
         batch: The slices.
-        norms: See :func:`norm`; without them slices are left without an appearance.
+        norms: See :func:`norm`.
     """
-    if batch.appearance is None or norms is None:
-        return batch._replace(appearance=None)
+    if batch.appearance is None:
+        return batch
     norms = norms.to(batch.appearance.device)
     normal = normal_appearance(norms, batch.stratum, *batch.valid.shape[1:])
     return batch._replace(appearance=deviate(batch.appearance, normal))

@@ -18,7 +18,8 @@ from wsseg.clustering.relevance import slice_peaks
 from wsseg.clustering.source import sample_rows
 from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
 
-PIXELS = 2**19  # that all processes keep together: 50 MB at 24 dimensions
+PIXELS = 2**19  # most that all processes keep together
+VALUES = 2**24  # most that these have together, 64 MiB
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,16 @@ class _Part:
 class Evidence:
     """Evenly spaced pixels of some slices, embedded once for k-means and for the scores."""
 
-    def __init__(self, quota: int) -> None:
+    def __init__(self, slices: int) -> None:
         """Begin with no slices.
 
         Args:
-            quota: Most pixels that are kept of a slice.
+            slices: How many all processes will collect together.
         """
         self.columns = Columns()
         self.untagged: list[Untagged] = []  # if the module gives their appearance
         self.plane = (0, 0, 0)  # classes, height and width
-        self._quota = quota
+        self._slices = max(1, slices)
         self._parts: list[_Part] = []
 
     def collect(self, batches: Iterable[PixelEmbeddings]) -> None:
@@ -59,8 +60,10 @@ class Evidence:
                 probability.
         """
         for batch in batches:
+            self.columns = Columns.of(batch)
+            pixels = min(PIXELS, VALUES // max(1, sum(self.columns)))
             place = batch.valid.nonzero()
-            kept = place[sample_rows(place[:, 0], self._quota)]
+            kept = place[sample_rows(place[:, 0], max(1, pixels // self._slices))]
             features = feature_pixels(batch, kept)
             check_finite(features)
             if batch.activation is None:
@@ -73,7 +76,6 @@ class Evidence:
             if not bool(torch.isfinite(activation).all()):
                 raise ClusteringError("the class activation holds NaN or infinite values")
             check_probable(activation)
-            self.columns = Columns.of(batch)
             self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
             nothing = batch.valid.new_empty(0)
             slices = batch._replace(

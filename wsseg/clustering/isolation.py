@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from wsseg.clustering.collective import Collective
+
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
@@ -25,6 +27,29 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+@contextmanager
+def common_buffers(module: nn.Module, collective: Collective) -> Iterator[None]:
+    """Give every process the module's buffers of the first, and restore its own afterwards.
+
+    Each has the running statistics of batch normalisation of its own batches until its next step:
+    embeddings would depend on which process makes them.
+
+    Args:
+        module: The module.
+        collective: The processes.
+    """
+    own = [(buffer, buffer.clone()) for buffer in module.buffers() if collective.size > 1]
+    with torch.no_grad():
+        for buffer, _ in own:
+            buffer.copy_(collective.broadcast(buffer))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, kept in own:
+                buffer.copy_(kept)
 
 
 @contextmanager

@@ -40,8 +40,7 @@ class MapMaker:
     Attributes:
         assign: Gives features [n, D] their labels [n, R].
         verdict: Of the clusters.
-        norms: What is normal at each place, see :func:`~wsseg.clustering.deviation.norm`; None for
-            clusters that saw no deviation.
+        norms: What is normal at each place, see :func:`~wsseg.clustering.deviation.norm`.
         smoothing: Width of the Gaussian that smooths the maps in all directions, in pixels.
         low: Threshold of irrelevance.
         dominance: Which regions are kept, see :func:`~wsseg.clustering.dominance.dominant`.
@@ -49,7 +48,7 @@ class MapMaker:
 
     assign: Callable[[Tensor], Tensor]
     verdict: Verdict
-    norms: Tensor | None
+    norms: Tensor
     smoothing: float
     low: float
     dominance: float
@@ -59,13 +58,13 @@ class MapMaker:
         """Return what makes maps by the clusters in a checkpoint.
 
         Args:
-            state: That of ``ClusterReSupervision``; older ones have no norms.
+            state: That of ``ClusterReSupervision``.
         """
         made_of = {name: state[name] for name in ("mean", "std", "centroids")}
         return cls(
             partial(assign_features, **made_of),
             Verdict.of(state),
-            state.get("norms"),
+            state["norms"],
             float(state["smoothing"]),
             state["low"],
             state["dominance"],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.columns import Columns
 from wsseg.clustering.deviation import find_norms, untagged_slices
-from wsseg.clustering.evidence import PIXELS, Evidence
+from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
@@ -78,6 +79,11 @@ class Clusters:
     sees_asymmetry: Tensor
     norms: Tensor
     smoothing: Tensor
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Clusters:
+        """Return the clusters in a checkpoint's state of ``ClusterReSupervision``."""
+        return cls(**{field.name: state[field.name] for field in fields(cls)})
 
 
 class Refresh:
@@ -142,7 +148,7 @@ class Refresh:
         count = len(self._source)
         chosen = choose_slices(count, settings.evidence_slices, settings.seed, tags, stratum)
         count = max(1, len(chosen))
-        evidence = Evidence(quota=max(1, PIXELS // count))
+        evidence = Evidence(slices=len(chosen))
         with others.together("embedding slices"):
             mine = share(len(chosen), others.rank, others.size)
             evidence.collect(self._source([chosen[number] for number in mine]))
@@ -152,7 +158,9 @@ class Refresh:
             norms = self._find_norms(evidence, chosen)
         with others.together("comparing slices with what is normal"):
             evidence.compare(norms)
-            features, slices = evidence.sample(max(1, settings.sample_size // count))
+            # Of few pixels of many slices there must still be one for each cluster.
+            quota = max(settings.sample_size // count, -(-settings.n_clusters // count))
+            features, slices = evidence.sample(quota)
         self._columns = Columns(*map(others.maximum, evidence.columns))
         features = features.reshape(len(features), sum(self._columns))
         sample, slices = others.gather(features), others.gather(slices)

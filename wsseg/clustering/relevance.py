@@ -29,16 +29,8 @@ class Verdict(NamedTuple):
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Verdict:
-        """Return the verdict in a checkpoint's clusters.
-
-        Args:
-            state: Those of ``ClusterReSupervision``. Older ones hold scores, and perhaps a peak,
-                of which the votes were made.
-        """
-        votes = state.get("votes")
-        if votes is None:
-            votes = weigh(state["scores"]) / state.get("peak", 1.0)
-        return cls(votes, state["leaning"], state["sees_asymmetry"])
+        """Return the verdict in a checkpoint's state of ``ClusterReSupervision``."""
+        return cls(*(state[name] for name in cls._fields))
 
 
 def weigh(scores: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
+from wsseg.clustering.samplers import drawn
 from wsseg.clustering.statistics import BUCKETS
 
 LONGEST = 128  # slices of a body that are mapped together
@@ -49,7 +50,7 @@ class KnownSlices:
             None if it lacks ``index`` or ``tags``.
 
         Raises:
-            ClusteringError: A tensor has another shape, or a depth is not finite.
+            ClusteringError: A tensor has another shape or type, or a depth is not finite.
         """
         index, tags, group, depth, stratum = (
             value if isinstance(value, Tensor) and len(value) == count else None
@@ -68,12 +69,22 @@ class KnownSlices:
                     f"the data set's `{name}` is {tuple(value.shape)} of {value.dtype}; make it "
                     "[N], a whole number for each slice, or give it another name"
                 )
-        if depth is not None and not bool(torch.isfinite(depth).all()):
+        if depth is not None and (depth.ndim != 1 or not bool(torch.isfinite(depth).all())):
+            holds = "NaN or infinite values" if depth.ndim == 1 else f"{tuple(depth.shape)} numbers"
             raise ClusteringError(
-                "the data set's `depth` holds NaN or infinite values; make it say where slices lie "
-                "along their body, in pixels, or leave it out"
+                f"the data set's `depth` holds {holds}; make it say where slices lie along their "
+                "body, in pixels [N], or give it another name"
             )
         return cls(index, tags, group, depth, stratum)
+
+    def at(self, rows: Tensor) -> KnownSlices:
+        """Return what is known of some of the slices.
+
+        Args:
+            rows: Their positions, [n] int64.
+        """
+        told = (None if value is None else value[rows] for value in vars(self).values())
+        return KnownSlices(*told)  # type: ignore[arg-type]
 
     def digest(self) -> str:
         """Return what tells this set of slices from others."""
@@ -104,13 +115,14 @@ class EmbeddingSource:
     """Embeds any of the training slices, in order and without shuffling."""
 
     def __init__(self, loader: Any, embed: Callable[..., PixelEmbeddings]) -> None:
-        """Take over a training loader's data set and way of making batches, not its order.
+        """Take over a training loader's slices and way of making batches, not its order.
 
         Args:
-            loader: The ``DataLoader`` of the training slices. If its data set has ``index`` [N]
-                and ``tags`` [N, C], slices without a tag need not be read; if it also has ``group``
-                [N] and ``depth`` [N], the slices of a group form a body; by ``stratum`` [N],
-                untagged slices like the tagged ones are found.
+            loader: The ``DataLoader`` of the training slices: those of its data set that its
+                sampler may draw, see :func:`~wsseg.clustering.samplers.drawn`. If the set has
+                ``index`` [N] and ``tags`` [N, C], slices without a tag need not be read; if it also
+                has ``group`` [N] and ``depth`` [N], the slices of a group form a body; by
+                ``stratum`` [N], untagged slices like the tagged ones are found.
             embed: ``embed(batch, activation=..., features=...)`` moves a batch to the model and
                 embeds it, with activation and features or without.
 
@@ -132,22 +144,27 @@ class EmbeddingSource:
         self._dataset: Dataset[Any] = dataset
         self._embed = embed
         self.known = KnownSlices.of(dataset, len(self))
+        rows = drawn(loader, len(self))
+        if len(rows) < len(self):
+            self._dataset = Subset(dataset, rows)
+            self.known = None if self.known is None else self.known.at(torch.tensor(rows))
 
     def __len__(self) -> int:
-        """Return the number of items of the data set (slices, unless it serves batches)."""
+        """Return the number of items that are drawn (slices, unless it serves batches)."""
         return len(cast(Sized, self._dataset))
 
     def __call__(
         self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
         """Embed the slices at these positions, in batches; with what is wanted of them."""
+        of_workers = ("num_workers", "multiprocessing_context", "prefetch_factor", "timeout")
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
             batch_size=_batch_size(self._loader),
             collate_fn=self._loader.collate_fn,
-            num_workers=self._loader.num_workers if len(positions) else 0,
             worker_init_fn=self._loader.worker_init_fn,
             pin_memory=self._loader.pin_memory,
+            **{name: getattr(self._loader, name) for name in of_workers if len(positions)},
             # Else making the iterator draws from the global generator and changes the training.
             generator=torch.Generator(),
         )
@@ -246,7 +263,12 @@ def choose_untagged(
 
 def occurrence(kind: Tensor) -> Tensor:
     """Count for each element how many of its kind there are up to and with it, [n] int64."""
-    return torch.nn.functional.one_hot(kind).cumsum(dim=0).gather(1, kind[:, None])[:, 0]
+    order = kind.argsort(stable=True)
+    counts = torch.bincount(kind)
+    first = counts.cumsum(0) - counts
+    found = torch.empty_like(kind)
+    found[order] = torch.arange(1, len(kind) + 1) - first[kind[order]]
+    return found
 
 
 def sample_rows(row: Tensor, quota: int) -> Tensor:

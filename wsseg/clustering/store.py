@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,21 +94,25 @@ class ClusterMaps:
         return found
 
     def pack(self) -> Tensor:
-        """Return the whole file compressed, as a tensor that fits into a checkpoint."""
-        packer, parts = zlib.compressobj(level=1), []
-        with self.path.open("rb") as file:
-            while chunk := file.read(PACK_BYTES):
-                parts.append(packer.compress(chunk))
-        parts.append(packer.flush())
-        return torch.frombuffer(bytearray(b"".join(parts)), dtype=torch.uint8)
+        """Return the whole file compressed, as a tensor that fits into a checkpoint.
+
+        Part by part, since other processes wait meanwhile and one processor packs 100 MB/s.
+        """
+        content = self._array().reshape(-1)
+        parts = (content[start:][:PACK_BYTES] for start in range(0, len(content), PACK_BYTES))
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            packed = bytearray().join(pool.map(partial(zlib.compress, level=1), parts))
+        return torch.frombuffer(packed, dtype=torch.uint8)
 
     def unpack(self, packed: Tensor) -> None:
         """Make the file from :meth:`pack`. One process does it for all."""
         self.create()
-        unpacker, data = zlib.decompressobj(), packed.numpy().tobytes()
+        data, place = packed.numpy().data, 0
         with self.path.open("r+b") as file:
-            while chunk := unpacker.decompress(data, PACK_BYTES):
-                data = unpacker.unconsumed_tail
+            while place < len(data):
+                unpacker, window = zlib.decompressobj(), data[place : place + 2 * PACK_BYTES]
+                chunk = unpacker.decompress(window)
+                place += len(window) - len(unpacker.unused_data)
                 if chunk.count(0) < len(chunk):
                     file.write(chunk)
                 else:

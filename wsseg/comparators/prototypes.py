@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from wsseg.clustering.bases import is_last_epoch
 from wsseg.clustering.source import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
@@ -111,9 +112,7 @@ class PrototypeCam(Comparator):
 
     def on_train_epoch_end(self) -> None:
         """Make the prototypes at the end of the last epoch, before the weights are saved."""
-        limit, steps = self.trainer.max_epochs, self.trainer.max_steps
-        last = limit is not None and limit == self.current_epoch + 1
-        if last or self.trainer.should_stop or 0 <= steps <= self.global_step:
+        if is_last_epoch(self.trainer):
             self.make_prototypes(self.trainer.train_dataloader)
 
     @torch.no_grad()
