@@ -265,6 +265,39 @@ def test_scores_of_other_cases_do_not_stand_for_a_runs_own(
     assert not (trained / "metrics.json").exists()
 
 
+@pytest.fixture(scope="module")
+def refolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The slices of ``store``, with a second fold that holds out what the first trains on."""
+    root = write_store(tmp_path_factory.mktemp("data") / "store", size=16)
+    splits = json.loads((root / "splits.json").read_text())
+    splits["folds"].append({"train": ["d", "e", "f", "g"], "val": ["c"], "test": ["a", "b"]})
+    (root / "splits.json").write_text(json.dumps(splits))
+    return root
+
+
+def test_no_training_goes_on_with_what_knows_the_held_out_cases(
+    trained: Path, refolded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "last.ckpt: was trained on case c and 2 more, which fold 1 of"
+    last, run = trained / "last.ckpt", tmp_path / "run"
+    assert fit(refolded, run, f"--ckpt_path={last}", "--data.fold=1") == 2
+    assert said in capsys.readouterr().err
+    second = ["--config=experiments/segmentation.yaml", f"--model.targets.checkpoint={last}"]
+    where = [f"--data.root={refolded}", f"--trainer.default_root_dir={run}"]
+    assert main(["fit", *second, *where, "--data.fold=1"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (run / "config.yaml").exists()
+
+
+def test_scores_of_cases_that_were_trained_on_are_no_secret(
+    trained: Path, refolded: Path, tmp_path: Path
+) -> None:
+    of = [f"--config={trained}/config.yaml", f"--ckpt_path={trained}/last.ckpt", "--data.fold=1"]
+    elsewhere = f"--trainer.default_root_dir={tmp_path / 'elsewhere'}"
+    with pytest.warns(UserWarning, match="was trained on case a and 1 more, which fold 1 of"):
+        assert main(["test", *of, f"--data.root={refolded}", elsewhere]) == 0
+
+
 def test_scores_that_cannot_be_written_are_not_computed(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,14 @@ from wsseg.files import check_writable
 from wsseg.messages import one_line, plain_messages
 from wsseg.precision import computes_bfloat16
 from wsseg.processes import check_processes
-from wsseg.resuming import LAST, check_data, check_model, find_checkpoint, read_checkpoint
+from wsseg.resuming import (
+    LAST,
+    check_cases,
+    check_data,
+    check_model,
+    find_checkpoint,
+    read_checkpoint,
+)
 from wsseg.run_folder import (
     RunConfig,
     RunLogger,
@@ -39,6 +46,7 @@ from wsseg.tracking.wandb_run import describe_run, own_variables
 DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
 COMMANDS = ("fit", "validate", "test")
+HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}
 DEFAULTS: dict[str, Any] = {
     "default_root_dir": DEFAULT_ROOT,
     "enable_model_summary": False,
@@ -121,6 +129,9 @@ class WssegCLI(LightningCLI):
             if saved:
                 check_data(self.ckpt_path, saved, self.datamodule.spec.to_dict())
             training = self.subcommand == "fit"
+            looked_at = HELD_OUT[str(self.subcommand)]
+            data = self.datamodule
+            check_cases(self.ckpt_path, self.checkpoint, data, looked_at, training=training)
             check_model(self.ckpt_path, self.checkpoint, self.model, training=training)
             self.checkpoint = {}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, size_of
 from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import read_content
@@ -91,6 +93,38 @@ def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
             f"pixels of the store are {size_of(pixel)}, but {path} was trained on "
             f"{size_of(saved['pixel'])}, and takes all for alike; prepare both with one --spacing"
         )
+
+
+def check_cases(
+    path: str,
+    content: dict[str, Any],
+    data: MRISliceDataModule,
+    splits: Sequence[str] = ("val", "test"),
+    *,
+    training: bool = True,
+) -> None:
+    """Look for held-out cases that a checkpoint was trained on, as one of another fold may be.
+
+    Args:
+        path: Where the checkpoint is.
+        content: The checkpoint.
+        data: The data at hand.
+        splits: Which of its splits are held out.
+        training: Whether to train; scores of such cases are computed, but with a warning.
+
+    Raises:
+        InputError: It is to be trained on, or learnt from.
+    """
+    found = trained_on(content, [case for split in splits for case in data.splits[split]])
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        problem = (
+            f"{path}: was trained on case {found[0]}{more}, which fold {data.fold} of "
+            f"{data.store.root} holds out"
+        )
+        if training:
+            raise InputError(f"{problem}; give a checkpoint of this fold, or the fold of that one")
+        rank_zero_warn(f"{problem}, so that scores tell nothing of other patients")
 
 
 def check_model(

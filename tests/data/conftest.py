@@ -54,7 +54,7 @@ def write_store(
                 "tags": tags[:, None].astype(int).tolist(),
                 "positions": list(range(10, 10 + count)),
                 "spacing": [1.0, 1.0, 1.0],
-                "sha256": {},
+                "sha256": {"FLAIR": f"{name}-{seed}"},
             }
         )
     manifest = {

@@ -280,7 +280,7 @@ def test_a_missing_array_is_named(make_store: MakeStore, tmp_path: Path) -> None
 def test_many_cases_do_not_exhaust_file_descriptors(
     make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wsseg.data.dataset.OPEN_ARRAYS", 2)
+    monkeypatch.setattr("wsseg.data.dataset.MOST_OPEN", 2)
     module = fit_module(make_store(tmp_path))
     assert module.train_set is not None
     assert len(list(module.train_dataloader())) == 2

@@ -23,7 +23,7 @@ from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
 from wsseg.models import CamModule
 from wsseg.prediction import command
-from wsseg.prediction.command import predict, shown_modality
+from wsseg.prediction.command import predict
 
 SHAPE = (28, 24, 20)
 BLOCK = (slice(8, 16), slice(7, 13), slice(5, 14))
@@ -336,12 +336,6 @@ def test_output_that_is_a_file(tmp_path: Path, module: BrightFlair) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="is a file"):
         run(case, tmp_path / "out")
-
-
-def test_flair_is_drawn_under_any_of_its_names() -> None:
-    assert shown_modality(["T1", "FLAIR"]) == 1
-    assert shown_modality(["t1n", "t2f"]) == 1
-    assert shown_modality(["T1", "T2"]) == 0
 
 
 def test_command_line_with_a_real_checkpoint(

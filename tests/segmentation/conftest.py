@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Path:
 def bright(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A checkpoint that loads as :class:`Bright`."""
     path = tmp_path / "first.ckpt"
-    path.write_bytes(b"bright")
+    torch.save({"state_dict": {}}, path)
     monkeypatch.setattr("wsseg.prediction.checkpoint.load_module", lambda _: Bright(SPEC))
     return path
 

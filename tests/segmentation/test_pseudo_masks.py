@@ -145,7 +145,7 @@ def test_resuming_from_another_first_stage_is_announced(
     small: Make, store: Path, bright: Path, tmp_path: Path
 ) -> None:
     train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
-    bright.write_bytes(b"brighter")
+    torch.save({"state_dict": {}, "epoch": 9}, bright)
     module = small(targets=PseudoMasks(str(bright)))
     with pytest.warns(UserWarning, match="is not the checkpoint that this run began with"):
         train(module, store, tmp_path, epochs=2, ckpt_path=tmp_path / "epoch1.ckpt")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -107,13 +109,17 @@ class MRISliceDataModule(pl.LightningDataModule):
         """Return the test batches in store order."""
         return slice_loader(_ready(self.test_set), self.eval_batch_size, self.num_workers)
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the seed of the training order, so that a resumed run keeps to it."""
-        return {} if self._order_seed is None else {"order_seed": self._order_seed}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed of the training order, so that a resumed run keeps to it.
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        Also the hashes of the training cases, by which :func:`trained_on` knows them again.
+        """
+        cases = [case.source for case in self.splits["train"]]
+        return {"order_seed": self._order_seed, "trained_on": cases}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the training order of a checkpoint."""
-        self._order_seed = state_dict.get("order_seed")
+        self._order_seed = state_dict["order_seed"]
 
     def _cases(self, split: str) -> list[CaseSlices]:
         cases = self.splits[split]
@@ -147,6 +153,18 @@ class MRISliceDataModule(pl.LightningDataModule):
                         f"`{name}`; training needs tagged and untagged slices, prepare the store "
                         "with more cases or other slices"
                     )
+
+
+def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> list[str]:
+    """Return which cases a checkpoint was trained on, by name.
+
+    Args:
+        checkpoint: Its content.
+        cases: The cases, of any store.
+    """
+    state = checkpoint.get(MRISliceDataModule.__qualname__, {})
+    known = {source for source in state.get("trained_on", ()) if source}
+    return [case.id for case in cases if case.source in known]
 
 
 def _ready(dataset: SliceDataset | None) -> SliceDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 
 LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
-OPEN_ARRAYS = 256  # each memory map holds a file descriptor, and 1024 is a common limit
+MOST_OPEN = 2**14  # memory maps of a folder; the kernel allows some 65,000 in all
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class CaseSlices:
         first_index: Stable id of the case's first slice; the others follow in order.
         tags: One multi-hot row per slice, [S, C] float32.
         depth: Where the slices lie along the case, in heights of a pixel, [S] float32.
+        source: Hash of the images that the slices were made of; nothing if nobody noted it.
     """
 
     id: str
@@ -37,6 +39,7 @@ class CaseSlices:
     first_index: int
     tags: Tensor
     depth: Tensor
+    source: str = ""
 
 
 class ArrayFolder:
@@ -60,7 +63,7 @@ class ArrayFolder:
         array = self._open.get(case_id)
         if array is None:
             array = self._open[case_id] = _map_array(self.folder / f"{case_id}.npy")
-            if len(self._open) > OPEN_ARRAYS:
+            if len(self._open) > _most_open():
                 self._open.popitem(last=False)
         else:
             self._open.move_to_end(case_id)
@@ -153,6 +156,15 @@ def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Ten
 def as_is(batch: Any) -> Any:
     """Collate nothing: the data set's batched fetch has already made the batch."""
     return batch
+
+
+def _most_open() -> int:
+    """Return how many memory maps a folder keeps; each holds a file descriptor.
+
+    Opening one anew takes 70 times as long as looking it up.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 4)
 
 
 def _map_array(path: Path) -> np.ndarray:

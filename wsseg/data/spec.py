@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
 FORMAT = 1  # of slice stores
+FLAIR_NAMES = ("flair", "t2f")
 MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 
 
@@ -56,6 +57,12 @@ class DataSpec:
     size: tuple[int, int]
     normalisation: str = "zscore"
     pixel: tuple[float, float] | None = None
+
+    @property
+    def flair(self) -> int | None:
+        """Channel of FLAIR, under any of its names; None if there is none."""
+        names = enumerate(name.lower() for name in self.modalities)
+        return next((n for n, name in names if any(word in name for word in FLAIR_NAMES)), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ class SliceStore:
             distance, height, _ = case["spacing"]  # of slices of which one in so many was kept
             step = distance / height / self.options.get("slice_step", 1)
             depth = torch.tensor(case["positions"], dtype=torch.float32) * step
-            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags, depth)
+            source = _hash_images(case["sha256"])
+            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags, depth, source)
             first += len(tags)
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:
@@ -72,6 +74,12 @@ class SliceStore:
             if case not in self.cases:
                 raise InputError(f"{path}: case {case} is not in the store; prepare it again")
         return {name: [self.cases[i] for i in folds[fold][name]] for name in SPLITS}
+
+
+def _hash_images(sha256: dict[str, str]) -> str:
+    """Return one hash of a case's images, from that of each of its files by role."""
+    images = sorted(each for role, each in sha256.items() if role not in ("mask", "tags"))
+    return hashlib.sha256(" ".join(images).encode()).hexdigest() if images else ""
 
 
 def read_json(path: Path) -> Any:

@@ -34,7 +34,6 @@ SIGMA = 2.0  # pixels; the stronger of 1 and 2, on real patients and on phantoms
 SAMPLE = 200_000
 Z_SCORE = 1.5
 SMALLEST_COMPONENT = 0.1  # as for every network
-FLAIR_NAMES = ("flair", "t2f")
 
 
 def run_baseline(name: str, store: Path, fold: int, seed: int, out: Path) -> Path:
@@ -152,8 +151,8 @@ def smooth(image: Images, valid: Mask) -> Images:
 
 def _bright_channel(data: MRISliceDataModule) -> int:
     """Return the channel in which a tumour should be bright: FLAIR, else the last one."""
-    names = [name.lower() for name in data.spec.modalities]
-    return next((n for n, name in enumerate(names) if name in FLAIR_NAMES), len(names) - 1)
+    flair = data.spec.flair
+    return len(data.spec.modalities) - 1 if flair is None else flair
 
 
 def _labels(image: Images, valid: Mask, centroids: torch.Tensor) -> NDArray[np.int64]:

@@ -146,7 +146,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
     voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
     volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
-    shown = shown_modality(spec.modalities)
+    shown = spec.flair or 0
     picture = overview(
         case.image[:, shown].numpy(),
         case.valid.numpy(),
@@ -158,18 +158,6 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
     )
     save_png(picture, output / f"{case.id}.png")
     return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
-
-
-def shown_modality(modalities: Sequence[str]) -> int:
-    """Return the number of the modality to draw: FLAIR, under any of its names, or the first.
-
-    Args:
-        modalities: Names of the channels.
-    """
-    for number, name in enumerate(modalities):
-        if any(word in name.lower() for word in ("flair", "t2f")):
-            return number
-    return 0
 
 
 def _forward(

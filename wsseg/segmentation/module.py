@@ -22,7 +22,7 @@ from wsseg.models.network_input import (
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
-from wsseg.segmentation.source import TargetSource
+from wsseg.segmentation.source import TargetSource, data_of
 
 
 class SegmentationModule(SliceModule):
@@ -102,7 +102,7 @@ class SegmentationModule(SliceModule):
         if self.targets is None:
             return []
         if self.trainer.state.fn == "fit":
-            self.targets.check(self.spec)
+            self.targets.check(data_of(self.trainer))
         return [self.targets]
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:

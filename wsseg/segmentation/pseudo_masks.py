@@ -84,13 +84,14 @@ class PseudoMasks(TargetSource):
         self._map_folder: MapFolder | None = None
         self._digest = ""
 
-    def check(self, spec: DataSpec) -> None:
+    def check(self, data: MRISliceDataModule) -> None:
         """Load the first stage and compare its data with that at hand.
 
         Raises:
-            InputError: The checkpoint is missing, is none, or belongs to other data.
+            InputError: The checkpoint is missing, is none, belongs to other data, or was trained on
+                cases that are held out here.
         """
-        self._load(spec)
+        self._load(data)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the masks of all training slices."""
@@ -107,7 +108,7 @@ class PseudoMasks(TargetSource):
                 maps.create()
         own = cases[self._map_folder.rank :: self._map_folder.size]
         with collective.together("making pseudo-masks"):
-            first = self._load(data.spec).to(pl_module.device)
+            first = self._load(data).to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 counts = self._write(first, data, own, maps)
         self.maps = maps
@@ -181,9 +182,9 @@ class PseudoMasks(TargetSource):
         mirrored = predict_slices(first, image.flip(-1), valid.flip(-1), self.batch_size)
         return (probability + mirrored.flip(-1)) / 2
 
-    def _load(self, spec: DataSpec) -> pl.LightningModule:
-        from wsseg.prediction.checkpoint import load_module
-        from wsseg.resuming import check_data
+    def _load(self, data: MRISliceDataModule) -> pl.LightningModule:
+        from wsseg.prediction.checkpoint import load_module, read_content
+        from wsseg.resuming import check_cases, check_data
 
         if not Path(self.checkpoint).is_file():
             raise InputError(
@@ -193,7 +194,8 @@ class PseudoMasks(TargetSource):
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
         saved: DataSpec = first.spec  # type: ignore[assignment]
-        check_data(self.checkpoint, saved.to_dict(), spec.to_dict())
+        check_data(self.checkpoint, saved.to_dict(), data.spec.to_dict())
+        check_cases(self.checkpoint, read_content(Path(self.checkpoint)), data)
         return first
 
     def _compare_digest(self) -> None:

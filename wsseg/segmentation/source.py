@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
 
 
@@ -19,11 +18,11 @@ class TargetSource(pl.Callback):
     into ``training_step``. A subclass makes or finds them in ``on_train_start``.
     """
 
-    def check(self, spec: DataSpec) -> None:
+    def check(self, data: MRISliceDataModule) -> None:
         """Refuse, before a run writes anything, what cannot be used.
 
         Args:
-            spec: The specification of the data that is trained on.
+            data: What is trained on.
         """
 
     def lookup(self, index: Tensor) -> Tensor | None:
