@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import socket
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -179,7 +181,9 @@ def test_maps_belong_to_their_slices_at_image_resolution(
     callback = clustering(warmup_epochs=0)
     fit(tmp_path, Coarse(), loader(project, shuffle=True), callback, Check(), epochs=1)
     assert checked == [0, 1, 2, 3]
-    assert callback.lookup(torch.tensor([0])) is None
+    after = callback.lookup(torch.arange(16))  # unpacked
+    assert after is not None
+    assert bool((after > 0).any())
 
 
 def test_training_is_not_disturbed(project: ModuleType, tmp_path: Path) -> None:
@@ -320,6 +324,57 @@ def test_slices_that_are_held_out_are_not_clustered(project: ModuleType, tmp_pat
     assert embedded == set(range(4, 16))
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"index": torch.arange(50, 66)}, r"tensor `index` says \[50, 51, 52, 53\] ... of slices"),
+        ({"tags": torch.zeros(16, 2).index_fill_(0, torch.arange(8), 1)}, r"tensor `tags` says"),
+        ({"index": torch.arange(16) // 2}, "two training slices share the index 0"),
+        ({"tags": torch.ones(16, 1)}, "no training slice is untagged for class 0"),
+    ],
+)
+def test_what_a_data_set_tells_is_compared_with_its_batches_before_training(
+    project: ModuleType, tmp_path: Path, told: dict[str, Tensor], message: str
+) -> None:
+    class Squares(project.Squares):  # type: ignore[misc,name-defined]
+        def __getitem__(self, item: int) -> dict[str, Any]:
+            return {**super().__getitem__(item), "tags": torch.tensor([item % 2.0])}
+
+    slices, witness = Squares(count=16), Witness()
+    for name, value in {"index": torch.arange(16), **told}.items():
+        setattr(slices, name, value)
+    with pytest.raises(ClusteringError, match=message):
+        fit(tmp_path, finder(project), DataLoader(slices, batch_size=4), clustering(), witness)
+    assert witness.maps == {}
+
+
+def test_batches_of_several_loaders_are_refused_at_once(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    class Pair(project.Finder):  # type: ignore[misc,name-defined]
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return super().training_step(batch["a"], batch_idx)  # type: ignore[no-any-return]
+
+    callback = clustering(dataloader=lambda: loader(project), warmup_epochs=2)
+    pair, witness = {"a": loader(project), "b": loader(project)}, Witness()
+    with pytest.raises(ClusteringError, match=r"hold batches \(a, b\), as several loaders make"):
+        fit(tmp_path, Pair(), pair, callback, witness)
+    assert witness.maps == {}
+
+
+def test_what_killed_runs_left_is_swept(project: ModuleType, tmp_path: Path) -> None:
+    maps = tmp_path / "cluster_maps"
+    own, other = f"run-{socket.gethostname()}", "run-another-machine"
+    gone = f"{own}-{2**22 + 1}-abc"  # no process has such a number
+    for name in (gone, f"{own}-{os.getpid()}-abc", f"{other}-{2**22 + 1}-abc"):
+        (maps / name).mkdir(parents=True)
+    fit(tmp_path, finder(project), loader(project), clustering(), epochs=1)
+    assert {each.name for each in maps.iterdir()} == {
+        f"{own}-{os.getpid()}-abc",
+        f"{other}-{2**22 + 1}-abc",
+    }
+
+
 def test_a_function_and_a_loader_may_be_given(project: ModuleType, tmp_path: Path) -> None:
     class Mute(project.Finder):  # type: ignore[misc,name-defined]
         embed_pixels = None
@@ -359,6 +414,14 @@ class _Renamed(torch.utils.data.Dataset[Any]):
         (lambda item: (item["image"], item["tags"]), "serves list; serve a dictionary"),
         (lambda item: {**item, "index": item["index"] - 5}, "integers from 0"),
         (lambda item: {**item, "index": 2**32 + item["index"]}, "number them from 0 .hashes"),
+        (
+            lambda item: {**item, "index": float(item["index"])},
+            r"is \(4,\) of torch\.float64; make",
+        ),
+        (
+            lambda item: {**item, "index": torch.tensor([item["index"]])},
+            r"\(4, 1\) of .*make it \[B",
+        ),
     ],
 )
 def test_batches_that_cannot_be_used(

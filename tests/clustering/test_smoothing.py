@@ -30,6 +30,12 @@ def test_blur_is_the_weighted_mean_of_known_pixels(seed: int, sigma: float) -> N
     assert torch.equal(blur(maps, known, 0.0), maps * known)
 
 
+def test_maps_of_half_precision_are_smoothed_in_full_precision() -> None:
+    maps, known = torch.rand(1, 4, 48, 32), torch.ones(1, 1, 48, 32, dtype=torch.bool)
+    low = maps.bfloat16()
+    assert torch.equal(blur(low, known, 4.0), blur(low.float(), known, 4.0).bfloat16())
+
+
 def test_half_precision_training_smooths_in_full_precision() -> None:
     maps, known = torch.rand(1, 2, 9, 8), torch.ones(1, 1, 9, 8, dtype=torch.bool)
     with torch.autocast("cpu", torch.bfloat16):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wsseg.clustering.bases import LightningCallback, is_last_epoch
-from wsseg.clustering.checks import check_batch, check_pixels
+from wsseg.clustering.checks import check_batch, check_known, check_pixels
 from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
@@ -173,6 +175,7 @@ class ClusterReSupervision(LightningCallback):
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
             source = self._source(trainer, pl_module)
+            check_known(source.known)
             check_pixels(source, self.settings.n_clusters)
         with collective.together("restoring the cluster maps"):
             self._recognise(source)
@@ -193,9 +196,9 @@ class ClusterReSupervision(LightningCallback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Give the batch its cluster maps, at the resolution of its ``image`` if it has one."""
+        check_batch(batch)
         if self.maps is None:
             return
-        check_batch(batch)
         relevance = self.maps.lookup(batch["index"])
         image = batch.get("image")
         if isinstance(image, Tensor):
@@ -218,11 +221,15 @@ class ClusterReSupervision(LightningCallback):
 
         Returns:
             [B, C, h, w] in [0, 1] or -1 for pixels to ignore, such as all of a slice that is not
-            trained on; None while there are no maps.
+            trained on; None while there are no maps. After training the first process still has
+            them, and unpacks them each time, so ask for many at once.
         """
-        if self.maps is None:
+        if self.maps is not None:
+            return self._targets(self.maps.lookup_known(index))
+        if not self._packed or not len(self._packed["maps"]):
             return None
-        return self._targets(self.maps.lookup_known(index))
+        with tempfile.TemporaryDirectory() as folder:
+            return self._targets(self._unpack(Path(folder)).lookup_known(index))
 
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps as tensors, numbers and lists."""
@@ -357,11 +364,16 @@ class ClusterReSupervision(LightningCallback):
     def _restore(self) -> None:
         """Write packed maps to the folder again."""
         if self._packed and self._map_folder is not None:
-            count, classes, height, width = self._packed["shape"]
-            shape = (count, classes, height, width)
-            self.maps = ClusterMaps(self._map_folder.path, shape, self._packed["version"])
-            if self._map_folder.rank == 0:
-                self.maps.unpack(self._packed["maps"])
+            self.maps = self._unpack(self._map_folder.path, self._map_folder.rank == 0)
+
+    def _unpack(self, folder: Path, owner: bool = True) -> ClusterMaps:
+        """Return the packed maps as a file, which their owner makes."""
+        count, classes, height, width = self._packed["shape"]
+        shape = (count, classes, height, width)
+        maps = ClusterMaps(folder, shape, self._packed["version"])
+        if owner:
+            maps.unpack(self._packed["maps"])
+        return maps
 
     def _close(self, trainer: Any) -> None:
         if self._map_folder is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.source import EmbeddingSource
+from wsseg.clustering.source import EmbeddingSource, KnownSlices
 from wsseg.clustering.statistics import ClusterStatistics
 
 # A checkpoint reads the file of cluster maps through, rows that no slice has as well.
@@ -29,14 +31,8 @@ def check_tags(statistics: ClusterStatistics, slices: int) -> None:
         ClusteringError: A class has no tagged or no untagged slice.
     """
     for number, counts in enumerate(statistics.total.tolist()):
-        for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
-            if count == 0:
-                some = f" among the {sum(counts):.0f} that were looked at (evidence_slices)"
-                raise ClusteringError(
-                    f"no training slice is {kind} for class {number}"
-                    f"{some if sum(counts) < slices else ''}; clustering needs tagged and"
-                    " untagged slices of every class, add some or leave the class out"
-                )
+        some = f" among the {sum(counts):.0f} that were looked at (evidence_slices)"
+        _check_counts(number, counts, some if sum(counts) < slices else "")
 
 
 def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
@@ -64,17 +60,70 @@ def check_batch(batch: Any) -> None:
         batch: What the training loader serves.
 
     Raises:
-        ClusteringError: It is no dictionary, or has no ``index``.
+        ClusteringError: It is no dictionary, or has no ids of slices in ``index``.
     """
     if not isinstance(batch, dict):
         raise ClusteringError(
             f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
             "are added to it"
         )
-    if not isinstance(batch.get("index"), Tensor):
+    index = batch.get("index")
+    if index is None and any(isinstance(value, dict) for value in batch.values()):
+        raise ClusteringError(
+            f"training batches hold batches ({', '.join(map(str, batch))}), as several loaders make"
+            " them; cluster maps are added to batches of one loader"
+        )
+    if not isinstance(index, Tensor):
         raise ClusteringError(
             "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
         )
+    if index.ndim != 1 or index.is_floating_point():
+        raise ClusteringError(
+            f"`index` of training batches is {tuple(index.shape)} of {index.dtype}; make it [B], "
+            "whole numbers from 0"
+        )
+
+
+def check_known(known: KnownSlices | None) -> None:
+    """Refuse slices of which it is known beforehand that they cannot be clustered.
+
+    Args:
+        known: What the data set tells of its slices, if it does.
+
+    Raises:
+        ClusteringError: Two share an id, or a class has no tagged or no untagged slice.
+    """
+    if known is None:
+        return
+    check_distinct(known.index)
+    for number, column in enumerate((known.tags > 0.5).T):
+        tagged = int(column.sum())
+        _check_counts(number, (len(column) - tagged, tagged))
+
+
+def check_told(embeddings: PixelEmbeddings, known: KnownSlices, positions: Sequence[int]) -> None:
+    """Compare what a data set tells of its slices with their batch.
+
+    Args:
+        embeddings: Of the slices.
+        known: What the data set tells.
+        positions: Where these slices are in it.
+
+    Raises:
+        ClusteringError: Ids or tags differ.
+    """
+    rows = torch.tensor(positions)
+    for name, told, served in (
+        ("index", known.index[rows], embeddings.index),
+        ("tags", known.tags[rows] > 0.5, embeddings.tags > 0.5),
+    ):
+        if served.shape != told.shape or not torch.equal(
+            served.cpu(), told.to("cpu", served.dtype)
+        ):
+            raise ClusteringError(
+                f"the data set's tensor `{name}` says {told[:4].tolist()} of its first slices, "
+                f"their batch {served[:4].tolist()}; make both the same, or give one another name"
+            )
 
 
 def check_probable(activation: Tensor) -> None:
@@ -104,10 +153,15 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> None:
         clusters: Wanted number of clusters.
 
     Raises:
-        ClusteringError: There are fewer pixels, or the module's embeddings are unusable.
+        ClusteringError: There are fewer pixels, the module's embeddings are unusable, or the data
+            set tells other ids or tags of its slices than its batches hold.
     """
-    pixels, most = 0, max(MOST_IDS, SPARSEST * len(source))
+    pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
     for embeddings in source(range(len(source))):
+        if source.known is not None:
+            rows = range(seen, seen + len(embeddings.index))
+            check_told(embeddings, source.known, rows)
+            seen = rows.stop
         if (highest := int(embeddings.index.max())) >= most:
             raise ClusteringError(
                 f"a slice has the index {highest}, but there are {len(source)} slices; number them "
@@ -137,3 +191,13 @@ def check_distinct(index: Tensor) -> None:
             f"two training slices share the index {int(values[counts > 1][0])}; give every "
             "slice its own `index`"
         )
+
+
+def _check_counts(number: int, counts: Sequence[float], some: str = "") -> None:
+    """Refuse a class without untagged or without tagged slices."""
+    for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
+        if count == 0:
+            raise ClusteringError(
+                f"no training slice is {kind} for class {number}{some}; clustering needs tagged "
+                "and untagged slices of every class, add some or leave the class out"
+            )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +49,8 @@ def open_map_folder(trainer: Any, folder: str | None, collective: Collective) ->
         if collective.rank == 0:
             root = Path(folder) if folder else _default_root(trainer)
             root.mkdir(parents=True, exist_ok=True)
-            path = tempfile.mkdtemp(prefix="run-", dir=root.absolute())
+            _sweep(root)
+            path = tempfile.mkdtemp(prefix=f"{_own_name()}{os.getpid()}-", dir=root.absolute())
     own = Path(collective.broadcast_text(path))
     blind = collective.sum(torch.tensor(0 if own.is_dir() else 1))
     if not bool(blind):
@@ -67,6 +70,19 @@ def close_map_folder(folder: MapFolder) -> None:
     shutil.rmtree(folder.path, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.path.parent.rmdir()
+
+
+def _own_name() -> str:
+    """Return how the folders of all processes of this machine begin."""
+    return f"run-{socket.gethostname()}-"
+
+
+def _sweep(root: Path) -> None:
+    """Delete what processes of this machine have left that were killed."""
+    for left in root.glob(f"{_own_name()}*-*"):
+        process = left.name.removeprefix(_own_name()).partition("-")[0]
+        if process.isdecimal() and not Path("/proc", process).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _default_root(trainer: Any) -> Path:

@@ -23,13 +23,13 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
     Returns:
         The weighted mean of the known pixels around each known pixel, 0 at the others.
     """
-    weight = known.to(maps.dtype)
-    maps = maps * weight
     if sigma == 0:
-        return maps
-    # Half precision would round away small differences, and takes seconds on a CPU.
+        return maps * known
+    if maps.dtype.itemsize < 4:  # would round away small differences, and takes minutes on a CPU
+        return blur(maps.float(), known, sigma).to(maps.dtype)
+    weight = known.to(maps.dtype)
     with torch.autocast(maps.device.type, enabled=False):
-        return _blur(maps, sigma) * (weight / _blur(weight, sigma).clamp_min(1e-6))
+        return _blur(maps * weight, sigma) * (weight / _blur(weight, sigma).clamp_min(1e-6))
 
 
 def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Tensor:
