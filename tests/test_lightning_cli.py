@@ -265,6 +265,26 @@ def test_scores_of_other_cases_do_not_stand_for_a_runs_own(
     assert not (trained / "metrics.json").exists()
 
 
+def test_a_run_that_was_moved_keeps_its_scores_to_itself(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first run is renamed, and a second one takes its place."""
+    place, moved = tmp_path / "latest", tmp_path / "good"
+    assert fit(store, place, "--trainer.max_epochs=1") == 0
+    place.rename(moved)
+    assert fit(store, place, "--trainer.max_epochs=1") == 0
+    own = [f"--config={moved}/config.yaml", f"--ckpt_path={moved}/last.ckpt"]
+    assert main(["test", *own]) == 0
+    assert (moved / "metrics.json").is_file()
+    assert main(["fit", *own, "--trainer.max_epochs=2"]) == 0
+    assert epochs(moved) == [0, 1]
+    assert not (place / "metrics.json").exists()
+    assert epochs(place) == [0]
+    capsys.readouterr()
+    assert main(["test", f"--config={place}/config.yaml", f"--ckpt_path={moved}/last.ckpt"]) == 2
+    assert f"{place}: holds another run than {moved}/last.ckpt" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def refolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The slices of ``store``, with a second fold that holds out what the first trains on."""

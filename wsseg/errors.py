@@ -33,6 +33,22 @@ def attempt(
         return error
 
 
+def sort(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], list[InputError]]:
+    """Separate what attempts have returned from the errors among it.
+
+    Args:
+        outcomes: What attempts have returned.
+    """
+    good: list[Result] = []
+    faults: list[InputError] = []
+    for outcome in outcomes:
+        if isinstance(outcome, InputError):
+            faults.append(outcome)
+        else:
+            good.append(outcome)
+    return good, faults
+
+
 def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
     """Return the results if there is no error among them.
 
@@ -42,14 +58,8 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
     Raises:
         InputError: There is; each is told in a line, up to ``MOST``.
     """
-    good: list[Result] = []
-    faults: list[str] = []
-    for outcome in outcomes:
-        if isinstance(outcome, InputError):
-            faults.append(str(outcome))
-        else:
-            good.append(outcome)
+    good, faults = sort(outcomes)
     if faults:
         more = [f"and {len(faults) - MOST} more such"] if len(faults) > MOST else []
-        raise InputError("\n".join([*faults[:MOST], *more]))
+        raise InputError("\n".join([*map(str, faults[:MOST]), *more]))
     return good

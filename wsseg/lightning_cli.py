@@ -37,7 +37,8 @@ from wsseg.resuming import (
 from wsseg.run_folder import (
     RunConfig,
     RunLogger,
-    check_scored_data,
+    check_scored,
+    in_its_folder,
     run_callbacks,
     run_plugins,
 )
@@ -109,7 +110,8 @@ class WssegCLI(LightningCLI):
                 "--ckpt_path last"
             )
         if self.subcommand == "test":
-            check_scored_data(Path(root), config.data.root, config.data.fold)
+            assert self.ckpt_path is not None
+            check_scored(Path(root), self.ckpt_path, config.data.root, config.data.fold)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer.
@@ -232,7 +234,7 @@ def run(arguments: list[str]) -> WssegCLI:
                 auto_configure_optimizers=False,
                 parser_kwargs={**parsing, **{name: {"exit_on_error": False} for name in COMMANDS}},
                 load_from_checkpoint_support=False,  # hyper-parameters are plain values
-                args=arguments,
+                args=in_its_folder(arguments),
             )
     except ArgumentError as error:
         reason = one_line(str(error), arguments[0])

@@ -20,6 +20,7 @@ from wsseg.errors import InputError
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.files import replacing
+from wsseg.resuming import LAST
 from wsseg.seeding import StepSeeding
 from wsseg.tracking.overlays import OverlayLogger
 
@@ -46,6 +47,25 @@ class RunConfig(SaveConfigCallback):
                 logger.log_hyperparams(settings)
 
 
+def in_its_folder(arguments: Sequence[str]) -> list[str]:
+    """Return arguments that mean the folder in which a run's configuration lies now.
+
+    The configuration holds the folder that the run was made in, where another run may be by now.
+
+    Args:
+        arguments: Of the command line. One that names the run's folder is left as it is.
+    """
+    chosen = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, given, value = argument.partition("=")
+        path = Path(value if given else following)
+        if option == "--trainer.default_root_dir":
+            return list(arguments)
+        if option in ("--config", "-c") and path.name == CONFIG_FILE:
+            chosen = path.parent if (path.parent / LAST).is_file() else None
+    return [*arguments, *([f"--trainer.default_root_dir={chosen}"] if chosen else [])]
+
+
 def set_aside_scores(root: Path) -> None:
     """Rename the scores in a run's folder: of weights that are about to change."""
     for name in (METRICS_FILE, CASES_FILE):
@@ -54,26 +74,34 @@ def set_aside_scores(root: Path) -> None:
             path.replace(path.with_stem(f"former_{path.stem}"))
 
 
-def check_scored_data(root: Path, store: str, fold: int) -> None:
-    """Refuse to put the scores of other cases where those of a run's own held-out cases belong.
+def check_scored(root: Path, checkpoint: str, store: str, fold: int) -> None:
+    """Refuse to put other scores where those of a run on its own held-out cases belong.
 
     Args:
         root: Where scores go.
+        checkpoint: What to score.
         store: The store to score.
         fold: Its fold.
 
     Raises:
-        InputError: The folder holds a run on another store that is still there, or another fold.
+        InputError: The folder holds another run, or a run on another store that is still there, or
+            another fold.
     """
+    own = Path(checkpoint).resolve().is_relative_to(root.resolve())
+    if (root / LAST).is_file() and Path(checkpoint).is_file() and not own:
+        raise InputError(
+            f"{root}: holds another run than {checkpoint}, whose scores would stand for it; add "
+            "--trainer.default_root_dir OTHER"
+        )
     path = root / CONFIG_FILE
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     data = config.get("data", {})
-    own, trained = Path(data.get("root", store)), data.get("fold", fold)
-    if trained == fold and (own.resolve() == Path(store).resolve() or not own.exists()):
+    place, trained = Path(data.get("root", store)), data.get("fold", fold)
+    if trained == fold and (place.resolve() == Path(store).resolve() or not place.exists()):
         return
     leaked = "" if trained == fold else " (its cases may have been trained on)"
     raise InputError(
-        f"{root}: holds a run on {own}, fold {trained}; scores of {store}, fold {fold}, would "
+        f"{root}: holds a run on {place}, fold {trained}; scores of {store}, fold {fold}, would "
         f"stand for it; add --trainer.default_root_dir OTHER{leaked}"
     )
 

@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images, read_case_mask
-from wsseg.errors import InputError
+from wsseg.errors import InputError, results
 
 OLD = ("_t1", "_t1ce", "_t2", "_flair")
 NEW = ("-t1n", "-t1c", "-t2w", "-t2f")
@@ -51,7 +51,7 @@ def test_single_brats_case_without_mask_and_chosen_modalities(tmp_path: Path) ->
     assert list(found.cases[0].images) == ["FLAIR", "T1"]
     assert found.cases[0].mask is None
     with pytest.raises(InputError, match="case a has no T1ce image"):
-        find_cases("brats", tmp_path / "a")
+        results(find_cases("brats", tmp_path / "a").faults)
     with pytest.raises(InputError, match="has no modality PET"):
         find_cases("brats", tmp_path / "a", ["PET"])
 
@@ -200,5 +200,5 @@ IMAGES = {"FLAIR": "a.nii", "T1": "b.nii"}
 )
 def test_bad_datalist(tmp_path: Path, changes: dict[str, object], word: str) -> None:
     with pytest.raises(InputError, match=word) as caught:
-        find_cases("datalist", datalist(tmp_path, **changes))
+        results(find_cases("datalist", datalist(tmp_path, **changes)).faults)
     assert "list.json" in str(caught.value)

@@ -123,7 +123,7 @@ def test_complete_store_is_kept_and_others_are_not_replaced_unasked(
     before = snapshot(store)
     run(source, store)
     assert snapshot(store) == before
-    refused(source, store, "with other options", seed=1)
+    refused(source, store, r"with other options \(seed 0, not 1\)", seed=1)
     run(source, store, seed=1, overwrite=True)
     assert snapshot(store) != before
     shutil.rmtree(source / "case_1")
@@ -194,6 +194,15 @@ def test_all_bad_files_are_named(
     assert len(bad) == 8
     assert all(f"{path}: of case" in str(caught.value) for path in bad)
     assert str(caught.value).count("\n") == 7
+
+
+def test_a_missing_file_is_named_beside_bad_ones(source: Path, tmp_path: Path) -> None:
+    missing, bad = (next(source.glob(f"case_{number}/*_t2*")) for number in (0, 2))
+    missing.unlink()
+    bad.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="case case_0 has no T2 image") as caught:
+        run(source, tmp_path / "store")
+    assert f"{bad}: of case case_2" in str(caught.value)
 
 
 def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:

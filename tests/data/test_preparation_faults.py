@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
-from wsseg.data.tags import read_tags
+from wsseg.data.tags import compare_tags, read_tags
 from wsseg.errors import InputError
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -84,6 +85,48 @@ def test_an_empty_table_of_tags(tmp_path: Path) -> None:
 def test_a_table_of_floating_point_numbers(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("slice,tumour\n0.0,1.0\n1.0,0.0\n")
     assert read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12) == {0: [1], 1: [0]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_of_another_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "tags.csv").write_text("slice,tumour\n0,1\n1,ö\n", encoding=encoding)
+    with pytest.raises(InputError, match="c0 are not encoded in UTF-8; save the table as CSV in"):
+        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+
+
+@pytest.mark.parametrize("name", ["image.nrrd", "image.mgz", "image.img"])
+def test_a_file_of_another_format(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"NRRD0004")
+    with pytest.raises(InputError, match=f"{name}: of case c0 is no NIfTI .*convert it to .nii.gz"):
+        check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), ["tumour"], "axial")
+
+
+def test_tags_of_another_axis(tmp_path: Path) -> None:
+    """A line for each of 12 axial slices, where sagittal ones are asked for."""
+    rows = [f"{n},{int(14 <= n < 18)}" for n in range(24)]
+    shown = [[int(6 <= n < 10)] for n in range(24)]
+    path = tmp_path / "tags.csv"
+    path.write_text("\n".join(["slice,tumour", *rows[12:]]))
+    table = read_tags(path, "c0", ["tumour"], 24)
+    with pytest.raises(InputError, match=r"of another axis\? there are 24 slices along --axis"):
+        compare_tags(path, "c0", table, shown)
+
+
+def test_air_that_is_not_zero_is_announced(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    row, column, _ = np.indices((24, 26, 12))
+    head = (row - 12) ** 2 + (column - 13) ** 2 < 100
+    for air in (0, 1):
+        for number in range(4):
+            image, _ = patient(number)
+            noise = air * np.random.default_rng(number).uniform(1, 5, image.shape)
+            save(tmp_path / f"c{number}.nii.gz", np.where(head & (image > 0), image, noise))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            prepare("datalist", source, tmp_path / f"store{air}", folds=2, workers=1)
+        told = [str(each.message) for each in caught]
+        full = "in 4 of 4 cases nearly every pixel counts as anatomy"
+        assert any(message.startswith(full) for message in told) == bool(air)
 
 
 def test_one_file_for_two_modalities(tmp_path: Path) -> None:
@@ -188,7 +231,7 @@ def test_mixed_pixel_sizes(
         nib.save(image, tmp_path / f"c1{kind}.nii.gz")
     options = {"folds": 2, "workers": 1, "min_anatomy": 0.0, **options}
     prepare("datalist", source, tmp_path / "store", **options)
-    told = [str(warning.message) for warning in recwarn.list]
+    told = [str(each.message) for each in recwarn.list if "mm" in str(each.message)]
     if size == 0.5 and "spacing" not in options:
         (message,) = told
         assert "0.5 to 1 mm" in message

@@ -234,7 +234,9 @@ def test_missing_modality_names_it_and_its_case(tmp_path: Path, module: BrightFl
     (bad / "worse_flair.nii.gz").unlink()
     with pytest.raises(InputError, match=r"worse has no FLAIR.*checkpoint takes T1, FLAIR"):
         run(tmp_path / "in", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.nii.gz", "good.png"]
+    with pytest.raises(InputError, match="worse has no FLAIR"):
+        run(tmp_path / "in" / "worse", tmp_path / "none")
 
 
 def test_unknown_modality_names_what_the_checkpoint_takes(

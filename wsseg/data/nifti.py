@@ -17,6 +17,7 @@ from wsseg.errors import InputError
 
 DEFLATE_RATIO = 1040  # no deflate stream expands further
 GZIP = 16 + isal_zlib.MAX_WBITS  # how it is told that a header and a CRC surround the stream
+ENDINGS = (".nii", ".nii.gz")
 START = 540  # bytes of the longest header
 PACKED_START = 4096  # more than these take when packed
 DRAINED = 1 << 20
@@ -59,6 +60,10 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
             hold, or holds no numbers.
     """
     with _refusing(path, case):
+        if not path.name.lower().endswith(ENDINGS):
+            raise InputError(
+                f"{path}: of case {case} is no NIfTI file by its name; convert it to .nii.gz"
+            )
         with path.open("rb") as stream:
             start = stream.read(PACKED_START)
         header, _ = _parse(start, path.stat().st_size, path, case)

@@ -104,7 +104,8 @@ def prepare(
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        run("Checking", partial(check_files, classes=list(chosen), axis=axis), listed.cases)
+        check = partial(check_files, classes=list(chosen), axis=axis)
+        results([*listed.faults, attempt(run, "Checking", check, listed.cases)])
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / "manifest.json").read_text())
         else:
@@ -191,11 +192,19 @@ def _is_current(
             raise InputError(f"{out}: lacks arrays of case {lost[0]}; give --overwrite true")
         return not lost
     if not overwrite:
-        what = "with other options" if same else "from other files"
+        what = f"with other options{_differing(found, options)}" if same else "from other files"
         raise InputError(
             f"{out}: was prepared {what}; name another folder or give --overwrite true"
         )
     return False
+
+
+def _differing(manifest: Entry, options: Entry) -> str:
+    """Name the options of a store that are others now."""
+    before = manifest.get("options", {})
+    names = [name for name in options if before.get(name) != options[name]]
+    told = ", ".join(f"{name} {before.get(name)}, not {options[name]}" for name in names)
+    return f" ({told})" if told else ""
 
 
 def _has_arrays(out: Path, name: str) -> bool:

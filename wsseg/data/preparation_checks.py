@@ -13,6 +13,8 @@ from wsseg.errors import InputError, results
 from wsseg.files import check_writable
 from wsseg.messages import first_of
 
+FULL = 0.98  # of the box around a case's anatomy
+
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
     """Refuse options that are out of range.
@@ -141,6 +143,20 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
             "them to one size",
             stacklevel=2,
         )
+    full = [record for record in records if _fills_its_box(record)]
+    if full:
+        warnings.warn(
+            f"in {len(full)} of {len(records)} cases nearly every pixel counts as anatomy; if there"
+            " is air around the body, give it one value, such as 0 (skull-stripping does)",
+            stacklevel=2,
+        )
     doubts = [record["doubt"] for record in records if record.get("doubt")]
     if doubts:
         warnings.warn(f"{first_of(doubts)}; training takes the tags", stacklevel=2)
+
+
+def _fills_its_box(record: dict[str, Any]) -> bool:
+    """Tell whether hardly a pixel lies around the anatomy of a case, as many do around heads."""
+    height, width = record["anatomy"]
+    areas: list[int] = record["areas"]
+    return bool(areas) and min(areas) > FULL * height * width

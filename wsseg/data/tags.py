@@ -73,9 +73,10 @@ def compare_tags(
     last = len(shown) - 1
     backwards = sum(row != shown[last - number] for number, row in table.items())
     if 2 * backwards < len(wrong):
+        other = f" (or are they of another axis? there are {last + 1} slices along --axis)"
         raise InputError(
             f"{found}; rows are counted from 0 at the left, posterior or inferior end, and these "
-            "look reversed: turn them round"
+            f"look reversed: turn them round{'' if len(table) > last else other}"
         )
     return found
 
@@ -95,7 +96,11 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
             # Asked for while the file is open: of an empty file the names are read again.
             columns = list(reader.fieldnames or ())
             rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeError:
+        raise InputError(
+            f"{path}: tags of case {case} are not encoded in UTF-8; save the table as CSV in UTF-8"
+        ) from None
+    except (OSError, csv.Error) as error:
         raise InputError(
             f"{path}: tags of case {case} cannot be read ({type(error).__name__}); check the file"
         ) from None

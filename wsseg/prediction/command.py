@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError, attempt, results
+from wsseg.errors import InputError, attempt, results, sort
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
 from wsseg.prediction.finishing import finish
@@ -84,14 +84,13 @@ def predict(
     for name, value in own.items():
         if value is not None:
             setattr(module, name, value)
-    cases = find_raw_cases(input, layout, spec)
+    cases, lacking = find_raw_cases(input, layout, spec)
     check_targets(cases, output)
-    checked = [attempt(check_images, case, spec) for case in cases]
-    faults = [fault for fault in checked if isinstance(fault, InputError)]
-    sound = [case for case in checked if not isinstance(case, InputError)]
+    sound, faults = sort(attempt(check_images, case, spec) for case in cases)
     warn_of_pixels(sound, spec)
     masks = write_masks(module, sound, output, batch_size)
-    return results([*faults, *_with_progress(masks, len(sound), output, list(spec.classes))])
+    written = _with_progress(masks, len(sound), output, list(spec.classes))
+    return results([*lacking, *faults, *written])
 
 
 def write_masks(

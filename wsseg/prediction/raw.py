@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,8 +49,10 @@ class RawCase(NamedTuple):
         return slices_to_volume((probability > level).numpy(), self.geometry)
 
 
-def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[CaseFiles, ...]:
-    """Find the cases that hold every modality a checkpoint needs.
+def find_raw_cases(
+    source: Path, layout: str | None, spec: DataSpec
+) -> tuple[Sequence[CaseFiles], list[InputError]]:
+    """Find the cases that hold every modality a checkpoint needs, and why others do not.
 
     Args:
         source: Folder of one case or of many, a file that lists them, or of a single modality
@@ -58,17 +61,18 @@ def find_raw_cases(source: Path, layout: str | None, spec: DataSpec) -> tuple[Ca
         spec: The data specification of the checkpoint.
 
     Raises:
-        InputError: There is no case, or one lacks a modality.
+        InputError: There is no case.
     """
     try:
         name = layout or detect(source)
     except InputError as unknown:
-        return lone_volumes(source, spec, unknown)
+        return lone_volumes(source, spec, unknown), []
+    needed = f"(the checkpoint takes {', '.join(spec.modalities)})"
     try:
-        return find_cases(name, source, spec.modalities).cases
+        listed = find_cases(name, source, spec.modalities)
     except InputError as error:
-        needed = ", ".join(spec.modalities)
-        raise InputError(f"{error} (the checkpoint takes {needed})") from None
+        raise InputError(f"{error} {needed}") from None
+    return listed.cases, [InputError(f"{fault} {needed}") for fault in listed.faults]
 
 
 def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[CaseFiles, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsseg.data.layouts import find_cases
-from wsseg.errors import InputError
+from wsseg.errors import InputError, results
 
 IMAGES = {"T1": "a.nii"}
 
@@ -38,7 +38,7 @@ def test_values_that_are_no_path_or_name(
     tmp_path: Path, case: dict[str, object], word: str
 ) -> None:
     with pytest.raises(InputError, match=word) as caught:
-        find_cases("datalist", write(tmp_path, case))
+        results(find_cases("datalist", write(tmp_path, case)).faults)
     assert "list.json" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -61,7 +61,7 @@ def test_yaml_makes_numbers_of_ids(tmp_path: Path) -> None:
     cases = "\n".join(f"  - {{id: {name}, images: {{T1: a.nii}}}}" for name in ("007", "010"))
     (tmp_path / "list.yaml").write_text(f"modalities: [T1]\ncases:\n{cases}\n")
     with pytest.raises(InputError, match=r"as 7; quote the id\n.* as 8; quote the id"):
-        find_cases("datalist", tmp_path / "list.yaml")
+        results(find_cases("datalist", tmp_path / "list.yaml").faults)
 
 
 @pytest.mark.parametrize("absent", [None, ""])

@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
-from wsseg.errors import InputError, attempt, results
+from wsseg.errors import InputError, attempt, sort
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 ENDINGS = {
@@ -47,10 +47,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
             all four.
 
     Returns:
-        The cases. The default class ``tumour`` is made of all labels.
+        The cases, and which lack a modality. The default class ``tumour`` is made of all labels.
 
     Raises:
-        InputError: There is no case, two have the same name, or one lacks a modality.
+        InputError: There is no case, or two have the same name.
     """
     chosen = choose_modalities(source, modalities, MODALITIES)
     groups: dict[tuple[Path, str], dict[str, ImageFile]] = {}
@@ -62,9 +62,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
                 "remove one"
             )
         group[kind] = ImageFile(path)
-    cases = results(attempt(_case, *place, group, chosen) for place, group in groups.items())
-    found = sorted_cases(source, cases, EXPECTED)
-    return CaseList(chosen, {"tumour": LABELS[1:]}, frozenset(LABELS), found)
+    made = (attempt(_case, *place, group, chosen) for place, group in groups.items())
+    cases, faults = sort(made)
+    found = sorted_cases(source, cases, EXPECTED, faults)
+    return CaseList(chosen, {"tumour": LABELS[1:]}, frozenset(LABELS), found, tuple(faults))
 
 
 def matching_files(source: Path) -> Iterator[tuple[Path, str, str]]:

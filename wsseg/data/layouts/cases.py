@@ -61,12 +61,14 @@ class CaseList:
         classes: The layout's default classes, each with the mask labels that make it.
         labels: Every label that a mask may hold, 0 included.
         cases: The cases, sorted by id.
+        faults: Why others cannot be used.
     """
 
     modalities: tuple[str, ...]
     classes: dict[str, tuple[int, ...]]
     labels: frozenset[int]
     cases: tuple[CaseFiles, ...]
+    faults: tuple[InputError, ...] = ()
 
 
 def shared_patients(cases: Iterable[CaseFiles]) -> dict[str, str]:
@@ -111,13 +113,19 @@ def choose_modalities(
     return chosen
 
 
-def sorted_cases(source: Path, cases: Iterable[CaseFiles], expected: str) -> tuple[CaseFiles, ...]:
+def sorted_cases(
+    source: Path,
+    cases: Iterable[CaseFiles],
+    expected: str,
+    faults: Sequence[InputError] = (),
+) -> tuple[CaseFiles, ...]:
     """Sort cases by id and refuse none at all or two of the same id.
 
     Args:
         source: Where the cases are, for the message.
         cases: The cases found.
         expected: What the layout looks for, for the message.
+        faults: Why others cannot be used; if there are any, there need not be a case.
 
     Raises:
         InputError: There is no case, or two have the same id.
@@ -131,7 +139,7 @@ def sorted_cases(source: Path, cases: Iterable[CaseFiles], expected: str) -> tup
                 "rename or remove one"
             )
         found[case.id] = case
-    if not found:
+    if not found and not faults:
         raise InputError(f"{source}: holds no case; expected {expected}")
     return tuple(found[name] for name in sorted(found))
 

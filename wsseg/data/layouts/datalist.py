@@ -15,7 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
-from wsseg.errors import InputError, attempt, results
+from wsseg.errors import InputError, attempt, sort
 
 EXPECTED = "entries under `cases`"
 
@@ -48,10 +48,12 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         raise InputError(f"{source}: not a datalist; it needs the lists `modalities` and `cases`")
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
     classes = _classes(source, content)
-    cases = results(attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
+    made = (attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
+    cases, faults = sort(made)
+    found = sorted_cases(source, cases, EXPECTED, faults)
     labels = {label for values in classes.values() for label in values}
     labels |= _labels(source, content.get("labels", []))
-    return CaseList(chosen, classes, frozenset(labels | {0}), sorted_cases(source, cases, EXPECTED))
+    return CaseList(chosen, classes, frozenset(labels | {0}), found, tuple(faults))
 
 
 def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
