@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytorch_lightning as pl
@@ -73,8 +74,9 @@ def _share(size: int, slices: int) -> list[Row]:
     medians = {stage: part.value or 0.0 for stage, part in zip(stages, found[1:], strict=True)}
     total = sum(medians.values())
     found.append(Row(f"{name}: refresh", total, note=f"{total / epoch:.1%} of an epoch"))
+    first, *later = (sum(each[stage] for stage in stages) for each in clock.refreshes)
     for kind, count in (("steady", STEADY), ("restless", RESTLESS)):
-        share = 100 * count * total / EPOCHS / epoch
+        share = 100 * (first + (count - 1) * median(later)) / EPOCHS / epoch
         note = f"{count} refreshes in {EPOCHS} epochs"
         found.append(Row(f"{name}: share of an epoch, maps {kind}", share, "%", note=note))
     return found

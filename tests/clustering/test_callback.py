@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import socket
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -359,6 +360,16 @@ def test_batches_of_several_loaders_are_refused_at_once(
     pair, witness = {"a": loader(project), "b": loader(project)}, Witness()
     with pytest.raises(ClusteringError, match=r"hold batches \(a, b\), as several loaders make"):
         fit(tmp_path, Pair(), pair, callback, witness)
+    assert witness.maps == {}
+
+
+def test_that_faiss_is_missing_is_said_before_training(
+    project: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    witness = Witness()
+    with pytest.raises(ClusteringError, match="pip install faiss-cpu"):
+        fit(tmp_path, finder(project), loader(project), clustering(warmup_epochs=2), witness)
     assert witness.maps == {}
 
 

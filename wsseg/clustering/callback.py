@@ -19,6 +19,7 @@ from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
+from wsseg.clustering.kmeans import load_faiss
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
@@ -174,6 +175,7 @@ class ClusterReSupervision(LightningCallback):
         self._map_folder = open_map_folder(trainer, self._folder, collective)
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
+            load_faiss()  # now, rather than when it is needed and perhaps missing
             source = self._source(trainer, pl_module)
             check_known(source.known)
             check_pixels(source, self.settings.n_clusters)
