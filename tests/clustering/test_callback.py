@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-import socket
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -375,15 +374,19 @@ def test_that_faiss_is_missing_is_said_before_training(
 
 def test_what_killed_runs_left_is_swept(project: ModuleType, tmp_path: Path) -> None:
     maps = tmp_path / "cluster_maps"
-    own, other = f"run-{socket.gethostname()}", "run-another-machine"
-    gone = f"{own}-{2**22 + 1}-abc"  # no process has such a number
-    for name in (gone, f"{own}-{os.getpid()}-abc", f"{other}-{2**22 + 1}-abc"):
+    for name in ("run-killed", "run-alive", "run-unknown"):
         (maps / name).mkdir(parents=True)
+    (maps / "run-killed" / ".lock").touch()
+    holding = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1); input()"
+    command = [sys.executable, "-u", "-c", holding, str(maps / "run-alive" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as alive:
+        assert alive.stdout is not None
+        alive.stdout.readline()
+        fit(tmp_path, finder(project), loader(project), clustering(), epochs=1)
+        assert sorted(each.name for each in maps.iterdir()) == ["run-alive", "run-unknown"]
+        alive.kill()
     fit(tmp_path, finder(project), loader(project), clustering(), epochs=1)
-    assert {each.name for each in maps.iterdir()} == {
-        f"{own}-{os.getpid()}-abc",
-        f"{other}-{2**22 + 1}-abc",
-    }
+    assert [each.name for each in maps.iterdir()] == ["run-unknown"]
 
 
 def test_a_function_and_a_loader_may_be_given(project: ModuleType, tmp_path: Path) -> None:

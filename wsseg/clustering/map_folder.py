@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import fcntl
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from wsseg.clustering.collective import Collective
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class MapFolder:
         rank: This process among those that see the same folder.
         size: Number of those processes.
         copies: Number of such folders (one per machine, unless machines share one).
+        lock: An open file, locked for as long as the process that made the folder lives.
     """
 
     path: Path
     rank: int = 0
     size: int = 1
     copies: int = 1
+    lock: IO[str] | None = None
 
 
 def open_map_folder(trainer: Any, folder: str | None, collective: Collective) -> MapFolder:
@@ -44,21 +47,21 @@ def open_map_folder(trainer: Any, folder: str | None, collective: Collective) ->
     Returns:
         The folder: one for all processes if all machines see the folder, else one per machine.
     """
-    path = ""
+    path, lock = "", None
     with collective.together("making the folder of cluster maps"):
         if collective.rank == 0:
             root = Path(folder) if folder else _default_root(trainer)
             root.mkdir(parents=True, exist_ok=True)
             _sweep(root)
-            path = tempfile.mkdtemp(prefix=f"{_own_name()}{os.getpid()}-", dir=root.absolute())
+            path, lock = _make(root.absolute())
     own = Path(collective.broadcast_text(path))
     blind = collective.sum(torch.tensor(0 if own.is_dir() else 1))
     if not bool(blind):
-        return MapFolder(own, collective.rank, collective.size)
+        return MapFolder(own, collective.rank, collective.size, lock=lock)
     own = own / f"node-{trainer.node_rank}"
     with collective.together("making the folder of cluster maps"):
         own.mkdir(parents=True, exist_ok=True)
-    return MapFolder(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes)
+    return MapFolder(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes, lock)
 
 
 def close_map_folder(folder: MapFolder) -> None:
@@ -68,20 +71,27 @@ def close_map_folder(folder: MapFolder) -> None:
         folder: The folder, with no process writing to it any more.
     """
     shutil.rmtree(folder.path, ignore_errors=True)
+    if folder.lock is not None:
+        folder.lock.close()
     with contextlib.suppress(OSError):
         folder.path.parent.rmdir()
 
 
-def _own_name() -> str:
-    """Return how the folders of all processes of this machine begin."""
-    return f"run-{socket.gethostname()}-"
+def _make(root: Path) -> tuple[str, IO[str]]:
+    """Make a folder, and lock it before others see it under its name."""
+    hidden = Path(tempfile.mkdtemp(prefix=".run-", dir=root))
+    lock = (hidden / LOCK).open("w")
+    with contextlib.suppress(OSError):  # not all file systems have locks
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = hidden.with_name(hidden.name.removeprefix("."))
+    return str(hidden.rename(path)), lock
 
 
 def _sweep(root: Path) -> None:
-    """Delete what processes of this machine have left that were killed."""
-    for left in root.glob(f"{_own_name()}*-*"):
-        process = left.name.removeprefix(_own_name()).partition("-")[0]
-        if process.isdecimal() and not Path("/proc", process).exists():
+    """Delete what processes that were killed have left."""
+    for left in root.glob("run-*"):
+        with contextlib.suppress(OSError), (left / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
 
 
