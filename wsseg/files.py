@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,30 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[bool]:
+    """Hold a folder against other processes until the block, or this process, ends.
+
+    Args:
+        folder: A folder that exists; it may be renamed meanwhile.
+
+    Yields:
+        Whether it is held; not if another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = True
+    except BlockingIOError:
+        held = False
+    except OSError:  # not all file systems have locks
+        held = True
+    try:
+        yield held
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(folder: Path) -> None:

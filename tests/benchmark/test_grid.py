@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from tests.benchmark.conftest import Child
-from wsseg.benchmark import benchmark, grid
+from wsseg.benchmark import benchmark, grid, runs
 from wsseg.benchmark.grid import check_store, make_data
 from wsseg.benchmark.locking import lock
 from wsseg.cli import main
@@ -51,6 +51,32 @@ def test_goes_on_where_it_stopped(config: Path, child: Child) -> None:
     (config.parent / "out" / "crs" / "fold0-seed1" / "metrics.json").unlink()
     benchmark(config)
     assert len(child.calls) == count + 2
+
+
+def test_a_run_that_was_stopped_goes_on(config: Path, child: Child) -> None:
+    folder = config.parent / "out" / "crs" / "fold0-seed0"
+    child.fail = lambda arguments: arguments[0] == "test" and str(folder) in arguments[1]
+    with pytest.raises(SystemExit):
+        benchmark(config)
+    before = json.loads((folder / "benchmark.json").read_text())["seconds"]
+    child.fail = lambda _: False
+    child.calls.clear()
+    benchmark(config)
+    again, _ = child.calls
+    assert again[-1] == f"--ckpt_path={folder / 'last.ckpt'}"
+    assert json.loads((folder / "benchmark.json").read_text())["seconds"] > before
+
+
+def test_results_of_another_precision_are_not_mixed(
+    config: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for precision in ("32-true", "bf16-mixed"):
+        monkeypatch.setattr(runs, "native_precision", lambda of=precision: of)
+        if precision == "32-true":
+            benchmark(config)
+            continue
+        with pytest.raises(InputError, match="another precision than bf16-mixed, which this"):
+            benchmark(config)
 
 
 def test_reports_what_is_finished_and_runs_nothing(config: Path, child: Child) -> None:

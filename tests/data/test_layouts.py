@@ -108,6 +108,15 @@ def test_decathlon(tmp_path: Path) -> None:
     assert found.labels == {0, 1, 2}
 
 
+def test_a_tumour_beside_something_else_is_a_class_of_its_own(tmp_path: Path) -> None:
+    """As in the task of hepatic vessels."""
+    write_decathlon(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    content |= {"modality": {"0": "CT"}, "labels": {"0": "bg", "1": "Vessel", "2": "Tumour"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert find_cases("decathlon", tmp_path).classes == {"Vessel": (1,), "Tumour": (2,)}
+
+
 def test_decathlon_test_images(tmp_path: Path) -> None:
     write_decathlon(tmp_path)
     assert detect(tmp_path / "imagesTs") == "decathlon"

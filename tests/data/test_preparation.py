@@ -18,6 +18,7 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import THREADS, mapper
 from wsseg.errors import InputError
+from wsseg.files import holding
 
 MakeCase = Callable[..., Path]
 
@@ -151,6 +152,35 @@ def test_interrupted_run_goes_on(
     assert (store / "images" / "case_0.npy").stat().st_mtime_ns == written
     assert not (tmp_path / ".store.part").exists()
     MRISliceDataModule(str(store))
+
+
+def test_two_at_once_do_not_mix(source: Path, tmp_path: Path) -> None:
+    (tmp_path / ".store.part").mkdir()
+    with holding(tmp_path / ".store.part") as held:
+        assert held
+        with pytest.raises(InputError, match="store: another process is preparing it; wait"):
+            run(source, tmp_path / "store")
+    run(source, tmp_path / "store")
+
+
+def test_a_store_that_was_complete_is_not_built_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed just before its last step."""
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "_move", lambda *_: None)
+        run(source, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    monkeypatch.setattr(preparation, "build_case", None)
+    store = run(source, tmp_path / "store")
+    assert not (store / "records").exists()
+    assert not (tmp_path / ".store.part").exists()
+    MRISliceDataModule(str(store))
+
+
+def test_from_python_tuples_will_do(source: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        run(source, tmp_path / "store", modalities=("FLAIR", "T1"))
 
 
 def test_bad_files_stop_no_other_case(source: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
+from wsseg.data.store import SliceStore
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.errors import InputError
 
@@ -197,6 +198,32 @@ def listed_patients(path: Path, patients: dict[int, str]) -> None:
     for number, patient in patients.items():
         content["cases"][number]["patient"] = patient
     path.write_text(yaml.safe_dump(content))
+
+
+def test_classes_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path, classes={})
+    with pytest.raises(InputError, match="names no class; give --classes"):
+        prepare("datalist", source, tmp_path / "store", folds=2, workers=1)
+    store = prepare(
+        "datalist", source, tmp_path / "store", classes={"tumour": [1]}, folds=2, workers=1
+    )
+    assert spec_of(store).classes == {"tumour": (1,)}
+
+
+def test_splits_that_somebody_edited(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    listed_patients(source, {0: "anna", 3: "anna"})
+    store = SliceStore(prepare("datalist", source, tmp_path / "store", folds=2, workers=1))
+    path = store.root / "splits.json"
+    splits = json.loads(path.read_text())
+    splits["folds"][0] = {"train": ["c0", "c1"], "val": [], "test": ["c2", "c3"]}
+    path.write_text(json.dumps(splits))
+    with pytest.raises(InputError, match="fold 0 has cases of patient anna in train and in test"):
+        store.split(0)
+    del splits["folds"][1]["val"]
+    path.write_text(json.dumps(splits))
+    with pytest.raises(InputError, match=r"splits\.json: fold 1 has no `val`; add it"):
+        store.split(1)
 
 
 def test_a_patient_with_two_cases_is_in_one_split(tmp_path: Path) -> None:

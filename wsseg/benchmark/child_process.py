@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from wsseg.orphans import end_with_parent
+
 LAST_LINES = 8
 
 
@@ -27,7 +29,13 @@ def run_command(arguments: Sequence[str]) -> str | None:
     # Only errors pass through us: a progress bar must see the terminal itself.
     with (
         _termination_interrupts(),
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process,
+        subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=end_with_parent,
+        ) as process,
         _ending(process),
     ):
         assert process.stderr is not None

@@ -58,10 +58,16 @@ class Run:
         """Where training leaves the weights."""
         return self.folder / "last.ckpt"
 
+    @property
+    def precision(self) -> str:
+        """The Trainer's; results of another one do not compare."""
+        return native_precision()
+
     def fingerprint(self) -> str:
         """Return a digest of all that the results depend on, so that stale ones are noticed."""
         method = self.method
         parts = [repr((method.overrides, method.baseline, self.fold, self.seed))]
+        parts += [] if method.baseline else [self.precision]
         parts.append(method.config.read_text() if method.config else "")
         parts.append((self.store / "manifest.json").read_text())
         parts.append((self.store / "splits.json").read_text())
@@ -75,9 +81,10 @@ class Run:
             InputError: The folder holds results of other settings or of another store.
         """
         if self.finished and self._record().get("fingerprint", "") != self.fingerprint():
+            own = f", or in another precision than {self.precision}, which this machine takes"
             raise InputError(
-                f"{self.folder}: holds results of other settings or data; remove the folder or "
-                "name another `output`"
+                f"{self.folder}: holds results of other settings or data"
+                f"{'' if self.method.baseline else own}; remove the folder or name another `output`"
             )
 
     def execute(self) -> str | None:
@@ -90,16 +97,25 @@ class Run:
         """
         if problem := self._lacks_first():
             return problem
-        start = time.monotonic()
+        before, resumed = self._record(), self._is_begun()
         # Now, since somebody may edit the configuration while the run takes its hours.
         record: dict[str, float | str] = {"fingerprint": self.fingerprint()}
         write_text(self.folder / RECORD, json.dumps(record))
-        problem = self._score_baseline() if self.method.baseline else self._fit_and_test()
+        spent = float(before.get("seconds", "nan")) if resumed else 0.0
+        start = time.monotonic()
+        try:
+            problem = self._score_baseline() if self.method.baseline else self._train(resumed)
+        finally:
+            record["seconds"] = spent + time.monotonic() - start
+            write_text(self.folder / RECORD, json.dumps(record) + "\n")
         if problem is None and not self.finished:
             problem = f"it ended without writing {self.folder / METRICS_FILE}"
-        record["seconds"] = time.monotonic() - start
-        write_text(self.folder / RECORD, json.dumps(record) + "\n")
         return problem
+
+    def _is_begun(self) -> bool:
+        """Tell whether its training was stopped, and can go on."""
+        same = self._record().get("fingerprint", "") == self.fingerprint()
+        return same and self.checkpoint.is_file() and not self.finished
 
     def _lacks_first(self) -> str | None:
         """Return why there is no first stage to start from, if one is needed."""
@@ -110,8 +126,10 @@ class Run:
             return f"{where}: cannot be used, since {label} did not finish"
         return f"{where}: is not there; remove {self.first.folder} to train {label} anew"
 
-    def _fit_and_test(self) -> str | None:
-        return run_command(self.fit_arguments()) or run_command(self.test_arguments())
+    def _train(self, resumed: bool) -> str | None:
+        going_on = [f"--ckpt_path={self.checkpoint}"] if resumed else []
+        fit = [*self.fit_arguments(), *going_on]
+        return run_command(fit) or run_command(self.test_arguments())
 
     def fit_arguments(self) -> list[str]:
         """Return the arguments of ``wsseg`` that train; overrides win."""
@@ -122,7 +140,7 @@ class Run:
             f"--data.fold={self.fold}",
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={self.folder}",
-            f"--trainer.precision={native_precision()}",
+            f"--trainer.precision={self.precision}",
             "--trainer.devices=1",  # all GPUs by default: a batch of each, so fewer steps
             *([f"--model.targets.checkpoint={self.first.checkpoint}"] if self.first else []),
             *self.method.overrides,

@@ -109,8 +109,9 @@ def fit_case(fit: Fit, folder: Path) -> None:
     """
     # Without its record a case is built anew, should this be interrupted.
     (folder / RECORDS / f"{fit.name}.json").unlink(missing_ok=True)
-    for path in (folder / kind / f"{fit.name}.npy" for kind in (IMAGES, VALID, MASKS)):
-        if path.is_file():
+    for kind in (IMAGES, VALID, MASKS):
+        path = folder / kind / f"{fit.name}.npy"
+        if kind != MASKS or path.is_file():
             save(path, _fitted(path, fit))
 
 

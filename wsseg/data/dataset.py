@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 
 LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
-MOST_OPEN = 2**14  # memory maps of a folder; the kernel allows some 65,000 in all
+MOST_OPEN = 2**15  # memory maps; the kernel allows some 65,000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,12 @@ class CaseSlices:
 
 
 class ArrayFolder:
-    """Memory maps of the ``<id>.npy`` files of one folder, the most recently used kept open."""
+    """Memory maps of the ``<id>.npy`` files of one folder.
+
+    The most recently used ones of all folders are kept open.
+    """
+
+    _open: ClassVar[OrderedDict[Path, np.ndarray]] = OrderedDict()
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is opened yet.
@@ -52,7 +57,6 @@ class ArrayFolder:
             folder: Folder that holds one array file per case.
         """
         self.folder = folder
-        self._open: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def __getitem__(self, case_id: str) -> np.ndarray:
         """Return the array of a case, read only as far as it is looked at.
@@ -60,18 +64,15 @@ class ArrayFolder:
         Raises:
             InputError: The file is missing or is not an array.
         """
-        array = self._open.get(case_id)
+        path = self.folder / f"{case_id}.npy"
+        array = self._open.get(path)
         if array is None:
-            array = self._open[case_id] = _map_array(self.folder / f"{case_id}.npy")
-            if len(self._open) > _most_open():
+            array = self._open[path] = _map_array(path)
+            while len(self._open) > _most_open():
                 self._open.popitem(last=False)
         else:
-            self._open.move_to_end(case_id)
+            self._open.move_to_end(path)
         return array
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave the maps behind: a spawned loader worker opens its own."""
-        return {"folder": self.folder, "_open": OrderedDict()}
 
 
 class SliceDataset(Dataset[Batch]):
@@ -159,12 +160,12 @@ def as_is(batch: Any) -> Any:
 
 
 def _most_open() -> int:
-    """Return how many memory maps a folder keeps; each holds a file descriptor.
+    """Return how many memory maps are kept; each holds one of the process's file descriptors.
 
     Opening one anew takes 70 times as long as looking it up.
     """
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 4)
+    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 2)
 
 
 def _map_array(path: Path) -> np.ndarray:

@@ -41,6 +41,7 @@ from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
 from wsseg.errors import InputError, attempt, results
+from wsseg.files import holding
 
 Entry = dict[str, Any]
 
@@ -95,12 +96,17 @@ def prepare(
         InputError: The source, a case or an option cannot be used.
     """
     options = {key: value for key, value in locals().items() if key not in NOT_IN_RESULT}
+    options = json.loads(json.dumps(options))  # tuples are lists, as the manifest will say
     source, out = Path(source), Path(out).resolve()  # what a link points to is replaced, not it
     check_options(options, workers)
     listed = find_cases(layout, source, modalities)
+    if classes and not listed.classes:  # a list of volumes that leaves the classes to us
+        given = {label for labels in classes.values() for label in labels}
+        listed = replace(listed, labels=listed.labels | given)
     chosen = check_classes(source, listed, classes)
     check_labelled(source, listed)
     claim(out)
+    _finish_move(out)
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
@@ -123,8 +129,24 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     patients = shared_patients(files)
     dealing = (options["folds"], options["val_fraction"], options["seed"])
     folds = make_folds([case.id for case in files], *dealing, patients)
-    staging = out.with_name(f".{out.name}.part")
+    staging = _staging(out)
     staging.mkdir(parents=True, exist_ok=True)
+    with holding(staging) as held:
+        if not held:
+            raise InputError(f"{out}: another process is preparing it; wait until it is done")
+        return _build(run, jobs, out, options, folds, patients)
+
+
+def _build(
+    run: Mapper,
+    jobs: Sequence[CaseJob],
+    out: Path,
+    options: Entry,
+    folds: list[Fold],
+    patients: dict[str, str],
+) -> Entry:
+    files, staging = [job.files for job in jobs], _staging(out)
+    (staging / "manifest.json").unlink(missing_ok=True)  # it is not complete any more
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
         check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
@@ -233,16 +255,31 @@ def _complete(staging: Path, manifest: Entry, folds: list[Fold], seed: int) -> N
                 path.unlink()
     write_json(staging / "splits.json", {"seed": seed, "folds": folds})
     write_json(staging / "manifest.json", manifest)
-    shutil.rmtree(staging / RECORDS)
+
+
+def _staging(out: Path) -> Path:
+    """Return where a store is built."""
+    return out.with_name(f".{out.name}.part")
 
 
 def _move(staging: Path, out: Path) -> None:
+    """Put a complete store in its place; :func:`_finish_move` goes on where this was stopped."""
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
     staging.rename(out)
+    shutil.rmtree(out / RECORDS, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish_move(out: Path) -> None:
+    """Put a complete store in its place that was on its way there."""
+    staging = _staging(out)
+    if (staging / "manifest.json").is_file() and not out.exists():
+        with holding(staging) as held:
+            if held:
+                _move(staging, out)
 
 
 def _given_size(size: list[int] | None) -> tuple[int, int]:

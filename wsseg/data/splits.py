@@ -63,24 +63,36 @@ def make_folds(
     ]
 
 
-def check_disjoint(where: str, number: int, fold: Fold) -> None:
-    """Refuse a case in two splits of a fold.
+def check_disjoint(
+    where: str, number: int, fold: Fold, patients: Mapping[str, str] | None = None
+) -> None:
+    """Refuse a case, or a patient, in two splits of a fold.
 
     Args:
         where: Where the fold is written, for the message.
         number: Number of the fold.
         fold: Names by split.
+        patients: Of cases that share one, by name of the case.
 
     Raises:
-        InputError: A case is in two splits, or twice in one.
+        InputError: A case is in two splits, or twice in one, or a patient is in two.
     """
     seen: set[str] = set()
-    for case in (name for split in SPLITS for name in fold[split]):
-        if case in seen:
-            raise InputError(
-                f"{where}: fold {number} names case {case} twice; each case belongs in one split"
-            )
-        seen.add(case)
+    place: dict[str, str] = {}
+    for split in SPLITS:
+        for case in fold[split]:
+            if case in seen:
+                raise InputError(
+                    f"{where}: fold {number} names case {case} twice; each case belongs in one "
+                    "split"
+                )
+            seen.add(case)
+            patient = (patients or {}).get(case, "")
+            if patient and place.setdefault(patient, split) != split:
+                raise InputError(
+                    f"{where}: fold {number} has cases of patient {patient} in {place[patient]} "
+                    f"and in {split}; put {case} where the others are"
+                )
 
 
 def check_tagged(

@@ -44,6 +44,7 @@ class SliceStore:
         self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
         self.cases: dict[str, CaseSlices] = {}
+        self._patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
         first = 0
         for position, case in enumerate(manifest["cases"]):
             tags = torch.tensor(case["tags"], dtype=torch.float32)
@@ -69,7 +70,9 @@ class SliceStore:
             raise InputError(
                 f"{self.root}: has no fold {fold}; give --data.fold 0 to {len(folds) - 1}"
             )
-        check_disjoint(str(path), fold, folds[fold])
+        if lacking := [name for name in SPLITS if name not in folds[fold]]:
+            raise InputError(f"{path}: fold {fold} has no `{lacking[0]}`; add it, a list of cases")
+        check_disjoint(str(path), fold, folds[fold], self._patients)
         for case in (name for split in SPLITS for name in folds[fold][split]):
             if case not in self.cases:
                 raise InputError(f"{path}: case {case} is not in the store; prepare it again")

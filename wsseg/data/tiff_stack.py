@@ -89,6 +89,8 @@ def _read(path: Path, case: str) -> NDArray[np.float32]:
         raise InputError(f"{path}: of case {case} does not exist; add it") from None
     except Exception as error:  # the TIFF reader raises many kinds for a broken file
         problem = " ".join(f"{type(error).__name__}: {error}".split())
+        packed = "imagecodecs" in problem  # which decodes what tifffile cannot
+        advice = "save it uncompressed, or pip install imagecodecs" if packed else "copy it again"
         raise InputError(
-            f"{path}: of case {case} is no readable TIFF ({problem}); copy it again"
+            f"{path}: of case {case} is no readable TIFF ({problem}); {advice}"
         ) from None

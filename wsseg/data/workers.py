@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from wsseg.allocation import keep_freed_memory
 from wsseg.errors import InputError, attempt, results
+from wsseg.orphans import end_with_parent
 
 THREADS = "OMP_NUM_THREADS"
 Job = TypeVar("Job")
@@ -79,6 +80,7 @@ def _one_thread_each() -> Iterator[None]:
 def _begin() -> None:
     # An interrupt is the business of the main process, which lets begun cases end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     keep_freed_memory()
 
 

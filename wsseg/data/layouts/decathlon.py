@@ -53,7 +53,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     chosen = choose_modalities(path, modalities, names)
     cases = (_case(image, mask, names, chosen) for image, mask in listed)
     found = sorted_cases(path, cases, EXPECTED)
-    return CaseList(chosen, _classes(labels), frozenset(labels) | {0}, found)
+    return CaseList(chosen, _classes(labels, names), frozenset(labels) | {0}, found)
 
 
 def describing_file(source: Path) -> Path:
@@ -89,8 +89,9 @@ def _modality(name: str) -> str:
     return SYNONYMS.get(name.lower(), name)
 
 
-def _classes(labels: dict[int, str]) -> dict[str, tuple[int, ...]]:
+def _classes(labels: dict[int, str], modalities: list[str]) -> dict[str, tuple[int, ...]]:
     foreground = {value: name for value, name in sorted(labels.items()) if value != 0}
-    if any("tumo" in name.lower() for name in foreground.values()):
+    # Not so of hepatic vessels, of which the labels are vessel and tumour.
+    if "FLAIR" in modalities and any("tumo" in name.lower() for name in foreground.values()):
         return {"tumour": tuple(foreground)}
     return {name: (value,) for value, name in foreground.items()}
