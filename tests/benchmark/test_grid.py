@@ -184,7 +184,7 @@ def test_a_store_without_masks_to_score_with_is_refused_before_hours_of_training
 
 def test_a_store_that_is_not_there_is_refused(config: Path) -> None:
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"store": "absent"}))
-    with pytest.raises(InputError, match="make the slice store with `wsseg prepare`"):
+    with pytest.raises(InputError, match=r"--data\.root where the slice store is"):
         benchmark(config)
 
 

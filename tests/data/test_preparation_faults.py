@@ -16,6 +16,7 @@ import yaml
 from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.preparation import prepare
+from wsseg.data.preparation_checks import warn_of_nesting
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.store import SliceStore
@@ -111,6 +112,28 @@ def test_tags_of_another_axis(tmp_path: Path) -> None:
     table = read_tags(path, "c0", ["tumour"], 24)
     with pytest.raises(InputError, match=r"of another axis\? there are 24 slices along --axis"):
         compare_tags(path, "c0", table, shown)
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ({"whole": [1], "core": [2]}, ["every slice tagged `core` is tagged `whole`"]),
+        ({"whole": [1, 2], "core": [2]}, []),
+        ({"core": [2], "other": [1]}, []),
+    ],
+)
+def test_classes_that_nest_by_their_tags_alone(
+    classes: dict[str, list[int]], told: list[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = {"whole": [0, 1, 1, 1], "core": [0, 0, 1, 0], "other": [1, 1, 0, 0]}
+    tags = np.transpose([rows[name] for name in classes]).tolist()
+    warn_of_nesting([tags, tags], classes)
+    assert [str(each.message).partition(";")[0] for each in recwarn.list] == told
+
+
+def test_coarse_slices_are_announced(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="anatomy is 20 pixels long in the median case"):
+        prepare("datalist", write_datalist(tmp_path), tmp_path / "store", folds=2, workers=1)
 
 
 def test_air_that_is_not_zero_is_announced(tmp_path: Path) -> None:
@@ -258,7 +281,7 @@ def test_mixed_pixel_sizes(
         nib.save(image, tmp_path / f"c1{kind}.nii.gz")
     options = {"folds": 2, "workers": 1, "min_anatomy": 0.0, **options}
     prepare("datalist", source, tmp_path / "store", **options)
-    told = [str(each.message) for each in recwarn.list if "mm" in str(each.message)]
+    told = [str(each.message) for each in recwarn.list if " mm" in str(each.message)]
     if size == 0.5 and "spacing" not in options:
         (message,) = told
         assert "0.5 to 1 mm" in message

@@ -14,8 +14,10 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from tests.data.conftest import write_store
 from tests.training import quiet_trainer
-from wsseg.tracking.overlays import OverlayLogger
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.tracking.overlays import OverlayLogger, slice_name
 
 
 class TinyModule(pl.LightningModule):
@@ -125,6 +127,15 @@ def test_slices_are_tagged_and_spread(tmp_path: Path) -> None:
         assert len(set(kept)) == 4
         assert all(low <= i < high and i % 2 for i in kept)
     assert {int(each["index"]) // 4 for each in callback._slices["val"]} == {3, 4}
+
+
+def test_slices_of_a_store_have_the_names_of_its_files(tmp_path: Path) -> None:
+    """Slices 10 and 11 of case b are items 6 and 7 of the store."""
+    data = MRISliceDataModule(str(write_store(tmp_path / "store", size=16)))
+    trainer = quiet_trainer(default_root_dir=tmp_path)
+    assert slice_name(trainer, 1, 7) == "case 1\nslice 7"
+    trainer.datamodule = data  # type: ignore[attr-defined]
+    assert slice_name(trainer, 1, 7) == "b\nslice 11"
 
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"limit_val_batches": 0}])

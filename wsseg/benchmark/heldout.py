@@ -97,7 +97,7 @@ def shown_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[Held
         row = int(truth.sum(axis=(1, 2)).argmax())
         if truth[row].any():
             image = images[case.id].astype(np.float32)
-            label = f"{case.id}\nslice {row}"
+            label = f"{case.id}\nslice {case.numbers[row]}"
             found.append(HeldOutCase(label, image, np.array(valid[case.id]), truth, row))
     return data.spec, found
 

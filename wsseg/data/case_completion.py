@@ -84,7 +84,7 @@ def case_entry(job: CaseJob, record: Record, fit: Fit, folder: Path) -> dict[str
     if None in tags:
         raise InputError(
             f"{job.files.tags}: tags of case {job.files.id} lack slice {kept[tags.index(None)]}; "
-            f"give a line for every slice that holds anatomy ({kept[0]} to {kept[-1]})"
+            f"give a line for every slice along --axis that holds anatomy ({kept[0]} to {kept[-1]})"
         )
     if job.files.tags is None and max(fit.start) > 0:  # of masks, something may be cut off
         tags = tags_of(_fitted(folder / MASKS / f"{fit.name}.npy", fit))

@@ -125,8 +125,8 @@ class MRISliceDataModule(pl.LightningDataModule):
         cases = self.splits[split]
         if not cases:
             raise InputError(
-                f"{self.store.root}: fold {self.fold} has no {split} case; "
-                "choose another --data.fold or prepare the store with more cases"
+                f"{self.store.root}: fold {self.fold} has no {split} case; choose another "
+                "--data.fold, or prepare the store with more cases, or with a larger --val_fraction"
             )
         return cases
 

@@ -32,6 +32,7 @@ class CaseSlices:
         tags: One multi-hot row per slice, [S, C] float32.
         depth: Where the slices lie along the case, in heights of a pixel, [S] float32.
         source: Hash of the images that the slices were made of; nothing if nobody noted it.
+        numbers: Number of each slice along the slicing axis of its volume.
     """
 
     id: str
@@ -40,6 +41,7 @@ class CaseSlices:
     tags: Tensor
     depth: Tensor
     source: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 class ArrayFolder:

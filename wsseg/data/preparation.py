@@ -35,6 +35,7 @@ from wsseg.data.preparation_checks import (
     check_options,
     claim,
     warn_of,
+    warn_of_nesting,
 )
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
@@ -79,8 +80,8 @@ def prepare(
             default the classes of the layout.
         axis: Slicing axis.
         spacing: Size in mm of the pixels of slices; by default that of the source.
-        size: Height and width of slices in pixels, multiples of 16; by default what holds the
-            largest anatomy.
+        size: Height and width of slices in pixels, multiples of 16; larger anatomy is cropped. By
+            default what holds the largest.
         slice_step: Keep every n-th slice.
         min_anatomy: Least share of a slice that must hold anatomy for it to be kept.
         folds: Number of folds; each case is tested in exactly one.
@@ -157,6 +158,8 @@ def _build(
         fits, entries = _entries(jobs, records, spec.size, staging)
         tags = {entry["id"]: entry["tags"] for entry in entries}
         check_tagged(str(out), folds, tags, list(spec.classes))
+        if all(job.files.mask is None for job in jobs):  # else the labels are those of the masks
+            warn_of_nesting(tags.values(), spec.classes)
     except InputError as error:
         raise InputError(f"{error}; what is finished is kept in {staging}") from None
     needed = [fit for fit in fits if fit.needed]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from wsseg.data.layouts.cases import CaseList
 from wsseg.data.spec import of_one_size
@@ -14,6 +17,7 @@ from wsseg.files import check_writable
 from wsseg.messages import first_of
 
 FULL = 0.98  # of the box around a case's anatomy
+COARSE = 70  # pixels; smoothing and the comparison of both sides have widths in pixels
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -127,6 +131,31 @@ def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
         seen[images] = case
 
 
+def warn_of_nesting(
+    tags: Iterable[Sequence[Sequence[int]]], classes: Mapping[str, Sequence[int]]
+) -> None:
+    """Warn of classes that lie in others by their tags, but not by their labels.
+
+    Args:
+        tags: Of each case a multi-hot row per slice.
+        classes: The labels of each class.
+    """
+    rows = np.array([row for case in tags for row in case], bool)
+    for inner, outer in permutations(range(len(classes)), 2):
+        names = list(classes)
+        labels = [set(classes[names[number]]) for number in (inner, outer)]
+        with_inner, with_outer = rows[:, inner], rows[:, outer]
+        nested = (
+            with_inner.any() and with_outer[with_inner].all() and (with_outer > with_inner).any()
+        )
+        if nested and not labels[0] <= labels[1]:
+            warnings.warn(
+                f"every slice tagged `{names[inner]}` is tagged `{names[outer]}`; if that lies in "
+                f"this, say so by labels: {{{names[outer]}: [1, 2], {names[inner]}: [2]}}",
+                stacklevel=2,
+            )
+
+
 def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     """Warn of spacing and tags that are probably mistakes.
 
@@ -141,6 +170,14 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
             f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
             f"network takes all for alike; --spacing {pixels[len(pixels) // 2]:.2g} would resample "
             "them to one size",
+            stacklevel=2,
+        )
+    extent = sorted(max(record["anatomy"]) for record in records)[len(records) // 2]
+    if extent < COARSE:
+        warnings.warn(
+            f"anatomy is {extent} pixels long in the median case; the settings of training suit "
+            f"{COARSE} pixels and more, so give a smaller --spacing (or, without, --model.symmetry="
+            "false may do better)",
             stacklevel=2,
         )
     full = [record for record in records if _fills_its_box(record)]

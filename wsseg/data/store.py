@@ -51,8 +51,15 @@ class SliceStore:
             distance, height, _ = case["spacing"]  # of slices of which one in so many was kept
             step = distance / height / self.options.get("slice_step", 1)
             depth = torch.tensor(case["positions"], dtype=torch.float32) * step
-            source = _hash_images(case["sha256"])
-            self.cases[case["id"]] = CaseSlices(case["id"], position, first, tags, depth, source)
+            self.cases[case["id"]] = CaseSlices(
+                case["id"],
+                position,
+                first,
+                tags,
+                depth,
+                _hash_images(case["sha256"]),
+                tuple(case["positions"]),
+            )
             first += len(tags)
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:
@@ -95,7 +102,10 @@ def read_json(path: Path) -> Any:
         InputError: It is missing or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path}: is missing; make the slice store with `wsseg prepare`")
+        raise InputError(
+            f"{path}: is missing; say with --data.root where the slice store is, or make it with "
+            "`wsseg prepare`"
+        )
     try:
         return json.loads(path.read_text())
     except ValueError as error:

@@ -49,8 +49,9 @@ def predict(
 
     The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
     hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
-    gives 0 and 1; of several classes, number n in the order of training has the label n, and where
-    nested classes overlap the innermost one shows. ``<case>.png`` shows some slices.
+    gives 0 and 1; of several classes, number n in the order of training has the label n. Where
+    nested classes overlap the innermost one shows, of others the last. ``<case>.png`` shows some
+    slices, and the volume of each class, overlaps included.
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.

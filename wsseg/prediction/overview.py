@@ -42,7 +42,11 @@ def overview(
     """
     chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SLICES)
     box = panels.anatomy_box(valid[chosen], aspect=aspect)
-    bare = [panels.grey(image[s][box], valid[s][box], height=HEIGHT, aspect=aspect) for s in chosen]
+    window = panels.window_of(image, valid)
+    bare = [
+        panels.grey(image[s][box], valid[s][box], height=HEIGHT, aspect=aspect, window=window)
+        for s in chosen
+    ]
     drawn = [
         panels.class_overlays(picture, masks[s][:, box[0], box[1]])
         for picture, s in zip(bare, chosen, strict=True)

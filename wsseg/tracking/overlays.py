@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wsseg.clustering.isolation import evaluating
 from wsseg.clustering.source import evenly_spaced
+from wsseg.data.store import SliceStore
 from wsseg.tracking.images import add_image, write_figure
 
 
@@ -88,6 +89,7 @@ class OverlayLogger(pl.Callback):
         from wsseg.visualisation.slices import slice_sheet
 
         spec = getattr(pl_module, "spec", None)
+        embeds = callable(getattr(pl_module, "embed_pixels", None))
         views = self._views(split, trainer, pl_module)
         modalities = range(len(views[0].image)) if spec is None else spec.modalities
         classes = range(len(views[0].activation)) if spec is None else spec.classes
@@ -97,6 +99,8 @@ class OverlayLogger(pl.Callback):
             [str(name) for name in classes],
             title=f"{split}, epoch {trainer.current_epoch}",
             threshold=getattr(pl_module, "threshold", 0.5),
+            aspect=1.0 if spec is None or spec.pixel is None else spec.pixel[0] / spec.pixel[1],
+            headings=("CAM", "cluster map") if embeds else ("probability", "target"),
         )
         self._publish(f"overlays/{split}", picture, trainer)
 
@@ -119,7 +123,7 @@ class OverlayLogger(pl.Callback):
             activation = pl_module(image.to(pl_module.device), valid.to(pl_module.device))
         return [
             SliceView(
-                label=f"case {int(each['case'])}\nslice {int(index[row])}",
+                label=slice_name(trainer, int(each["case"]), int(index[row])),
                 image=image[row].float().numpy(),
                 valid=valid[row].numpy(),
                 activation=activation[row].float().cpu().numpy(),
@@ -135,6 +139,15 @@ class OverlayLogger(pl.Callback):
         files = [add_image(logger, name, picture, step) for logger in trainer.loggers]
         if not any(files):
             write_figure(Path(trainer.default_root_dir), name, picture, step)
+
+
+def slice_name(trainer: pl.Trainer, position: int, index: int) -> str:
+    """Name a slice as its user does; by numbers alone if the data are not of a slice store."""
+    store = getattr(getattr(trainer, "datamodule", None), "store", None)
+    if not isinstance(store, SliceStore):
+        return f"case {position}\nslice {index}"
+    case = [*store.cases.values()][position]
+    return f"{case.id}\nslice {case.numbers[index - case.first_index]}"
 
 
 def _lookup(trainer: pl.Trainer, index: Tensor) -> list[NDArray[np.float32] | None]:

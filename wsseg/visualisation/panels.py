@@ -27,24 +27,43 @@ Picture = NDArray[np.uint8]
 
 
 def grey(
-    image: Plane, valid: Plane | None = None, *, height: int = 224, aspect: float = 1.0
+    image: Plane,
+    valid: Plane | None = None,
+    *,
+    height: int = 224,
+    aspect: float = 1.0,
+    window: tuple[float, float] | None = None,
 ) -> Picture:
-    """Picture an image plane in grey, windowed to the middle 98 % of its anatomy.
+    """Picture an image plane in grey.
 
     Args:
         image: [H, W] intensities of one modality.
         valid: [H, W] bool, where there is anatomy; by default where the image is not 0.
         height: Height of the picture in pixels; the width keeps the proportions.
         aspect: Height of a pixel of the slice over its width.
+        window: Intensities that are black and white, see :func:`window_of`; by default those of
+            this plane's anatomy.
     """
     inside = np.asarray(image != 0 if valid is None else valid, dtype=bool)
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    low, high = np.percentile(values[inside], (1, 99)) if inside.any() else (0.0, 1.0)
+    low, high = window_of(values, inside) if window is None else window
     unit = np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     shape = (height, max(1, round(height * image.shape[1] / (image.shape[0] * aspect))))
     level = np.clip(resized(0.06 + 0.94 * unit, shape), 0.0, 1.0)[..., None]
     cover = np.clip(resized(inside, shape), 0.0, 1.0)[..., None]
     return _to_bytes(cover * level * 245.0 + (1.0 - cover) * np.array(GROUND, np.float32))
+
+
+def window_of(image: Plane, valid: Plane) -> tuple[float, float]:
+    """Return the intensities between which the middle 98 % of anatomy lie.
+
+    Args:
+        image: Intensities of one modality, of one plane or of several that are to compare.
+        valid: Where there is anatomy, of the same shape.
+    """
+    inside = np.asarray(image)[np.asarray(valid, bool)]
+    low, high = np.percentile(inside, (1, 99)) if inside.size else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def fill(picture: Picture, mask: Plane, colour: Colour, *, alpha: float = 0.35) -> Picture:

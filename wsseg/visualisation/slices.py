@@ -32,7 +32,7 @@ class SliceView:
         image: [M, H, W].
         valid: [H, W] bool.
         activation: [C, h, w] in [0, 1].
-        targets: Cluster map [C, h, w], -1 where ignored, or None.
+        targets: Such as a cluster map, [C, h, w], -1 where ignored, or None.
         truth: [C, H, W] bool, or None.
     """
 
@@ -52,11 +52,13 @@ def slice_sheet(
     title: str = "",
     threshold: float = 0.5,
     height: int = 192,
+    aspect: float = 1.0,
+    headings: tuple[str, str] = ("CAM", "cluster map"),
 ) -> Picture:
     """Draw slices with all that is known of them.
 
-    Columns: every modality, the activation and the cluster map of every class, the prediction and
-    the truth, each only where some row has it. With a single class, the prediction also bears the
+    Columns: every modality, the activation and the targets of every class, the prediction and the
+    truth, each only where some row has it. With a single class, the prediction also bears the
     outline of the truth.
 
     Args:
@@ -66,6 +68,8 @@ def slice_sheet(
         title: Title of the picture.
         threshold: Activation above which a pixel counts as predicted.
         height: Height of each panel in pixels.
+        aspect: Height of a pixel of the slices over its width.
+        headings: What the activation is, and what the targets are.
 
     Returns:
         The picture [height, width, 3] ``uint8``.
@@ -73,23 +77,30 @@ def slice_sheet(
     with_targets = any(view.targets is not None for view in views)
     with_truth = any(view.truth is not None for view in views)
     names = list(classes) if len(classes) > 1 else [""]
-    columns = [*modalities, *(f"CAM {name}".strip() for name in names)]
-    columns += [f"cluster map {name}".strip() for name in names] if with_targets else []
+    activation, targets = headings
+    columns = [*modalities, *(f"{activation} {name}".strip() for name in names)]
+    columns += [f"{targets} {name}".strip() for name in names] if with_targets else []
     columns += ["prediction", "truth"] if with_truth else ["prediction"]
-    rows = [_row(view, with_targets, with_truth, threshold, height) for view in views]
+    shape = (height, aspect)
+    rows = [_row(view, with_targets, with_truth, threshold, shape) for view in views]
     colours = _mask_legend(classes, with_truth)
     if with_targets:
         colours += [("relevant", RELEVANT), ("irrelevant", IRRELEVANT)]
-    legend = Legend(colours, "class activation")
+    legend = Legend(colours, "class activation" if activation == "CAM" else activation)
     return contact_sheet(rows, columns, [view.label for view in views], title=title, legend=legend)
 
 
 def _row(
-    view: SliceView, with_targets: bool, with_truth: bool, threshold: float, height: int
+    view: SliceView,
+    with_targets: bool,
+    with_truth: bool,
+    threshold: float,
+    shape: tuple[int, float],
 ) -> list[Picture]:
-    size, box = view.valid.shape, panels.anatomy_box(view.valid)
+    height, aspect = shape
+    size, box = view.valid.shape, panels.anatomy_box(view.valid, aspect=aspect)
     inside = view.valid[box]
-    ground = [panels.grey(plane[box], inside, height=height) for plane in view.image]
+    ground = [panels.grey(plane[box], inside, height=height, aspect=aspect) for plane in view.image]
     base = ground[0]
 
     def cut(planes: Plane) -> list[Array]:
