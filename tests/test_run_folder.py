@@ -15,11 +15,27 @@ from tests.training import quiet_trainer
 from wsseg.run_folder import (
     AtomicCheckpointIO,
     RunLogger,
+    in_its_folder,
     read_rows,
     run_callbacks,
     run_plugins,
 )
 from wsseg.tracking import OverlayLogger
+
+
+def test_arguments_mean_the_folder_in_which_a_run_lies_now(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").touch()
+    own, last = f"--config={tmp_path}/config.yaml", f"--ckpt_path={tmp_path}/last.ckpt"
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert in_its_folder(["test", own, last]) == ["test", own, last, root]
+    for others in (
+        ["fit", own],  # a new run with the settings of an old one
+        ["fit", own, last, "--trainer.default_root_dir=elsewhere"],
+        ["fit", own, last, "--trainer", "{default_root_dir: elsewhere}"],
+        ["fit", own, last, "--config=another.yaml"],
+        ["test", "--config=experiments/config.yaml", last],
+    ):
+        assert in_its_folder(others) == others
 
 
 def test_a_checkpoint_replaces_the_last_one_whole(tmp_path: Path) -> None:

@@ -53,17 +53,19 @@ def in_its_folder(arguments: Sequence[str]) -> list[str]:
     The configuration holds the folder that the run was made in, where another run may be by now.
 
     Args:
-        arguments: Of the command line. One that names the run's folder is left as it is.
+        arguments: Of the command line. They stay as they are if they may name the run's folder
+            themselves, if another configuration follows the run's, or if nothing is gone on with.
     """
-    chosen = None
+    given: dict[str, str] = {}
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        option, given, value = argument.partition("=")
-        path = Path(value if given else following)
-        if option == "--trainer.default_root_dir":
-            return list(arguments)
-        if option in ("--config", "-c") and path.name == CONFIG_FILE:
-            chosen = path.parent if (path.parent / LAST).is_file() else None
-    return [*arguments, *([f"--trainer.default_root_dir={chosen}"] if chosen else [])]
+        option, sign, value = argument.partition("=")
+        given["--config" if option == "-c" else option] = value if sign else following
+    path = Path(given.get("--config", ""))
+    named = {"--trainer", "--trainer.default_root_dir"} & set(given)
+    if named or "--ckpt_path" not in given or path.name != CONFIG_FILE:
+        return list(arguments)
+    own = [f"--trainer.default_root_dir={path.parent}"] if (path.parent / LAST).is_file() else []
+    return [*arguments, *own]
 
 
 def set_aside_scores(root: Path) -> None:
@@ -87,7 +89,8 @@ def check_scored(root: Path, checkpoint: str, store: str, fold: int) -> None:
         InputError: The folder holds another run, or a run on another store that is still there, or
             another fold.
     """
-    own = Path(checkpoint).resolve().is_relative_to(root.resolve())
+    whole = Path(checkpoint).absolute()  # a link to a larger disk belongs to the run, too
+    own = any(each.is_relative_to(root.resolve()) for each in (whole, whole.resolve()))
     if (root / LAST).is_file() and Path(checkpoint).is_file() and not own:
         raise InputError(
             f"{root}: holds another run than {checkpoint}, whose scores would stand for it; add "

@@ -67,6 +67,18 @@ def test_a_run_that_was_stopped_goes_on(config: Path, child: Child) -> None:
     assert json.loads((folder / "benchmark.json").read_text())["seconds"] > before
 
 
+def test_weights_of_other_settings_are_not_scored(config: Path, child: Child) -> None:
+    folder = config.parent / "out" / "crs" / "fold0-seed0"
+    child.fail = lambda arguments: arguments[0] == "test"
+    with pytest.raises(SystemExit):
+        benchmark(config)
+    config.write_text(config.read_text().replace("lr=0.1", "lr=0.2"))
+    child.fail = lambda arguments: arguments[0] == "fit"
+    with pytest.raises(SystemExit):
+        benchmark(config)
+    assert not (folder / "last.ckpt").exists()
+
+
 def test_results_of_another_precision_are_not_mixed(
     config: Path, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,8 +87,9 @@ def test_results_of_another_precision_are_not_mixed(
         if precision == "32-true":
             benchmark(config)
             continue
-        with pytest.raises(InputError, match="another precision than bf16-mixed, which this"):
+        with pytest.raises(InputError, match="was trained in precision 32-true, but this machine"):
             benchmark(config)
+        benchmark(config, report_only=True)
 
 
 def test_reports_what_is_finished_and_runs_nothing(config: Path, child: Child) -> None:

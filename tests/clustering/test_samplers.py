@@ -59,6 +59,25 @@ def test_samplers_that_tell(loading: dict[str, Any], expected: list[int] | range
         assert list(drawn(loader, 10)) == list(expected)
 
 
+class Batches(BatchSampler):
+    """Has nothing of its base class but the name."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([[0, 1]])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_batch_sampler_without_a_sampler() -> None:
+    loader: DataLoader[Any] = DataLoader(SLICES, batch_sampler=Batches())  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="since Batches does not tell"):
+        assert drawn(loader, 10) == range(10)
+
+
 @pytest.mark.parametrize(
     "loading",
     [

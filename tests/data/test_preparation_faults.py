@@ -99,7 +99,7 @@ def test_a_table_of_another_encoding(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("name", ["image.nrrd", "image.mgz", "image.img"])
 def test_a_file_of_another_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"NRRD0004")
-    with pytest.raises(InputError, match=f"{name}: of case c0 is no NIfTI .*convert it to .nii.gz"):
+    with pytest.raises(InputError, match=f"{name}: of case c0 is no readable NIfTI .*; convert it"):
         check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), ["tumour"], "axial")
 
 

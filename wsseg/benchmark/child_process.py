@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from wsseg.orphans import end_with_parent
@@ -34,7 +36,7 @@ def run_command(arguments: Sequence[str]) -> str | None:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            preexec_fn=end_with_parent,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         ) as process,
         _ending(process),
     ):

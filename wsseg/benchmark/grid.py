@@ -48,6 +48,8 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     runs = plan(settings)
     for run in runs:
         run.check()
+        if not report_only:
+            run.check_precision()
     failures = {} if report_only else _execute(runs)
     done = [run for run in runs if run.finished]
     if report_only and not done:

@@ -58,16 +58,10 @@ class Run:
         """Where training leaves the weights."""
         return self.folder / "last.ckpt"
 
-    @property
-    def precision(self) -> str:
-        """The Trainer's; results of another one do not compare."""
-        return native_precision()
-
     def fingerprint(self) -> str:
         """Return a digest of all that the results depend on, so that stale ones are noticed."""
         method = self.method
         parts = [repr((method.overrides, method.baseline, self.fold, self.seed))]
-        parts += [] if method.baseline else [self.precision]
         parts.append(method.config.read_text() if method.config else "")
         parts.append((self.store / "manifest.json").read_text())
         parts.append((self.store / "splits.json").read_text())
@@ -81,10 +75,24 @@ class Run:
             InputError: The folder holds results of other settings or of another store.
         """
         if self.finished and self._record().get("fingerprint", "") != self.fingerprint():
-            own = f", or in another precision than {self.precision}, which this machine takes"
             raise InputError(
-                f"{self.folder}: holds results of other settings or data"
-                f"{'' if self.method.baseline else own}; remove the folder or name another `output`"
+                f"{self.folder}: holds results of other settings or data; remove the folder or "
+                "name another `output`"
+            )
+
+    def check_precision(self) -> None:
+        """Refuse results to which this machine's would not compare.
+
+        Raises:
+            InputError: They were made in another precision.
+        """
+        here = native_precision()
+        there = self._record().get("precision", here)
+        if self.finished and there != here:
+            raise InputError(
+                f"{self.folder}: was trained in precision {there}, but this machine takes {here}; "
+                f"add `overrides: [--trainer.precision={there}]` under another `output`, or go on "
+                "where it was trained"
             )
 
     def execute(self) -> str | None:
@@ -100,6 +108,10 @@ class Run:
         before, resumed = self._record(), self._is_begun()
         # Now, since somebody may edit the configuration while the run takes its hours.
         record: dict[str, float | str] = {"fingerprint": self.fingerprint()}
+        if not self.method.baseline:
+            record |= {"precision": native_precision(), "first": self._first_weights()}
+        if not resumed:  # else weights of other settings might be scored
+            self.checkpoint.unlink(missing_ok=True)
         write_text(self.folder / RECORD, json.dumps(record))
         spent = float(before.get("seconds", "nan")) if resumed else 0.0
         start = time.monotonic()
@@ -114,8 +126,18 @@ class Run:
 
     def _is_begun(self) -> bool:
         """Tell whether its training was stopped, and can go on."""
-        same = self._record().get("fingerprint", "") == self.fingerprint()
+        begun = {"fingerprint": self.fingerprint(), "precision": native_precision()}
+        begun["first"] = self._first_weights()
+        record = self._record()
+        same = all(record.get(name) == value for name, value in begun.items())
         return same and self.checkpoint.is_file() and not self.finished
+
+    def _first_weights(self) -> str:
+        """Return a hash of the first stage's checkpoint; nothing if there is none."""
+        if self.first is None or not self.first.checkpoint.is_file():
+            return ""
+        with self.first.checkpoint.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _lacks_first(self) -> str | None:
         """Return why there is no first stage to start from, if one is needed."""
@@ -140,7 +162,7 @@ class Run:
             f"--data.fold={self.fold}",
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={self.folder}",
-            f"--trainer.precision={self.precision}",
+            f"--trainer.precision={native_precision()}",
             "--trainer.devices=1",  # all GPUs by default: a batch of each, so fewer steps
             *([f"--model.targets.checkpoint={self.first.checkpoint}"] if self.first else []),
             *self.method.overrides,

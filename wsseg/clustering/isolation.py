@@ -40,10 +40,13 @@ def common_buffers(module: nn.Module, collective: Collective) -> Iterator[None]:
         module: The module.
         collective: The processes.
     """
-    own = [(buffer, buffer.clone()) for buffer in module.buffers() if collective.size > 1]
+    own = []
     with torch.no_grad():
-        for buffer, _ in own:
-            buffer.copy_(collective.broadcast(buffer))
+        for buffer in module.buffers() if collective.size > 1 else ():
+            first = collective.broadcast(buffer)
+            if not torch.equal(buffer, first):
+                own.append((buffer, buffer.clone()))
+                buffer.copy_(first)
     try:
         yield
     finally:

@@ -35,6 +35,10 @@ class MapFolder:
     copies: int = 1
     lock: IO[str] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock to the process that holds it."""
+        return {**self.__dict__, "lock": None}
+
 
 def open_map_folder(trainer: Any, folder: str | None, collective: Collective) -> MapFolder:
     """Make a folder of this run's own.
@@ -70,9 +74,11 @@ def close_map_folder(folder: MapFolder) -> None:
     Args:
         folder: The folder, with no process writing to it any more.
     """
-    shutil.rmtree(folder.path, ignore_errors=True)
     if folder.lock is not None:
         folder.lock.close()
+        for place in (folder.path, folder.path.parent):
+            (place / LOCK).unlink(missing_ok=True)
+    shutil.rmtree(folder.path, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.path.parent.rmdir()
 

@@ -51,7 +51,7 @@ def _innermost(sampler: Any) -> Any:
     while True:
         inner = getattr(getattr(sampler, "dataset", None), "_sampler", None)
         if isinstance(sampler, BatchSampler):
-            inner = sampler.sampler
+            inner = getattr(sampler, "sampler", None)
         if inner is None:
             return sampler
         sampler = inner

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 RADIUS = 3  # of a Gaussian, in its widths
-PLANES = 16  # convolved at a time: they fill a processor's vectors, and mostly its cache
+PLANES = 16  # convolved at a time, or more small ones: they fill a processor's vectors ...
+PART = 2**18  # ... and, in values, mostly its cache
 
 
 def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
@@ -79,9 +80,10 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
     planes = maps.flatten(0, 1)
     if not len(planes):
         return maps
+    together = max(PLANES, PART // planes[0].numel())
     parts = [
         _convolve_planes(part if len(part) > 1 else part.expand(2, -1, -1), kernel)[: len(part)]
-        for part in planes.split(PLANES if planes.is_cpu else len(planes))
+        for part in planes.split(together if planes.is_cpu else len(planes))
     ]
     return torch.cat(parts).view_as(maps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class ArrayFolder:
     The most recently used ones of all folders are kept open.
     """
 
-    _open: ClassVar[OrderedDict[Path, np.ndarray]] = OrderedDict()
+    _open: ClassVar[OrderedDict[tuple[int, str], np.ndarray]] = OrderedDict()
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is opened yet.
@@ -59,6 +60,7 @@ class ArrayFolder:
             folder: Folder that holds one array file per case.
         """
         self.folder = folder
+        weakref.finalize(self, self._close, id(self))
 
     def __getitem__(self, case_id: str) -> np.ndarray:
         """Return the array of a case, read only as far as it is looked at.
@@ -66,15 +68,25 @@ class ArrayFolder:
         Raises:
             InputError: The file is missing or is not an array.
         """
-        path = self.folder / f"{case_id}.npy"
-        array = self._open.get(path)
+        key = (id(self), case_id)
+        array = self._open.get(key)
         if array is None:
-            array = self._open[path] = _map_array(path)
+            array = self._open[key] = _map_array(self.folder / f"{case_id}.npy")
             while len(self._open) > _most_open():
                 self._open.popitem(last=False)
         else:
-            self._open.move_to_end(path)
+            self._open.move_to_end(key)
         return array
+
+    def __reduce__(self) -> tuple[type[ArrayFolder], tuple[Path]]:
+        """Leave the maps behind: a spawned loader worker opens its own."""
+        return type(self), (self.folder,)
+
+    @classmethod
+    def _close(cls, number: int) -> None:
+        """Close what a folder had open that is not in use any more."""
+        for key in [key for key in cls._open if key[0] == number]:
+            del cls._open[key]
 
 
 class SliceDataset(Dataset[Batch]):

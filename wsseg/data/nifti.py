@@ -60,10 +60,6 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
             hold, or holds no numbers.
     """
     with _refusing(path, case):
-        if not path.name.lower().endswith(ENDINGS):
-            raise InputError(
-                f"{path}: of case {case} is no NIfTI file by its name; convert it to .nii.gz"
-            )
         with path.open("rb") as stream:
             start = stream.read(PACKED_START)
         header, _ = _parse(start, path.stat().st_size, path, case)
@@ -126,7 +122,9 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
     except Exception as error:  # nibabel raises many kinds for a broken header
         problem = f"is no readable NIfTI file ({type(error).__name__}: {error})"
     problem = " ".join(problem.split())
-    raise InputError(f"{path}: of case {case} {problem}; copy it again or remove the case")
+    named = path.name.lower().endswith(ENDINGS)
+    advice = "copy it again or remove the case" if named else "convert it to .nii.gz"
+    raise InputError(f"{path}: of case {case} {problem}; {advice}")
 
 
 def _check_kind(dtype: np.dtype[Any], path: Path, case: str) -> None:

@@ -61,8 +61,7 @@ class DataSpec:
     @property
     def flair(self) -> int | None:
         """Channel of FLAIR, under any of its names; None if there is none."""
-        names = enumerate(name.lower() for name in self.modalities)
-        return next((n for n, name in names if any(word in name for word in FLAIR_NAMES)), None)
+        return next((n for n, name in enumerate(self.modalities) if is_flair(name)), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
@@ -95,6 +94,11 @@ class DataSpec:
             normalisation=plain["normalisation"],
             pixel=tuple(plain["pixel"]) if plain.get("pixel") else None,
         )
+
+
+def is_flair(modality: str) -> bool:
+    """Tell whether a modality is FLAIR by its name."""
+    return any(word in modality.lower() for word in FLAIR_NAMES)
 
 
 def of_one_size(pixels: Sequence[Sequence[float]]) -> bool:

@@ -57,7 +57,7 @@ class SliceStore:
                 first,
                 tags,
                 depth,
-                _hash_images(case["sha256"]),
+                _hash_images(case.get("sha256", {})),
                 tuple(case["positions"]),
             )
             first += len(tags)

@@ -51,7 +51,7 @@ def mapper(workers: int | None, jobs: int) -> Iterator[Mapper]:
         )
         return
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(count, context, _begin) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(count, context, _begin, (os.getpid(),)) as pool:
         try:
             yield lambda title, function, items: _tracked(
                 title, pool.map(partial(attempt, function), items), len(items)
@@ -77,10 +77,10 @@ def _one_thread_each() -> Iterator[None]:
         del os.environ[THREADS]
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     # An interrupt is the business of the main process, which lets begun cases end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(parent)
     keep_freed_memory()
 
 

@@ -100,7 +100,8 @@ class CamModule(SliceModule):
                 halved for.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
-        check_levels("widths", widths, self.spec.size)
+        if encoder == "unet":
+            check_levels("widths", widths, self.spec.size)
         check_levels("embedding_widths", embedding_widths, self.spec.size)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)

@@ -15,6 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
+from wsseg.data.spec import is_flair
 from wsseg.errors import InputError
 
 DESCRIPTION = "dataset.json"
@@ -92,6 +93,8 @@ def _modality(name: str) -> str:
 def _classes(labels: dict[int, str], modalities: list[str]) -> dict[str, tuple[int, ...]]:
     foreground = {value: name for value, name in sorted(labels.items()) if value != 0}
     # Not so of hepatic vessels, of which the labels are vessel and tumour.
-    if "FLAIR" in modalities and any("tumo" in name.lower() for name in foreground.values()):
+    if any(map(is_flair, modalities)) and any(
+        "tumo" in name.lower() for name in foreground.values()
+    ):
         return {"tumour": tuple(foreground)}
     return {name: (value,) for value, name in foreground.items()}
