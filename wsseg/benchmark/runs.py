@@ -105,11 +105,9 @@ class Run:
         """
         if problem := self._lacks_first():
             return problem
-        before, resumed = self._record(), self._is_begun()
         # Now, since somebody may edit the configuration while the run takes its hours.
-        record: dict[str, float | str] = {"fingerprint": self.fingerprint()}
-        if not self.method.baseline:
-            record |= {"precision": native_precision(), "first": self._first_weights()}
+        before, record = self._record(), self._basis()
+        resumed = self.checkpoint.is_file() and record.items() <= before.items()
         if not resumed:  # else weights of other settings might be scored
             self.checkpoint.unlink(missing_ok=True)
         write_text(self.folder / RECORD, json.dumps(record))
@@ -124,20 +122,15 @@ class Run:
             problem = f"it ended without writing {self.folder / METRICS_FILE}"
         return problem
 
-    def _is_begun(self) -> bool:
-        """Tell whether its training was stopped, and can go on."""
-        begun = {"fingerprint": self.fingerprint(), "precision": native_precision()}
-        begun["first"] = self._first_weights()
-        record = self._record()
-        same = all(record.get(name) == value for name, value in begun.items())
-        return same and self.checkpoint.is_file() and not self.finished
-
-    def _first_weights(self) -> str:
-        """Return a hash of the first stage's checkpoint; nothing if there is none."""
-        if self.first is None or not self.first.checkpoint.is_file():
-            return ""
-        with self.first.checkpoint.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    def _basis(self) -> dict[str, float | str]:
+        """Return what must be the same for a training that was stopped to go on."""
+        basis: dict[str, float | str] = {"fingerprint": self.fingerprint()}
+        if not self.method.baseline:
+            basis["precision"] = native_precision()
+        if self.first is not None:
+            with self.first.checkpoint.open("rb") as file:
+                basis["first"] = hashlib.file_digest(file, "sha256").hexdigest()
+        return basis
 
     def _lacks_first(self) -> str | None:
         """Return why there is no first stage to start from, if one is needed."""

@@ -85,8 +85,9 @@ class ArrayFolder:
     @classmethod
     def _close(cls, number: int) -> None:
         """Close what a folder had open that is not in use any more."""
-        for key in [key for key in cls._open if key[0] == number]:
-            del cls._open[key]
+        for key in [*cls._open]:
+            if key[0] == number:
+                cls._open.pop(key, None)
 
 
 class SliceDataset(Dataset[Batch]):
