@@ -46,8 +46,8 @@ from wsseg.tracking.wandb_run import describe_run, own_variables
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
-COMMANDS = ("fit", "validate", "test")
-HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}
+HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
+COMMANDS = tuple(HELD_OUT)
 DEFAULTS: dict[str, Any] = {
     "default_root_dir": DEFAULT_ROOT,
     "enable_model_summary": False,

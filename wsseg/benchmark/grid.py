@@ -17,9 +17,9 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     """Compare methods over seeds and folds.
 
     Held-out cases need masks: methods are compared by scores. Runs that are finished are kept, so
-    an interrupted benchmark goes on where it stopped. A run
-    that fails is reported and the others go on. The same benchmark may be started several times,
-    say once for every GPU: each takes runs that no other is at.
+    an interrupted benchmark goes on where it stopped. A run that fails is reported and the others
+    go on. The same benchmark may be started several times, say once for every GPU: each takes runs
+    that no other is at.
 
     Args:
         experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds`, `overrides` for
