@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from tests.comparators.conftest import KINDS, SPEC, batch, small
 from tests.training import quiet_trainer
-from wsseg.comparators import Comparator, ReferenceCrs
+from wsseg.comparators import Comparator, LayerCam, ReferenceCrs
 from wsseg.models import CamModule
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
@@ -81,3 +81,8 @@ def test_what_a_method_cannot_do_is_refused(name: str) -> None:
     spec = SPEC | {"modalities": ["T1"], "classes": {"tumour": [1]}}
     with pytest.raises(ValueError, match="alone; prepare the store with more"):
         small(kind, spec)
+
+
+def test_no_more_levels_than_slices_can_be_halved_for() -> None:
+    with pytest.raises(ValueError, match="^widths: slices of 32 x 32 pixels have room for 6"):
+        LayerCam(SPEC, widths=(4,) * 7)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from wsseg.models.cam_network import CamNetwork
-from wsseg.models.encoders import ENCODERS, build_encoder
+from wsseg.models.encoders import ENCODERS, UNetEncoder, build_encoder
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet10"])
 @pytest.mark.parametrize("size", [(32, 48), (30, 46)])
 def test_maps_have_the_resolution_of_the_image(name: str, size: tuple[int, int]) -> None:
-    network = CamNetwork(build_encoder(name, 3, (4, 8, 12)), num_classes=2)
+    network = CamNetwork(build_encoder(name, 3, (4, 8, 12), size), num_classes=2)
     output = network(torch.randn(2, 3, *size), torch.ones(2, *size, dtype=torch.bool))
     assert output.cam.shape == (2, 2, *size)
     assert output.slice_logits.shape == (2, 2, 2)
@@ -21,13 +21,13 @@ def test_maps_have_the_resolution_of_the_image(name: str, size: tuple[int, int])
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'vgg' is unknown; choose one of unet, resnet10"):
-        build_encoder("vgg", 1, (4,))
+        build_encoder("vgg", 1, (4,), (16, 16))
 
 
 def test_an_encoder_of_ones_own_can_be_named() -> None:
-    ENCODERS["mine"] = lambda channels, widths: build_encoder("unet", channels, widths)
+    ENCODERS["mine"] = UNetEncoder
     try:
-        assert build_encoder("mine", 1, (4, 8)).widths == (4, 8)
+        assert build_encoder("mine", 1, (4, 8), (16, 16)).widths == (4, 8)
     finally:
         del ENCODERS["mine"]
 

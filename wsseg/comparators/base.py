@@ -53,8 +53,8 @@ class Comparator(SliceModule):
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: The encoder is unknown, or ``sharpening`` or ``smallest_component`` is out
-                of range.
+            ValueError: The encoder is unknown or has more levels than slices can be halved for, or
+                ``sharpening`` or ``smallest_component`` is out of range.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
         self.adopt(self.build_network(), teacher_decay)
@@ -66,7 +66,8 @@ class Comparator(SliceModule):
             in_channels: Number of input channels; by default that of the modalities.
         """
         channels = in_channels or len(self.spec.modalities)
-        return build_encoder(self.hparams["encoder"], channels, self.hparams["widths"])
+        name, widths = self.hparams["encoder"], self.hparams["widths"]
+        return build_encoder(name, channels, widths, self.spec.size)
 
     def build_network(self) -> nn.Module:
         """Make the network: by default that of plain CAM."""

@@ -100,8 +100,6 @@ class CamModule(SliceModule):
                 halved for.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
-        if encoder == "unet":
-            check_levels("widths", widths, self.spec.size)
         check_levels("embedding_widths", embedding_widths, self.spec.size)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
@@ -111,13 +109,9 @@ class CamModule(SliceModule):
             if target_modality is None
             else modality_channel(target_modality, self.spec.modalities)
         )
-        self.adopt(
-            CamNetwork(
-                build_encoder(encoder, (3 if self.symmetric else 1) * modalities, widths),
-                self.num_classes,
-            ),
-            teacher_decay,
-        )
+        channels = (3 if self.symmetric else 1) * modalities
+        built = build_encoder(encoder, channels, widths, self.spec.size)
+        self.adopt(CamNetwork(built, self.num_classes), teacher_decay)
         self.reconstruction = (
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
         )

@@ -94,19 +94,25 @@ class ResNetEncoder(Encoder):
         return cast("list[Tensor]", self.backbone(image))
 
 
-def build_encoder(name: str, in_channels: int, widths: Sequence[int]) -> Encoder:
+def build_encoder(
+    name: str, in_channels: int, widths: Sequence[int], size: Sequence[int]
+) -> Encoder:
     """Make an encoder by name.
 
     Args:
         name: A key of :data:`ENCODERS`.
-        in_channels: Number of modalities M.
+        in_channels: Number of input channels.
         widths: Channels of each level, for encoders of free width.
+        size: Height and width of slices.
 
     Raises:
-        ValueError: If there is no encoder of that name.
+        ValueError: There is no encoder of that name, or a "unet" has more levels than slices can
+            be halved for.
     """
     if name not in ENCODERS:
         raise ValueError(f"encoder {name!r} is unknown; choose one of {', '.join(ENCODERS)}")
+    if name == "unet":
+        check_levels("widths", widths, size)
     return ENCODERS[name](in_channels, widths)
 
 
