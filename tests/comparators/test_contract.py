@@ -84,5 +84,5 @@ def test_what_a_method_cannot_do_is_refused(name: str) -> None:
 
 
 def test_no_more_levels_than_slices_can_be_halved_for() -> None:
-    with pytest.raises(ValueError, match="^widths: slices of 32 x 32 pixels have room for 6"):
+    with pytest.raises(ValueError, match=r"^widths: slices of 32 x 32 pixels have room for 6"):
         LayerCam(SPEC, widths=(4,) * 7)
