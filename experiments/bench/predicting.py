@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from statistics import median
 
 import torch
 from synthetic import MODALITIES, write_case
-from timing import Row, device, measure, row
+from timing import Row, device, measure_in_turn, row
 from torch import Tensor
 
 from wsseg.data.spec import DataSpec
@@ -49,14 +50,12 @@ def rows(scale: float) -> list[Row]:
         def alone() -> None:
             predict_slices(module, case.image, case.valid, 32)
 
-        bare = measure(alone, repeats=2)
-
         def whole() -> None:
             list(write_masks(module, files, target, 32))
 
-        seconds = [each / CASES for each in measure(whole, repeats=3, warmup=0)]
-        bare += measure(alone, repeats=2, warmup=0)  # before and after: machines drift
-    over = min(seconds) / min(bare) - 1
+        found = measure_in_turn({"alone": alone, "whole": whole}, warmup=1)
+    bare, seconds = found["alone"], [each / CASES for each in found["whole"]]
+    over = median(seconds) / median(bare) - 1
     name = f"240 x 240 x {depth} x 4"
     return [
         row(f"{name}: forward pass alone", bare),

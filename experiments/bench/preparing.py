@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from reading import read, read_plainly
 from synthetic import write_case
-from timing import Row, measure, row
+from timing import Row, measure_in_turn, row
 
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import mapper
@@ -41,11 +42,11 @@ def rows(scale: float) -> list[Row]:
             prepare("brats", source, out, overwrite=True, seed=next(seeds))
 
         seeds = iter(range(100))  # else the store is found to be there already
-        plain, bound, seconds = (
-            [each / CASES for each in measure(work, 3)] for work in (nibabel, read_all, whole)
-        )
+        works = {"plain": nibabel, "bound": read_all, "whole": whole}
+        found = measure_in_turn(works, repeats=5, warmup=1)
+        plain, bound, seconds = ([each / CASES for each in found[name]] for name in works)
     name = f"{CASES} cases of 240 x 240 x {depth} x 4 with masks"
-    of_plain, share = (min(each) / min(seconds) for each in (plain, bound))
+    of_plain, share = (median(each) / median(seconds) for each in (plain, bound))
     return [
         row(f"{name}: reading with nibabel", plain, note="a case; by Python's gzip"),
         row(f"{name}: reading and decompressing", bound, note="a case; by isal, with CRCs checked"),
