@@ -55,7 +55,7 @@ def rows(scale: float) -> list[Row]:
     points = torch.randn(int(500_000 * scale), DIMENSIONS, device=device())
     centroids = torch.randn(4, 64, DIMENSIONS, device=device())
     name = f"assignment, {len(points):,} x {DIMENSIONS}, 4 clusterings of K=64"
-    works = {
+    works: dict[str, Callable[[], object]] = {
         "wsseg": lambda: assign(points, centroids),
         "plain torch": lambda: nearest(points, centroids)[0],
     }

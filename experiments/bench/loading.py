@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def rows(scale: float) -> list[Row]:
             data = MRISliceDataModule(str(write_store(Path(folder), count, size)))
             data.setup("fit")
             loader = data.train_dataloader()
-            seconds = measure(lambda loader=loader: _drain(loader))
+            seconds = measure(partial(_drain, loader))
         step = min(measure(quickstart_step(size, 16), repeats=2))
         rates = [count / each for each in seconds]
         served = row(f"{size} x {size} x 4: loader", rates, "slices/s")

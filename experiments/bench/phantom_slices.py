@@ -24,7 +24,8 @@ def phantom_batch(spec: DataSpec, count: int) -> Batch:
     patient = make_patient(seed=0, number=0, spacing=1.0)
     slices = volume_to_slices(list(patient.images.values()), patient.affine, spec)
     lesion = mask_to_slices((patient.labels > 0)[None], slices.geometry)
-    chosen = _in_turn(slices.valid.sum(axis=(1, 2)) > BRAIN, lesion.any(axis=(1, 2, 3)), count)
+    brain = np.greater(slices.valid.sum(axis=(1, 2)), BRAIN)
+    chosen = _in_turn(brain, np.asarray(lesion.any(axis=(1, 2, 3))), count)
     image, valid, target = (
         torch.from_numpy(each[chosen]) for each in (slices.image, slices.valid, lesion)
     )

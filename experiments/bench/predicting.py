@@ -44,7 +44,7 @@ def rows(scale: float) -> list[Row]:
         target.mkdir()
         for number in range(CASES):
             write_case(source / f"case_{number}", depth)
-        files = find_raw_cases(source, "brats", spec)
+        files, _ = find_raw_cases(source, "brats", spec)
         case = read_raw_case(files[0], spec)
 
         def alone() -> None:

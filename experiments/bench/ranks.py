@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from memory import make_source
 from synthetic import write_store
 from timing import Row, row
+from torch.multiprocessing.spawn import start_processes
 
 from wsseg.allocation import keep_freed_memory
 from wsseg.clustering import EvidenceScorer
@@ -36,7 +36,7 @@ def rows(scale: float) -> list[Row]:
         for processes in (1, 2, 4):
             place = Path(folder) / str(processes)
             place.mkdir()
-            mp.start_processes(
+            start_processes(
                 _refresh, (processes, store, place), nprocs=processes, start_method="spawn"
             )
             reports = json.loads((place / "reports.json").read_text())

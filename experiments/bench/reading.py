@@ -25,4 +25,4 @@ def read_plainly(path: Path) -> None:
     Args:
         path: A NIfTI file.
     """
-    np.asanyarray(nib.load(path).dataobj)
+    np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)

@@ -16,6 +16,7 @@ from wsseg.comparators import ReferenceCrs
 from wsseg.comparators.paired_maps import PairedHeads
 from wsseg.comparators.reference_network import ReferenceOutput
 from wsseg.models import CamModule
+from wsseg.models.cam_network import CamNetwork
 
 # What fast-pytorch-kmeans, which the authors call, does unless it is told otherwise.
 ITERATIONS, TOLERANCE = 100, 1e-4
@@ -72,7 +73,9 @@ class QuickstartNetwork(nn.Module):
         """
         super().__init__()
         assert module.reconstruction is not None
-        self.encoder, self.decoder = module.network.encoder, module.network.decoder
+        network = module.network
+        assert isinstance(network, CamNetwork)
+        self.encoder, self.decoder = network.encoder, network.decoder
         self.reconstruction = module.reconstruction
         widths = self.encoder.widths
         self.heads = PairedHeads([widths[0], widths[-1]], module.num_classes)

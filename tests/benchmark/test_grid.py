@@ -211,6 +211,12 @@ def test_a_store_of_other_options_is_refused(config: Path) -> None:
     check_store(store, [0], {})
     with pytest.raises(InputError, match=r"with slice_step 3, but `prepare` says 2"):
         check_store(store, [0], preparation | {"slice_step": 2})
+    manifest["options"]["classes"] = {"whole": [1, 2], "core": [1]}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"but `prepare` says \{'core': \[1\], 'whole'"):
+        check_store(store, [0], preparation | {"classes": {"core": [1], "whole": [1, 2]}})
+    del manifest["options"]["classes"]
+    (store / "manifest.json").write_text(json.dumps(manifest))
     del preparation["spacing"]  # then it is the default
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"prepare": preparation}))
     with pytest.raises(InputError, match=r"with spacing 2.0, but `prepare` says None"):

@@ -107,12 +107,18 @@ class Told(list[int]):
         ({"index": 4, "tags": 4, "group": 9, "depth": 9}, True, False),
         ({"index": 4, "group": 4, "depth": 4}, False, False),
         ({"index": 9, "tags": 9}, False, False),
+        ({"index": 4, "tags": 4, "group": 4, "depth": None}, True, False),
     ],
 )
-def test_what_a_data_set_tells(told: dict[str, int], known: bool, lies: bool) -> None:
+def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: bool) -> None:
     kinds = {"tags": torch.zeros(9, 1), "depth": torch.zeros(9)}
     numbers = torch.arange(9)
-    dataset = Told(**{name: kinds.get(name, numbers)[:length] for name, length in told.items()})
+    dataset = Told(
+        **{
+            name: torch.tensor(3.0) if length is None else kinds.get(name, numbers)[:length]
+            for name, length in told.items()
+        }
+    )
     found = EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch).known  # type: ignore[arg-type]
     assert (found is not None) == known
     assert (found is not None and found.group is not None and found.depth is not None) == lies
@@ -264,6 +270,7 @@ def test_streams_cannot_be_used() -> None:
         ({"group": torch.zeros(3)}, "`group` must hold integers"),
         ({"stratum": torch.zeros(3)}, "`stratum` must hold integers"),
         ({"appearance": torch.zeros(3, 2, 9, 9)}, "`appearance` is .*make it .3, 2, 5, 6"),
+        ({"asymmetry": torch.zeros(3)}, r"`asymmetry` is \(3,\); make it \(3, 5, 6\)"),
         ({"stratum": torch.zeros(2)}, "`stratum`"),
         ({"tags": torch.zeros(3)}, r"`tags` is \(3,\); make it .B, C."),
         ({"group": ["ann", "ben", "eve"]}, "`group` is of type list; make it a tensor"),

@@ -23,7 +23,7 @@ from torch import Tensor
 from tests.training import quiet_trainer
 from wsseg.data import dataset as dataset_file
 from wsseg.data import loading as loading_file
-from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.dataset import ArrayFolder
 from wsseg.errors import InputError
 
@@ -319,3 +319,18 @@ def test_numbers_out_of_range(tmp_path: Path, change: dict[str, int]) -> None:
     (name, value), *_ = change.items()
     with pytest.raises(InputError, match=f"--data.{name} {value}: must be at least"):
         MRISliceDataModule(str(tmp_path), **change)  # type: ignore[arg-type]
+
+
+class Mine(MRISliceDataModule):
+    """A user's own."""
+
+
+@pytest.mark.parametrize("kind", [MRISliceDataModule, Mine])
+def test_a_checkpoint_tells_what_it_was_trained_on(
+    kind: type[MRISliceDataModule], make_store: MakeStore, tmp_path: Path
+) -> None:
+    data = kind(str(make_store(tmp_path)))
+    checkpoint = {"epoch": 3, "callbacks": {}, kind.__qualname__: data.state_dict()}
+    assert trained_on(checkpoint, data.splits["train"]) == ["a", "b", "c", "d"]
+    assert trained_on(checkpoint, data.splits["test"]) == []
+    assert trained_on({"epoch": 3}, data.splits["train"]) == []

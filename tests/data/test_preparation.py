@@ -348,6 +348,20 @@ def test_a_store_behind_a_link(source: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "disk").iterdir()] == ["store"]
 
 
+def test_the_order_of_classes_is_that_of_the_channels(source: Path, tmp_path: Path) -> None:
+    """Cases that were finished under another order must not lie beside the others."""
+    one: dict[str, list[int]] = {"whole": [1, 2, 4], "core": [1, 4]}
+    other = dict(reversed(one.items()))
+    broken = sorted(source.rglob("*_t1.nii.gz"))[-1]
+    kept = broken.read_bytes()
+    broken.write_bytes(kept[: len(kept) // 2])
+    stopped(source, tmp_path / "store", "truncated", classes=one)
+    broken.write_bytes(kept)
+    store = run(source, tmp_path / "store", classes=other)
+    assert contents(store) == contents(run(source, tmp_path / "anew", classes=other))
+    refused(source, store, "with other options .*classes", classes=one)
+
+
 def test_this_folder_as_store(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,13 @@ def test_a_part_of_the_slices_replaces_no_results(tmp_path: Path, limit: dict[st
     assert (run / "metrics.json").read_bytes() == scores
 
 
+def test_loaders_without_a_store_are_refused(tmp_path: Path) -> None:
+    data = MRISliceDataModule(str(write_store(tmp_path / "store")))
+    data.setup("test")
+    with pytest.raises(InputError, match="slice store is needed, got NoneType; give the trainer"):
+        trainer(tmp_path).test(Bright(), data.test_dataloader(), verbose=False)
+
+
 def test_test_scores_what_predict_writes(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     data = MRISliceDataModule(str(store), eval_batch_size=5)

@@ -92,6 +92,11 @@ def test_nested_classes_keep_the_innermost() -> None:
     assert label_volume(masks, classes).ravel().tolist() == [0, 2, 3, 1]
 
 
+def test_of_others_that_overlap_the_last_shows() -> None:
+    masks = np.array([[[[True, True]]], [[[False, True]]]])
+    assert label_volume(masks, {"oedema": (2,), "core": (1, 4)}).tolist() == [[[1, 2]]]
+
+
 def test_one_class_is_zero_or_one() -> None:
     masks = np.array([[[[False, True]]]])
     assert label_volume(masks, {"tumour": (1,)}).tolist() == [[[0, 1]]]

@@ -122,11 +122,16 @@ def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) 
     made = found.options
     for name, parameter in signature(prepare).parameters.items():
         wanted = preparation.get(name, parameter.default)
-        if name in made and made[name] != wanted:
+        if name in made and _differs(made[name], wanted):
             raise InputError(
                 f"{store}: was prepared with {name} {made[name]}, but `prepare` says {wanted}; "
                 "remove the store or name another one"
             )
+
+
+def _differs(made: Any, wanted: Any) -> bool:
+    """Tell whether values differ, classes also in their order, which is that of the channels."""
+    return bool(made != wanted) or (isinstance(wanted, dict) and list(made) != list(wanted))
 
 
 def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[str]) -> None:

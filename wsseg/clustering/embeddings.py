@@ -97,7 +97,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
     for name in EXTRAS:
         maps = getattr(embeddings, name)
         if maps is not None:
-            expected[name] = (batch, maps.shape[1], height, width)
+            expected[name] = (batch, *maps.shape[1:2], height, width)
     for name, shape in expected.items():
         got = tuple(getattr(embeddings, name).shape)
         if got != shape:

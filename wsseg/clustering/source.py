@@ -53,7 +53,7 @@ class KnownSlices:
             ClusteringError: A tensor has another shape or type, or a depth is not finite.
         """
         index, tags, group, depth, stratum = (
-            value if isinstance(value, Tensor) and len(value) == count else None
+            value if isinstance(value, Tensor) and value.shape[:1] == (count,) else None
             for value in (getattr(dataset, name, None) for name in cls.__annotations__)
         )
         if index is None or tags is None:

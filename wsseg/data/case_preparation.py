@@ -52,8 +52,9 @@ class CaseJob:
         Args:
             sha256: Hash of each source file.
         """
+        # Not sorted by name: the order of modalities and classes is that of the channels.
         parts = [self.spec.to_dict(), sorted(self.labels), self.min_anatomy, sha256]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def hash_case(files: CaseFiles) -> dict[str, str]:

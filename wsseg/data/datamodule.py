@@ -155,6 +155,21 @@ class MRISliceDataModule(pl.LightningDataModule):
                     )
 
 
+def data_of(trainer: pl.Trainer) -> MRISliceDataModule:
+    """Return the data module that a trainer works with.
+
+    Raises:
+        InputError: It was given loaders, or a data module of another kind.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, MRISliceDataModule):
+        raise InputError(
+            f"a slice store is needed, got {type(data).__name__}; give the trainer an "
+            "MRISliceDataModule"
+        )
+    return data
+
+
 def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> list[str]:
     """Return which cases a checkpoint was trained on, by name.
 
@@ -162,8 +177,9 @@ def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> li
         checkpoint: Its content.
         cases: The cases, of any store.
     """
-    state = checkpoint.get(MRISliceDataModule.__qualname__, {})
-    known = {source for source in state.get("trained_on", ()) if source}
+    # Lightning keeps a data module's state under the name of its class, perhaps a subclass.
+    states = [state for state in checkpoint.values() if isinstance(state, Mapping)]
+    known = {source for state in states for source in state.get("trained_on", ()) if source}
     return [case.id for case in cases if case.source in known]
 
 

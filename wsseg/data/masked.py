@@ -1,4 +1,4 @@
-"""The slices of a validation or test split with their true masks (no training path imports it)."""
+"""The slices of a validation or test split with their true masks; training slices have none."""
 
 from __future__ import annotations
 

@@ -206,6 +206,7 @@ def _is_current(
     files = [job.files for job in jobs]
     patients = {case["id"]: case["patient"] for case in found["cases"] if "patient" in case}
     alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    alike = alike and list(spec["classes"]) == list(jobs[0].spec.classes)  # as the channels are
     alike = alike and patients == shared_patients(files)
     if overwrite and not alike:  # whatever its files were
         return False
@@ -227,7 +228,7 @@ def _is_current(
 def _differing(manifest: Entry, options: Entry) -> str:
     """Name the options of a store that are others now."""
     before = manifest.get("options", {})
-    names = [name for name in options if before.get(name) != options[name]]
+    names = [n for n in options if json.dumps(before.get(n)) != json.dumps(options[n])]
     told = ", ".join(f"{name} {before.get(name)}, not {options[name]}" for name in names)
     return f" ({told})" if told else ""
 

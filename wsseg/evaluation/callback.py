@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
@@ -67,7 +68,7 @@ class CaseEvaluation(pl.Callback):
             InputError: No test case has a mask.
         """
         self._metric = None
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(trainer)
         if not any(has_mask(data.store.root, case) for case in data.splits["test"]):
             raise InputError(
                 f"{data.store.root / 'masks'}: no test case has a mask, so nothing can be scored; "
@@ -104,7 +105,7 @@ class CaseEvaluation(pl.Callback):
     ) -> None:
         """Add a batch; the whole of prediction and of measures takes its time."""
         if self._metric is None:
-            store = trainer.datamodule.store  # type: ignore[attr-defined]
+            store = data_of(trainer).store
             metric = CaseSegmentationMetric(
                 read_grids(store.root),
                 store.spec.classes,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.files import replacing
+from wsseg.models.inclusion import containers
 
 
 def label_volume(
@@ -18,8 +19,8 @@ def label_volume(
     """Turn one mask per class into one volume of labels.
 
     The label of a class is its number plus one, in the order of ``classes``. Classes may be nested
-    (whole tumour, core, enhancing core): where several hold, the one made of the fewest mask
-    labels wins, that is the innermost, and the later one of two equals.
+    (whole tumour, core, enhancing core): of nested ones the innermost wins, of others that
+    overlap the later one.
 
     Args:
         masks: [C, X, Y, Z].
@@ -29,8 +30,8 @@ def label_volume(
         [X, Y, Z], 0 for background.
     """
     volume = np.zeros(masks.shape[:0:-1], np.uint8).T  # laid out as it will be written
-    order = sorted(enumerate(classes.values()), key=lambda item: -len(item[1]))
-    for number, _ in order:
+    outer = containers(classes)
+    for number in sorted(range(len(outer)), key=lambda number: len(outer[number])):
         np.copyto(volume, number + 1, where=masks[number])
     return volume
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.datamodule import data_of
 from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
@@ -22,7 +23,7 @@ from wsseg.models.network_input import (
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
-from wsseg.segmentation.source import TargetSource, data_of
+from wsseg.segmentation.source import TargetSource
 
 
 class SegmentationModule(SliceModule):

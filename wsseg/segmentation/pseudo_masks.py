@@ -17,13 +17,13 @@ from wsseg.clustering.isolation import untouched_generators
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
-from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import CaseSlices, SliceDataset
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
 from wsseg.prediction.appearance import REACH, sharpen_classes
 from wsseg.segmentation.case_maps import case_maps
-from wsseg.segmentation.source import TargetSource, data_of
+from wsseg.segmentation.source import TargetSource
 
 COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
 

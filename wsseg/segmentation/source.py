@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.errors import InputError
 
 
 class TargetSource(pl.Callback):
@@ -45,18 +44,3 @@ class TargetSource(pl.Callback):
         target = self.lookup(index.cpu())
         if target is not None:
             batch["target"] = target.to(index.device)
-
-
-def data_of(trainer: pl.Trainer) -> MRISliceDataModule:
-    """Return the data module of a training.
-
-    Raises:
-        InputError: The trainer was given loaders, or a data module of another kind.
-    """
-    data = getattr(trainer, "datamodule", None)
-    if not isinstance(data, MRISliceDataModule):
-        raise InputError(
-            f"targets are looked up in a slice store, got {type(data).__name__}; train with an "
-            "MRISliceDataModule"
-        )
-    return data

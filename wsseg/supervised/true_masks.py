@@ -7,10 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import ArrayFolder, CaseSlices
 from wsseg.data.masked import MASK_FOLDER, has_mask
 from wsseg.errors import InputError
-from wsseg.segmentation.source import TargetSource, data_of
+from wsseg.segmentation.source import TargetSource
 
 
 class TrueMasks(TargetSource):
