@@ -189,7 +189,7 @@ def test_a_first_stage_of_other_modalities_is_refused(
 def test_loaders_alone_are_refused(small: Make, bright: Path, store: Path, tmp_path: Path) -> None:
     data = MRISliceDataModule(str(store))
     data.setup("fit")
-    with pytest.raises(InputError, match="train with an MRISliceDataModule"):
+    with pytest.raises(InputError, match="give the trainer an MRISliceDataModule"):
         make_trainer(tmp_path).fit(small(targets=PseudoMasks(str(bright))), data.train_dataloader())
 
 
