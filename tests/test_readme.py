@@ -58,8 +58,8 @@ def test_every_file_that_it_names_exists() -> None:
 
 
 def test_every_command_that_it_names_exists() -> None:
-    from wsseg.cli import FUNCTIONS, LIGHTNING
+    from wsseg.cli import COMMANDS
 
     named = set(re.findall(r"^wsseg (\w+)", README, re.MULTILINE))
-    assert named <= set(FUNCTIONS) | set(LIGHTNING)
+    assert named <= set(COMMANDS)
     assert {"prepare", "fit", "test", "predict"} <= named

@@ -50,7 +50,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, what: str) -> None:
         read_checkpoint(str(path))
 
 
-@pytest.mark.parametrize("name", ["last", "best", "s3://bucket/last.ckpt", "registry:model"])
+@pytest.mark.parametrize("name", ["hpc", "s3://bucket/last.ckpt", "registry:model"])
 def test_what_only_lightning_can_find_is_left_to_it(name: str) -> None:
     assert read_checkpoint(name) == {}
 

@@ -12,14 +12,13 @@ from wsseg.errors import InputError
 from wsseg.importing import quick_imports
 from wsseg.messages import one_line, plain_messages
 
-LIGHTNING = {
-    "fit": "Train on the tags of a prepared store",
-    "validate": "Run the validation split through a checkpoint",
-    "test": "Score a checkpoint on the test split, case by case",
-}
-FUNCTIONS = {
+LIGHTNING = ""  # instead of a function: a command of LightningCLI
+COMMANDS = {
     "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients to try everything on"),
     "prepare": ("wsseg.data.preparation:prepare", "Turn volumes into a slice store"),
+    "fit": (LIGHTNING, "Train on the tags of a prepared store"),
+    "validate": (LIGHTNING, "Run the validation split through a checkpoint"),
+    "test": (LIGHTNING, "Score a checkpoint on the test split, case by case"),
     "predict": ("wsseg.prediction:predict", "Write masks for raw volumes with a checkpoint"),
     "benchmark": ("wsseg.benchmark:benchmark", "Compare methods over seeds and folds"),
 }
@@ -41,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
     if name == "--version":
         print(f"wsseg {__version__}")
         return 0
-    if name not in LIGHTNING and name not in FUNCTIONS:
+    if name not in COMMANDS:
         return _refuse(f"{name}: is no command of wsseg; `wsseg --help` lists them")
     try:
         return _run(name, rest)
@@ -57,18 +56,16 @@ def main(args: list[str] | None = None) -> int:
 
 def usage() -> str:
     """Return the text of ``wsseg --help``."""
-    summaries = {**{name: text for name, (_, text) in FUNCTIONS.items()}, **LIGHTNING}
-    order = ("phantom", "prepare", "fit", "validate", "test", "predict", "benchmark")
-    lines = [f"  {name:<11}{summaries[name]}" for name in order]
+    lines = [f"  {name:<11}{summary}" for name, (_, summary) in COMMANDS.items()]
     head = "usage: wsseg COMMAND ...\n\nPixel masks from image-level tags.\n\n"
     tail = "\n\n`wsseg COMMAND --help` explains a command and its options."
     return head + "\n".join(lines) + tail
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    if name in (*LIGHTNING, "prepare", "predict", "benchmark"):
-        keep_freed_memory()
-    if name in LIGHTNING:
+    target = COMMANDS[name][0]
+    keep_freed_memory()
+    if target == LIGHTNING:
         with quick_imports():
             from wsseg.lightning_cli import run
 
@@ -76,7 +73,7 @@ def _run(name: str, arguments: list[str]) -> int:
         return 0
     import jsonargparse
 
-    module, _, function = FUNCTIONS[name][0].partition(":")
+    module, _, function = target.partition(":")
     with quick_imports():
         command = getattr(importlib.import_module(module), function)
     try:

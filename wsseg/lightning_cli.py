@@ -38,6 +38,7 @@ from wsseg.run_folder import (
     RunConfig,
     RunLogger,
     check_scored,
+    given_options,
     in_its_folder,
     run_callbacks,
     run_plugins,
@@ -146,10 +147,8 @@ class WssegCLI(LightningCLI):
         if config["barebones"]:
             return super().instantiate_trainer(**kwargs)
         quiet = config["enable_progress_bar"] is False
-        own = run_callbacks(root, config["callbacks"], quiet=quiet)
-        if config["enable_checkpointing"] is False:
-            own.pop()
-        config["callbacks"] += own
+        saving = config["enable_checkpointing"] is not False
+        config["callbacks"] += run_callbacks(root, config["callbacks"], quiet=quiet, saving=saving)
         config["plugins"] += run_plugins(config["plugins"])
         if config["logger"] in (None, True):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
@@ -250,10 +249,8 @@ def model_class(arguments: Sequence[str]) -> str:
         arguments: Those of ``wsseg``.
     """
     chosen = DEFAULT_MODEL
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        option, given, value = argument.partition("=")
-        value = value if given else following
-        if option in ("--config", "-c"):
+    for option, value in given_options(arguments):
+        if option == "--config":
             chosen = _class_in(Path(value)) or chosen
         elif option in ("--model", "--model.class_path"):
             chosen = value

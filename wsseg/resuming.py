@@ -15,7 +15,6 @@ from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import read_content
 
 LAST = "last.ckpt"  # in a run's folder
-PLACEHOLDERS = ("best", "last", "hpc")  # which Lightning finds by itself
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
 
 
@@ -56,7 +55,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         InputError: There is no such file, or it is no checkpoint.
     """
-    if path in PLACEHOLDERS or ":/" in path or path.startswith("registry"):
+    if path == "hpc" or ":/" in path or path.startswith("registry"):
         return {}
     if Path(path).is_dir():  # a sharded checkpoint
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,16 +56,20 @@ def in_its_folder(arguments: Sequence[str]) -> list[str]:
         arguments: Of the command line. They stay as they are if they may name the run's folder
             themselves, if another configuration follows the run's, or if nothing is gone on with.
     """
-    given: dict[str, str] = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        option, sign, value = argument.partition("=")
-        given["--config" if option == "-c" else option] = value if sign else following
+    given = dict(given_options(arguments))
     path = Path(given.get("--config", ""))
     named = {"--trainer", "--trainer.default_root_dir"} & set(given)
     if named or "--ckpt_path" not in given or path.name != CONFIG_FILE:
         return list(arguments)
     own = [f"--trainer.default_root_dir={path.parent}"] if (path.parent / LAST).is_file() else []
     return [*arguments, *own]
+
+
+def given_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each option of a command line with its value, given as ``--name value`` or with "="."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, sign, value = argument.partition("=")
+        yield "--config" if option == "-c" else option, value if sign else following
 
 
 def set_aside_scores(root: Path) -> None:
@@ -142,17 +146,15 @@ class RunLogger(CSVLogger):
             keep_until: Step before which rows of an existing file are kept.
         """
         super().__init__(save_dir, name="logs", version=version)
-        self._keep_until = keep_until
+        self._earlier = read_rows(Path(self.log_dir) / "metrics.csv", keep_until)
 
     @property
     def experiment(self) -> ExperimentWriter:
-        """Return the writer of the file."""
-        if getattr(self, "_experiment", None) is None:
-            earlier = read_rows(Path(self.log_dir) / "metrics.csv", self._keep_until)
-            writer = super().experiment
-            if isinstance(writer, ExperimentWriter):  # not so in other processes than the first
-                writer.metrics.extend(earlier)
-        return cast("ExperimentWriter", super().experiment)
+        """Return the writer of the file, which begins with the earlier rows."""
+        writer = super().experiment
+        if self._earlier and isinstance(writer, ExperimentWriter):  # the first process has one
+            writer.metrics[:0], self._earlier = self._earlier, []
+        return cast("ExperimentWriter", writer)
 
 
 def read_rows(path: Path, until: int) -> list[dict[str, Any]]:
@@ -169,13 +171,16 @@ def read_rows(path: Path, until: int) -> list[dict[str, Any]]:
     return [row for row in rows if int(row.get("step", until)) < until]
 
 
-def run_callbacks(root: str, given: Sequence[Any], *, quiet: bool = False) -> list[Callback]:
+def run_callbacks(
+    root: str, given: Sequence[Any], *, quiet: bool = False, saving: bool = True
+) -> list[Callback]:
     """Return the callbacks that every run has, but for those that were given.
 
     Args:
         root: The run's folder.
         given: Callbacks of the user's.
         quiet: Leave out the progress bar.
+        saving: Save checkpoints.
     """
     own: list[Callback] = []
     if not any(isinstance(each, ProgressBar) for each in given) and not quiet:
@@ -189,7 +194,7 @@ def run_callbacks(root: str, given: Sequence[Any], *, quiet: bool = False) -> li
         enable_version_counter=False,
         save_on_train_epoch_end=True,  # else the last epochs are lost where validation is rarer
     )
-    if all(getattr(each, "state_key", None) != last.state_key for each in given):
+    if saving and all(getattr(each, "state_key", None) != last.state_key for each in given):
         own.append(last)
     return own
 

@@ -19,10 +19,10 @@ import torch
 from synthetic import write_store
 from timing import Row
 
-from wsseg.clustering import EvidenceScorer
+from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.refresh import Refresh, Settings
+from wsseg.clustering.refresh import Refresh
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.models import CamModule
@@ -93,7 +93,9 @@ class PeakMemory:
 def _refresh(slices: int) -> None:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         source = make_source(write_store(Path(folder) / "store", slices, SIZE))
-        work = Refresh(source, Settings(EvidenceScorer()), MapFolder(Path(folder)), Collective())
+        work = Refresh(
+            source, ClusterReSupervision().settings, MapFolder(Path(folder)), Collective()
+        )
         with PeakMemory() as memory:
             start = time.perf_counter()
             work.run()

@@ -16,10 +16,10 @@ from timing import Row, row
 from torch.multiprocessing.spawn import start_processes
 
 from wsseg.allocation import keep_freed_memory
-from wsseg.clustering import EvidenceScorer
+from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.collective import Collective, current_collective
 from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.refresh import Refresh, Settings
+from wsseg.clustering.refresh import Refresh
 
 REPEATS = 3  # after a first refresh, which warms up
 
@@ -59,10 +59,10 @@ def _refresh(rank: int, processes: int, store: Path, place: Path) -> None:
         )
     collective: Collective = current_collective(torch.device("cpu"))
     source, where = make_source(store), MapFolder(place, rank, processes)
-    state = Refresh(source, Settings(EvidenceScorer()), where, collective).run()
+    state = Refresh(source, ClusterReSupervision().settings, where, collective).run()
     reports = []
     for _ in range(REPEATS):
-        work = Refresh(source, Settings(EvidenceScorer()), where, collective)
+        work = Refresh(source, ClusterReSupervision().settings, where, collective)
         collective.barrier()
         start = time.perf_counter()
         state = work.run(*state)

@@ -92,6 +92,7 @@ def save(module: pl.LightningModule, path: Path, callbacks: dict[str, Any]) -> N
         "callbacks": callbacks,
         "pytorch-lightning_version": pl.__version__,
     }
+    module.on_save_checkpoint(content)
     torch.save(content, path)
 
 

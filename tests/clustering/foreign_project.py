@@ -65,8 +65,6 @@ class Finder(pl.LightningModule):
             valid=torch.ones_like(features[:, 0], dtype=torch.bool),
             tags=batch["tags"],
             index=batch["index"],
-            group=batch["index"],
-            stratum=torch.zeros_like(batch["index"]),
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.collective import Collective
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import MapMaker
-from wsseg.clustering.refresh import Clusters, Refresh, Settings
-from wsseg.clustering.scorers import EvidenceScorer, PurityScorer, Scorer
+from wsseg.clustering.refresh import Clusters, Refresh
+from wsseg.clustering.scorers import PurityScorer, Scorer
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
@@ -27,10 +28,9 @@ def refresh(
     previous: tuple[Clusters, ClusterMaps] | None = None,
     **settings: Any,
 ) -> tuple[Clusters, ClusterMaps, dict[str, float]]:
-    chosen = {"scorer": EvidenceScorer(), "n_clusters": 6, "n_clusterings": 3, **settings}
-    work = Refresh(
-        source, Settings(**{"smoothing": 0.0, **chosen}), MapFolder(folder), Collective()
-    )
+    thresholds = {"low": 0.15, "high": 0.2, "smoothing": 0.0}
+    chosen = ClusterReSupervision(**{"n_clusters": 6, "n_clusterings": 3, **thresholds, **settings})
+    work = Refresh(source, chosen.settings, MapFolder(folder), Collective())
     clusters, maps = work.run(*(previous or (None, None)))
     return clusters, maps, work.report
 

@@ -312,3 +312,12 @@ def test_generators_are_given_back() -> None:
     with untouched_generators():
         draw()
     assert draw() == expected
+
+
+def test_without_patients_and_levels_every_slice_is_its_own_patient_of_one_level() -> None:
+    plain = check_embeddings(embeddings()._replace(group=None, stratum=None))
+    assert plain.groups.equal(plain.index)
+    assert not plain.strata.any()
+    told = embeddings()
+    assert told.groups is told.group
+    assert told.strata is told.stratum

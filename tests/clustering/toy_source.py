@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from wsseg.clustering import EvidenceScorer
+from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.refresh import Settings
 from wsseg.clustering.source import KnownSlices
 
-SETTINGS = Settings(
-    EvidenceScorer(), n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
-)
+SETTINGS = ClusterReSupervision(
+    n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
+).settings
 
 
 class ToySource:

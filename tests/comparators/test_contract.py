@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tests.comparators.conftest import KINDS, SPEC, batch, small
 from tests.training import quiet_trainer
 from wsseg.comparators import Comparator, LayerCam, ReferenceCrs
+from wsseg.data.augmentation import SliceAugmentation
 from wsseg.models import CamModule
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
@@ -68,10 +69,10 @@ def test_the_budget_is_that_of_plain_cam(kind: type[Comparator]) -> None:
     """A comparison is worth nothing if the methods are trained with other settings."""
     if kind is ReferenceCrs:
         pytest.skip("has the authors' own")
-    ours = inspect.signature(CamModule).parameters
-    theirs = inspect.signature(kind).parameters
-    for name in ("encoder", "widths", "lr", "weight_decay", "teacher_decay", "augmentation"):
-        assert theirs[name].default == ours[name].default, name
+    ours, module = inspect.signature(CamModule).parameters, kind(SPEC)
+    for name in ("encoder", "widths", "lr", "weight_decay", "teacher_decay"):
+        assert module.hparams[name] == ours[name].default, name
+    assert vars(module.augmentation) == vars(SliceAugmentation())
     assert kind.threshold == CamModule.threshold
 
 

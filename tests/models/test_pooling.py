@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsseg.models.pooling import global_average, top_mean
+from wsseg.models.pooling import top_mean
 
 
 @settings(max_examples=30, deadline=None)
@@ -26,8 +26,3 @@ def test_top_mean_is_the_mean_of_the_highest_valid_pixels(seed: int, fraction: f
 def test_top_mean_of_a_slice_without_anatomy_is_zero() -> None:
     empty = torch.zeros(1, 4, 4, dtype=torch.bool)
     assert top_mean(torch.randn(1, 1, 4, 4), empty, 0.5).item() == 0
-
-
-def test_global_average() -> None:
-    maps = torch.arange(8.0).reshape(1, 2, 2, 2)
-    assert global_average(maps).tolist() == [[1.5, 5.5]]

@@ -25,6 +25,7 @@ def save_checkpoint(path: Path, **changes: Any) -> CamModule:
     content = {
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),
+        "class_path": "wsseg.models.CamModule",
         "pytorch-lightning_version": pl.__version__,
         "epoch": 1,
         "global_step": 1,
@@ -91,7 +92,7 @@ def test_checkpoint_without_a_specification(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["os.path.Join", "wsseg.models.Nothing", "wsseg.nowhere.Nothing"])
 def test_checkpoint_of_another_class(tmp_path: Path, name: str) -> None:
     path = tmp_path / "last.ckpt"
-    save_checkpoint(path, hyper_parameters={"spec": SPEC.to_dict(), "_class_path": name})
+    save_checkpoint(path, class_path=name)
     assert name in refused(path)
 
 

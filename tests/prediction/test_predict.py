@@ -347,7 +347,8 @@ def test_command_line_with_a_real_checkpoint(
     spec = BrightFlair(size=(32, 32)).spec
     trained = CamModule(spec.to_dict(), widths=(4, 8), embedding_widths=(4, 8))
     content = {"state_dict": trained.state_dict(), "hyper_parameters": dict(trained.hparams)}
-    torch.save(content | {"pytorch-lightning_version": pl.__version__}, tmp_path / "last.ckpt")
+    content |= {"class_path": "wsseg.models.CamModule", "pytorch-lightning_version": pl.__version__}
+    torch.save(content, tmp_path / "last.ckpt")
     write_brats(tmp_path / "in", "a", oriented("LPS", 10))
     common = ["predict", "--ckpt_path", str(tmp_path / "last.ckpt"), "--output"]
     output = str(tmp_path / "out")

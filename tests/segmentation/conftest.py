@@ -56,7 +56,7 @@ def bright(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A checkpoint that loads as :class:`Bright`."""
     path = tmp_path / "first.ckpt"
     torch.save({"state_dict": {}}, path)
-    monkeypatch.setattr("wsseg.prediction.checkpoint.load_module", lambda _: Bright(SPEC))
+    monkeypatch.setattr("wsseg.segmentation.pseudo_masks.load_module", lambda _: Bright(SPEC))
     return path
 
 

@@ -155,7 +155,7 @@ def test_a_first_stage_that_finds_nothing_is_announced(
     small: Make, store: Path, bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind = Bright(SPEC, bias=50)
-    monkeypatch.setattr("wsseg.prediction.checkpoint.load_module", lambda _: blind)
+    monkeypatch.setattr("wsseg.segmentation.pseudo_masks.load_module", lambda _: blind)
     with pytest.warns(UserWarning, match="finds nothing in any tagged slice"):
         keep = train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
     assert keep.logged["pseudo_masks/empty_slices"] == 1
@@ -180,7 +180,8 @@ def test_a_first_stage_of_other_modalities_is_refused(
     spec = {**SPEC.to_dict(), "modalities": ["T1", "T2"]}
     first = CamModule(spec, widths=(4, 8), embedding_widths=(4, 8))
     content = {"state_dict": first.state_dict(), "hyper_parameters": dict(first.hparams)}
-    torch.save({**content, "pytorch-lightning_version": pl.__version__}, tmp_path / "other.ckpt")
+    content |= {"class_path": "wsseg.models.CamModule", "pytorch-lightning_version": pl.__version__}
+    torch.save(content, tmp_path / "other.ckpt")
     module = small(targets=PseudoMasks(str(tmp_path / "other.ckpt")))
     with pytest.raises(InputError, match="was trained on the modalities T1, T2"):
         make_trainer(tmp_path).fit(module, MRISliceDataModule(str(store)))

@@ -17,6 +17,7 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder, levels
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checkpoint import load_module, read_content
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
@@ -116,7 +117,7 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
     return MethodView(views, "CAM" if embeds else "probability")
 
 
-def _view(module: Any, clusters: dict[str, Any] | None, case: HeldOutCase) -> SliceView:
+def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCase) -> SliceView:
     image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
     probability = predict_slices(module, image, valid, BATCH)
     masks = (finish(module, probability, image, valid) > module.threshold).numpy()

@@ -27,8 +27,6 @@ from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import resize, to_targets
 
-MOST_CLUSTERS = 2**15 - 1
-
 
 class ClusterReSupervision(LightningCallback):
     """Clusters the pixels of the training set and pulls activations to the relevant clusters.
@@ -47,6 +45,18 @@ class ClusterReSupervision(LightningCallback):
     None, or the features without channels and the asymmetry None. It runs in inference mode.
 
     A checkpoint holds the clusters and the maps; a resumed run goes on with them.
+
+    After each refresh it logs, below ``clusters/``: ``relevant_clusters`` (for each clustering and
+    class), ``support`` (effective number of patients that these come from), ``peak`` (votes that a
+    class typically reaches in a tagged slice), ``relevant_area`` and ``churn`` (shares of the
+    pixels of tagged slices that are relevant, and whose target has changed), ``every_n_epochs``
+    (the interval from now on), and the ``seconds_`` of each stage.
+
+    Attributes:
+        settings: What refreshes are told.
+        clusters: Those of the last refresh, None before the first.
+        maps: Its maps while training goes on; :meth:`lookup` works afterwards, too.
+        report: What was logged of it, by name.
     """
 
     def __init__(
@@ -83,8 +93,8 @@ class ClusterReSupervision(LightningCallback):
             warmup_epochs: Epochs before the first maps; 0 makes them before training.
             every_n_epochs: Epochs from one refresh of the maps to the next.
             last_refresh_epoch: No refresh for epochs after this one (counted from 0).
-            steady: That interval doubles after a refresh that changes less than this share of the
-                relevant area; 0 keeps it.
+            steady: ``every_n_epochs`` doubles after a refresh that changes less than this share of
+                the relevant area; 0 never doubles it.
             evidence_slices: Most slices that clusters are made from and judged by.
             sample_size: Most pixels that k-means sees. More gain nothing: with K of 64 on MRI
                 intensities, 50,000 and 200,000 pixels leave the same variance (0.787 and 0.783).
@@ -93,10 +103,12 @@ class ClusterReSupervision(LightningCallback):
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores, within
                 slices and, where it is known how they lie, from slice to slice; up to twice that
                 where clusters tell lesions vaguely.
-            low: Pixels whose relevance is at most this are targets of 0; the scorer's by default.
-            high: Pixels whose relevance exceeds this are targets of 1; the scorer's by default.
-            dominance: Regions of a slice whose relevance nowhere reaches this share of the slice's
-                best are targets of 0; 0 keeps all regions.
+            low: Pixels whose relevance is at most this are targets of 0, from 0 to ``high``; the
+                scorer's by default.
+            high: Pixels whose relevance exceeds this are targets of 1, above 0 and at most 1; the
+                scorer's by default.
+            dominance: Regions of a slice whose relevance nowhere reaches this share (from 0 to 1)
+                of the slice's best are targets of 0; 0 keeps all regions.
             soft_targets: Make the relevance itself the target there, instead of 0 and 1.
             momentum: Weight of the old relevance when maps are refreshed, in [0, 1).
             seed: Chooses the sampled slices and starts k-means.
@@ -118,7 +130,7 @@ class ClusterReSupervision(LightningCallback):
         low = scorer.low if low is None else low
         high = scorer.high if high is None else high
         for name, wrong, range_ in (
-            ("n_clusters", not 1 <= n_clusters <= MOST_CLUSTERS, f"from 1 to {MOST_CLUSTERS}"),
+            ("n_clusters", n_clusters < 1, "at least 1"),
             ("n_clusterings", n_clusterings < 1, "at least 1"),
             ("warmup_epochs", warmup_epochs < 0, "at least 0"),
             ("every_n_epochs", every_n_epochs < 1, "at least 1"),

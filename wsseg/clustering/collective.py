@@ -34,8 +34,8 @@ class Collective:
         """
         return tensor
 
-    def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
-        """Return the tensor of one process; all must give one of its shape and type."""
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """Return the tensor of process 0; all must give one of its shape and type."""
         return tensor
 
     def broadcast_text(self, text: str) -> str:
@@ -95,10 +95,10 @@ class DistributedCollective(Collective):
         rows = [part[:size] for part, size in zip(received, sizes, strict=True)]
         return torch.cat(rows).to(tensor.device)
 
-    def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
-        """Return the tensor of one process."""
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """Return the tensor of process 0."""
         sent = tensor.detach().to(self.device, copy=True).contiguous()
-        dist.broadcast(sent, source)
+        dist.broadcast(sent, 0)
         return sent.to(tensor.device)
 
     def broadcast_text(self, text: str) -> str:

@@ -80,8 +80,8 @@ def untagged_slices(batch: PixelEmbeddings) -> list[Untagged]:
         return []
     rows = ~(batch.tags > 0.5).any(dim=1)
     sums = coarse_sums(batch.appearance[rows], batch.valid[rows])
-    stratum = batch.stratum[rows].remainder(BUCKETS)
-    return [Untagged(stratum.cpu(), batch.group[rows].cpu(), sums.cpu())]
+    stratum = batch.strata[rows].remainder(BUCKETS)
+    return [Untagged(stratum.cpu(), batch.groups[rows].cpu(), sums.cpu())]
 
 
 def find_norms(parts: Sequence[Untagged], others: Collective) -> Tensor:
@@ -161,5 +161,5 @@ def compare(batch: PixelEmbeddings, norms: Tensor) -> PixelEmbeddings:
     if batch.appearance is None:
         return batch
     norms = norms.to(batch.appearance.device)
-    normal = normal_appearance(norms, batch.stratum, *batch.valid.shape[1:])
+    normal = normal_appearance(norms, batch.strata, *batch.valid.shape[1:])
     return batch._replace(appearance=deviate(batch.appearance, normal))

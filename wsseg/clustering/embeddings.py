@@ -10,24 +10,48 @@ from torch import Tensor
 from wsseg.clustering.errors import ClusteringError
 
 EXTRAS = ("asymmetry", "appearance")
-OPTIONAL = ("activation", *EXTRAS)
+OPTIONAL = ("activation", "group", "stratum", *EXTRAS)
 
 
 class PixelEmbeddings(NamedTuple):
     """The pixels of a batch of slices, as a model sees them.
 
     All maps share one resolution [h, w], which need not be that of the image.
+
+    Attributes:
+        features: [B, D, h, w], of any floating type.
+        activation: Class activation in [0, 1], [B, C, h, w]; None if it was not asked for.
+        valid: Pixels to be clustered, [B, h, w] bool.
+        tags: [B, C], 0 or 1.
+        index: Stable ids of the slices, from 0, [B] int64.
+        group: The patient of each, [B] int64. If None, every slice is a patient of its own.
+        stratum: From 0 to 63, [B] int64, such as the level in the body: tagged slices are compared
+            with untagged ones of the same. If None, all are of one.
+        asymmetry: How the two sides of a symmetric organ differ, [B, A, h, w]; see
+            :func:`~wsseg.clustering.symmetry.asymmetry`.
+        appearance: What patients are compared by, [B, E, h, w], if they lie alike; see
+            :func:`~wsseg.clustering.deviation.appearance`.
     """
 
-    features: Tensor  # [B, D, h, w], any floating type
-    activation: Tensor | None  # [B, C, h, w] class activation in [0, 1]; None if not asked for
-    valid: Tensor  # [B, h, w] bool, pixels to be clustered
-    tags: Tensor  # [B, C], 0 or 1
-    index: Tensor  # type: ignore[assignment]  # [B] int64, stable id of the slice, from 0
-    group: Tensor  # [B] int64, the patient
-    stratum: Tensor  # [B] int64, from 0 to 63, e.g. the level; slices are compared within it
-    asymmetry: Tensor | None = None  # [B, A, h, w], for symmetric organs: see symmetry.py
-    appearance: Tensor | None = None  # [B, E, h, w], to compare patients by: see deviation.py
+    features: Tensor
+    activation: Tensor | None
+    valid: Tensor
+    tags: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuples have a method of that name
+    group: Tensor | None = None
+    stratum: Tensor | None = None
+    asymmetry: Tensor | None = None
+    appearance: Tensor | None = None
+
+    @property
+    def groups(self) -> Tensor:
+        """The patient of each slice, [B] int64."""
+        return self.index if self.group is None else self.group
+
+    @property
+    def strata(self) -> Tensor:
+        """The stratum of each slice, [B] int64."""
+        return torch.zeros_like(self.index) if self.stratum is None else self.stratum
 
     @property
     def maps(self) -> tuple[Tensor | None, ...]:
@@ -86,20 +110,20 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
     batch, _, height, width = features.shape
     classes = embeddings.tags.shape[1]
     expected = {
+        "activation": (batch, classes, height, width),
         "valid": (batch, height, width),
         "tags": (batch, classes),
         "index": (batch,),
         "group": (batch,),
         "stratum": (batch,),
     }
-    if embeddings.activation is not None:
-        expected["activation"] = (batch, classes, height, width)
     for name in EXTRAS:
         maps = getattr(embeddings, name)
         if maps is not None:
             expected[name] = (batch, *maps.shape[1:2], height, width)
     for name, shape in expected.items():
-        got = tuple(getattr(embeddings, name).shape)
+        part = getattr(embeddings, name)
+        got = shape if part is None else tuple(part.shape)
         if got != shape:
             raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
@@ -110,7 +134,8 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
 
 def _check_numbers(embeddings: PixelEmbeddings) -> None:
     for name in ("index", "group", "stratum"):
-        if getattr(embeddings, name).is_floating_point():
+        numbers = getattr(embeddings, name)
+        if numbers is not None and numbers.is_floating_point():
             raise ClusteringError(f"embed_pixels: `{name}` must hold integers")
     if len(embeddings.index) and int(embeddings.index.min()) < 0:
         raise ClusteringError("embed_pixels: `index` must hold integers from 0")

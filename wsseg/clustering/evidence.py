@@ -93,7 +93,7 @@ class Evidence:
         width = self.columns.deviation
         for part in self._parts if width else ():
             own = part.features[:, -width:]
-            stratum = part.slices.stratum
+            stratum = part.slices.strata
             normal = normal_appearance(norms.to(own.device), stratum, *self.plane[1:])
             row, column = part.place.T
             own.copy_(deviate(own, normal[part.row, :, row, column]))
@@ -133,8 +133,8 @@ class Evidence:
                 part.row.to(labels.device),
                 part.place.to(labels.device),
                 part.slices.tags,
-                part.slices.group,
-                part.slices.stratum,
+                part.slices.groups,
+                part.slices.strata,
                 clusters,
             )
             total = added if total is None else total + added

@@ -41,17 +41,17 @@ class Settings:
     """What a refresh is told; :class:`ClusterReSupervision` explains each."""
 
     scorer: Scorer
-    n_clusters: int = 64
-    n_clusterings: int = 4
-    evidence_slices: int = 128
-    sample_size: int = 50_000
-    iterations: int = 20
-    smoothing: float = 1.0
-    low: float = 0.15
-    high: float = 0.2
-    dominance: float = 0.7
-    momentum: float = 0.0
-    seed: int = 0
+    n_clusters: int
+    n_clusterings: int
+    evidence_slices: int
+    sample_size: int
+    iterations: int
+    smoothing: float
+    low: float
+    high: float
+    dominance: float
+    momentum: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,10 @@ class Refresh:
         """
         settings, others, known = self._settings, self._collective, self._source.known
         tags, stratum = (None, None) if known is None else (known.tags, known.stratum)
-        count = len(self._source)
-        chosen = choose_slices(count, settings.evidence_slices, settings.seed, tags, stratum)
-        count = max(1, len(chosen))
+        chosen = choose_slices(
+            len(self._source), settings.evidence_slices, settings.seed, tags, stratum
+        )
+        slices = max(1, len(chosen))
         evidence = Evidence(slices=len(chosen))
         with others.together("embedding slices"):
             mine = share(len(chosen), others.rank, others.size)
@@ -159,12 +160,12 @@ class Refresh:
         with others.together("comparing slices with what is normal"):
             evidence.compare(norms)
             # Of few pixels of many slices there must still be one for each cluster.
-            quota = max(settings.sample_size // count, -(-settings.n_clusters // count))
-            features, slices = evidence.sample(quota)
+            quota = max(settings.sample_size // slices, -(-settings.n_clusters // slices))
+            features, index = evidence.sample(quota)
         self._columns = Columns(*map(others.maximum, evidence.columns))
         features = features.reshape(len(features), sum(self._columns))
-        sample, slices = others.gather(features), others.gather(slices)
-        return evidence, sample[slices.argsort(stable=True).to(sample.device)], norms
+        sample, index = others.gather(features), others.gather(index)
+        return evidence, sample[index.argsort(stable=True).to(sample.device)], norms
 
     def _find_norms(self, evidence: Evidence, chosen: list[int]) -> Tensor:
         """Find what is normal at each place; nothing if the module gives no appearance."""
@@ -268,7 +269,6 @@ class Refresh:
             writer.write(self._source(mine, activation=False), changes)
             check_distinct(writer.index)
             return
-        check_distinct(known.index)
         tagged = (known.tags > 0.5).any(dim=1).cpu()
         shown, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
         writer.write_untagged(known.index[rest[list(share(len(rest), folder.rank, folder.size))]])

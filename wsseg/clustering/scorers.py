@@ -27,6 +27,13 @@ QUIET = 0.1  # contrast that a cluster has at least: a network that knows little
 class Scorer(ABC):
     """Judges clusters by their statistics.
 
+    A subclass may be as short as this::
+
+        class Frequency(Scorer):  # the share of tagged slices that a cluster occurs in
+            def __call__(self, statistics):
+                total = statistics.total[:, TAGGED].clamp_min(1)
+                return (statistics.slices[..., TAGGED] / total).float()
+
     Attributes:
         low: Pixels of at most this relevance do not belong to the class, by default.
         high: Pixels of more than this do; those between are left open.
@@ -58,6 +65,8 @@ class VoteScorer(Scorer):
     one that makes only tagged slices vote for it is relevant (1); the others are left alone.
     """
 
+    high: ClassVar[float] = 0.75  # of four clusterings three must vote for a pixel
+
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return 0, ``UNDECIDED`` or 1 for every cluster and class."""
         return vote(statistics)
@@ -72,6 +81,9 @@ class PurityScorer(Scorer):
             stays undecided.
     """
 
+    low: ClassVar[float] = 0.7
+    high: ClassVar[float] = 0.9  # nine times as frequent in tagged slices as in others
+
     smoothing: float = 1e-5
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
@@ -83,6 +95,9 @@ class PurityScorer(Scorer):
 class ErasureScorer(Scorer):
     """A cluster is relevant as far as erasing it costs a class more than its area explains."""
 
+    low: ClassVar[float] = 0.6
+    high: ClassVar[float] = 0.75  # three times as much
+
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return drop / (drop + area) for every cluster and class."""
         return erasure(statistics)
@@ -91,6 +106,10 @@ class ErasureScorer(Scorer):
 @dataclass(frozen=True)
 class EvidenceScorer(Scorer):
     """Purity, focus and activation together.
+
+    The score is excess(purity) * focus^focus_power * max(contrast, 0.1)^activation_power, and 0 for
+    clusters that occur in no tagged slice. For a class that lies in another, it is also multiplied
+    by the excess of the lower bound of its purity against slices of that outer class alone.
 
     Purity alone lets in rare tissue that happens to lie in tagged slices, above all at levels of
     the body where every patient has a lesion. Such tissue spreads over the slice, where a lesion is

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsseg.clustering.collective import current_collective
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
-from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
@@ -44,16 +44,9 @@ class CrossModality(Comparator):
         cross_weight: float = 0.1,
         agreement_weight: float = 0.5,
         temperature: float = 10.0,
-        encoder: str = "unet",
-        widths: Sequence[int] = (16, 32, 64, 96),
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 0.0,
-        smallest_component: float = 0.1,
-        augmentation: SliceAugmentation | None = None,
+        **settings: Any,
     ) -> None:
-        """Build the networks; see :class:`Comparator` for what is not described here.
+        """Build the networks.
 
         Args:
             spec: The data specification.
@@ -62,16 +55,7 @@ class CrossModality(Comparator):
                 term over pixels, which all but removes it; at 1 it makes the maps spread.
             agreement_weight: Weight of the divergence of tag predictions.
             temperature: Softens the tag predictions that are compared.
-            encoder: Name of the encoder.
-            widths: Channels of each level.
-            lr: Peak learning rate.
-            weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches.
+            **settings: Those of :class:`Comparator`.
 
         Raises:
             ValueError: There is only one modality, or a value is out of range.
@@ -82,17 +66,7 @@ class CrossModality(Comparator):
                 "cross-modality equivariance needs at least two modalities, the data has "
                 f"{', '.join(names)} alone; prepare the store with more modalities"
             )
-        super().__init__(
-            spec,
-            encoder,
-            widths,
-            lr,
-            weight_decay,
-            teacher_decay,
-            sharpening,
-            smallest_component,
-            augmentation,
-        )
+        super().__init__(spec, **settings)
         # All start at 0: the bias of the averages is the same, and their order is right.
         self.register_buffer("tag_losses", torch.zeros(len(names)))
 
@@ -138,8 +112,8 @@ class CrossModality(Comparator):
 
     @torch.no_grad()
     def _follow_tag_losses(self, losses: Tensor) -> None:
-        if self._trainer is not None:  # every process must choose the same modality
-            losses = self.trainer.strategy.reduce(losses, reduce_op="mean")
+        collective = current_collective(losses.device)
+        losses = collective.sum(losses) / collective.size  # all processes choose the same modality
         self.tag_losses.lerp_(losses, 1 - LOSS_DECAY)
 
 

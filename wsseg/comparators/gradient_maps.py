@@ -17,7 +17,6 @@ from wsseg.comparators.explanations import (
 )
 from wsseg.data.spec import Batch
 from wsseg.models.encoders import Encoder
-from wsseg.models.pooling import global_average
 from wsseg.models.slice_module import SlicePrediction
 
 
@@ -38,7 +37,7 @@ class SliceClassifier(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits [B, C] and the levels of slices [B, M, H, W], finest first."""
         levels = self.encoder(image)
-        return self.head(global_average(levels[-1])), levels
+        return self.head(levels[-1].mean(dim=(2, 3))), levels
 
 
 class GradCam(Comparator):

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.models.pooling import global_average
-
 TINY = 1e-9
 
 
@@ -57,7 +55,7 @@ class PairedHeads(nn.Module):
         product, logits = None, []
         for head, level in zip(self.heads, levels, strict=True):
             maps = head(level).float()
-            logits.append(global_average(maps).unflatten(1, shape))
+            logits.append(maps.mean(dim=(2, 3)).unflatten(1, shape))
             resized = F.interpolate(maps, half, mode="bilinear", align_corners=False)
             cam = joint_min_max(resized.unflatten(1, shape))
             product = cam if product is None else product * cam

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from wsseg.clustering.bases import is_last_epoch
+from wsseg.clustering.collective import current_collective
 from wsseg.clustering.source import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
@@ -18,7 +18,6 @@ from wsseg.comparators.prototype_clusters import (
     select_prototypes,
     spherical_clusters,
 )
-from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
@@ -48,42 +47,16 @@ class PrototypeCam(Comparator):
         self,
         spec: dict[str, Any],
         n_prototypes: int = 12,
-        encoder: str = "unet",
-        widths: Sequence[int] = (16, 32, 64, 96),
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 0.0,
-        smallest_component: float = 0.1,
-        augmentation: SliceAugmentation | None = None,
+        **settings: Any,
     ) -> None:
-        """Build the network; see :class:`Comparator` for what is not described here.
+        """Build the network.
 
         Args:
             spec: The data specification.
             n_prototypes: Clusters of a class, and of its context.
-            encoder: Name of the encoder.
-            widths: Channels of each level.
-            lr: Peak learning rate.
-            weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches.
+            **settings: Those of :class:`Comparator`.
         """
-        super().__init__(
-            spec,
-            encoder,
-            widths,
-            lr,
-            weight_decay,
-            teacher_decay,
-            sharpening,
-            smallest_component,
-            augmentation,
-        )
+        super().__init__(spec, **settings)
         assert isinstance(self.network, CamNetwork)
         shape = (self.num_classes, 2, n_prototypes)
         self.register_buffer("centres", torch.zeros(*shape, self.network.encoder.widths[0]))
@@ -122,17 +95,14 @@ class PrototypeCam(Comparator):
         Args:
             batches: Training batches. Of several processes, the first one's become everybody's.
         """
-        sides = _sample(self.teacher.module, (self._moved(batch) for batch in batches))
+        moved = (self.transfer_batch_to_device(batch, self.device, 0) for batch in batches)
+        sides = _sample(self.teacher.module, moved)
         for c, (inside, outside) in enumerate(sides):
             if len(inside):
                 self.centres[c], self.used[c] = self._select(inside, outside, c)
-        if self._trainer is not None:
-            # From the CPU: it is pickled, and others would find a tensor of the first one's GPU.
-            for each in (self.centres, self.used):
-                each.copy_(self.trainer.strategy.broadcast(each.cpu()))
-
-    def _moved(self, batch: Batch) -> Batch:
-        return {name: value.to(self.device) for name, value in batch.items()}  # type: ignore
+        collective = current_collective(self.device)
+        for each in (self.centres, self.used):
+            each.copy_(collective.broadcast(each))
 
     def _select(self, inside: Tensor, outside: Tensor, c: int) -> Prototypes:
         k: int = self.hparams["n_prototypes"]

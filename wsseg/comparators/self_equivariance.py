@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
-from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
@@ -32,42 +30,16 @@ class SelfEquivariance(Comparator):
         self,
         spec: dict[str, Any],
         equivariance_weight: float = 1.0,
-        encoder: str = "unet",
-        widths: Sequence[int] = (16, 32, 64, 96),
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 0.0,
-        smallest_component: float = 0.1,
-        augmentation: SliceAugmentation | None = None,
+        **settings: Any,
     ) -> None:
-        """Build the network; see :class:`Comparator` for what is not described here.
+        """Build the network.
 
         Args:
             spec: The data specification.
             equivariance_weight: Weight of the equivariant regularisation.
-            encoder: Name of the encoder.
-            widths: Channels of each level.
-            lr: Peak learning rate.
-            weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches.
+            **settings: Those of :class:`Comparator`.
         """
-        super().__init__(
-            spec,
-            encoder,
-            widths,
-            lr,
-            weight_decay,
-            teacher_decay,
-            sharpening,
-            smallest_component,
-            augmentation,
-        )
+        super().__init__(spec, **settings)
 
     def losses(self, view: Batch) -> dict[str, Tensor]:
         """Tags and suppression on both branches, and equivariance between them."""

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.planes import Scalar
+
 AXES = ("sagittal", "coronal", "axial")
-Scalar = TypeVar("Scalar", bound=np.generic)
 Shape3 = tuple[int, int, int]
 
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.planes import IN_PLANE
+
 CLIP = (0.1, 99.9)  # percentiles; a few bright vessels must not set the scale
 SAMPLE = 1_000_000  # voxels that percentiles are taken from
 BLOCK = 32_768  # voxels counted at a time: what stays in the cache is counted twice as fast
-IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3])
 
 Planes = NDArray[Any]  # whole numbers of at most 16 bits, or float32
 

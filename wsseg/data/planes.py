@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 Orientation = Sequence[tuple[int, int]]
 
+# Neighbours of a pixel: the four that share a side with it in its plane.
+IN_PLANE = np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))], bool)
+
 
 def to_planes(volume: NDArray[Scalar], orientation: Orientation, axis: int) -> NDArray[Scalar]:
     """Turn a volume into planes [S, N, h, w] (a view).

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
-from wsseg.data.geometry import Geometry, Scalar, crop, windows
+from wsseg.data.geometry import Geometry, crop, windows
 from wsseg.data.normalisation import find_scale, scorer
-from wsseg.data.planes import from_planes, to_planes
+from wsseg.data.planes import Scalar, from_planes, to_planes
 from wsseg.data.resampling import apply_weights, linear_weights, resample_image, resample_mask
 from wsseg.data.spec import DataSpec
 

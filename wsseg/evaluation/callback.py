@@ -17,7 +17,6 @@ from wsseg.errors import InputError
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Redraw
 from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.results import write_results
-from wsseg.evaluation.summary import summarise
 from wsseg.prediction.components import Mask
 from wsseg.prediction.finishing import redraw
 
@@ -126,7 +125,7 @@ class CaseEvaluation(pl.Callback):
         for name in metric.classes:
             values = [row.scores.dice for row in rows if row.class_name == name]
             # The same on every rank already, so there is nothing to reduce.
-            pl_module.log(f"{stage}/dice_{name}", summarise(values).mean, rank_zero_only=True)
+            pl_module.log(f"{stage}/dice_{name}", float(np.mean(values)), rank_zero_only=True)
         return rows
 
 

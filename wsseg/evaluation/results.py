@@ -31,7 +31,7 @@ def summary_table(rows: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
     for name in dict.fromkeys(row.class_name for row in rows):
         scores = [row.scores for row in rows if row.class_name == name]
         table[name] = {
-            metric: summarise([getattr(each, metric) for each in scores]).to_dict()
+            metric: summarise([getattr(each, metric) for each in scores])._asdict()
             for metric in METRICS
         }
         table[name]["cases"] = len(scores)

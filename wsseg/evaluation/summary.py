@@ -17,10 +17,6 @@ class Summary(NamedTuple):
     median: float
     ci95: tuple[float, float]
 
-    def to_dict(self) -> dict[str, float | list[float]]:
-        """Return plain numbers for JSON."""
-        return {"mean": self.mean, "median": self.median, "ci95": list(self.ci95)}
-
 
 def summarise(values: Sequence[float], seed: int = 0) -> Summary:
     """Summarise a measure over cases.

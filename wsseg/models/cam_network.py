@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from wsseg.models.decoder import Decoder
 from wsseg.models.encoders import Encoder
-from wsseg.models.pooling import global_average, top_mean
+from wsseg.models.pooling import top_mean
 
 PRIOR_LOGIT = -2.0
 """Start of every head's bias: most pixels of most slices are not tumour."""
@@ -64,5 +64,5 @@ class CamNetwork(nn.Module):
         features = self.decoder(levels, image.shape[-2:])
         cam = self.fine_head(features)
         fine = top_mean(cam, valid, TOP_FRACTION)
-        deep = global_average(self.deep_head(levels[-1]))
+        deep = self.deep_head(levels[-1]).mean(dim=(2, 3))
         return CamOutput(cam, torch.stack((fine, deep)), features)

@@ -6,11 +6,6 @@ import torch
 from torch import Tensor
 
 
-def global_average(maps: Tensor) -> Tensor:
-    """Average over all pixels: [B, C, h, w] to [B, C]."""
-    return maps.mean(dim=(2, 3))
-
-
 def top_mean(maps: Tensor, valid: Tensor, fraction: float) -> Tensor:
     """Average over the highest pixels that hold anatomy.
 

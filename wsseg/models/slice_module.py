@@ -14,6 +14,8 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.schedules import MeanTeacher, annealed_adamw
 
+CLASS_PATH = "class_path"  # where a checkpoint says of which class its module is
+
 
 class SlicePrediction(NamedTuple):
     """What a module predicts for slices."""
@@ -63,8 +65,6 @@ class SliceModule(pl.LightningModule):
         if not sharpening >= 0:
             raise ValueError(f"sharpening must be at least 0, got {sharpening:g}")
         self.save_hyperparameters(ignore=["augmentation", "targets"])
-        # Tells `load_module` which class to make.
-        self.hparams["_class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         self.spec = DataSpec.from_dict(spec)
         self.smallest_component = smallest_component
         self.sharpening = sharpening
@@ -130,6 +130,10 @@ class SliceModule(pl.LightningModule):
             batch_size=size,
         )
         return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note which class ``load_module`` is to make."""
+        checkpoint[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make a step of the optimiser, and let the teacher follow.

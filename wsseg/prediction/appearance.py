@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.data.planes import box_of
+from wsseg.data.planes import IN_PLANE, box_of
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import large_components
 
@@ -29,7 +29,6 @@ RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
 OUTWARD = 0.5  # log odds of any pixel: networks that tags taught keep to the inside of lesions
 CERTAIN = 1e-4
-IN_PLANE = np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))], bool)
 """Pixels of one slice that share a side belong together."""
 
 

@@ -7,15 +7,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from wsseg.errors import InputError
+from wsseg.models.slice_module import CLASS_PATH, SliceModule
 
-DEFAULT_CLASS = "wsseg.models.CamModule"
 
-
-def load_module(ckpt_path: Path) -> pl.LightningModule:
+def load_module(ckpt_path: Path) -> SliceModule:
     """Load a trained wsseg module, ready for prediction.
 
     Only weights and plain values are unpickled, and only modules of wsseg are made from them: a
@@ -31,13 +29,13 @@ def load_module(ckpt_path: Path) -> pl.LightningModule:
     Raises:
         InputError: The file is missing, is no checkpoint, or belongs to another program.
     """
-    hyper_parameters = read_content(ckpt_path).get("hyper_parameters", {})
-    if "spec" not in hyper_parameters:
+    content = read_content(ckpt_path)
+    if CLASS_PATH not in content or "spec" not in content.get("hyper_parameters", {}):
         raise InputError(
             f"{ckpt_path}: does not say how its data was prepared; "
             "give a checkpoint that `wsseg fit` wrote"
         )
-    module_class = _module_class(hyper_parameters.get("_class_path", DEFAULT_CLASS), ckpt_path)
+    module_class = _module_class(content[CLASS_PATH], ckpt_path)
     try:
         module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
@@ -69,7 +67,7 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _module_class(name: str, path: Path) -> type[pl.LightningModule]:
+def _module_class(name: str, path: Path) -> type[SliceModule]:
     package, _, class_name = name.rpartition(".")
     if package.split(".")[0] != "wsseg":
         raise InputError(f"{path}: holds a {name}, which wsseg does not know; load it in Python")
@@ -77,6 +75,6 @@ def _module_class(name: str, path: Path) -> type[pl.LightningModule]:
         found = getattr(importlib.import_module(package), class_name, None)
     except ModuleNotFoundError:
         found = None
-    if not (isinstance(found, type) and issubclass(found, pl.LightningModule)):
+    if not (isinstance(found, type) and issubclass(found, SliceModule)):
         raise InputError(f"{path}: holds a {name}, which this version of wsseg lacks")
     return found

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError, attempt, results, sort
+from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
 from wsseg.prediction.finishing import finish
@@ -75,7 +75,7 @@ def predict(
         InputError: The checkpoint or the volumes cannot be used.
     """
     module = load_module(ckpt_path).to(choose_device(device))
-    spec: DataSpec = module.spec  # type: ignore[assignment]
+    spec = module.spec
     own = {
         "threshold": threshold,
         "sharpening": sharpening,
@@ -95,7 +95,7 @@ def predict(
 
 
 def write_masks(
-    module: pl.LightningModule,
+    module: SliceModule,
     cases: Iterable[CaseFiles],
     output: Path,
     batch_size: int,
@@ -111,8 +111,8 @@ def write_masks(
     Yields:
         Each mask file, or why the volumes of a case cannot be used.
     """
-    spec: DataSpec = module.spec  # type: ignore[assignment]
-    level = float(module.threshold)  # type: ignore[arg-type]
+    spec = module.spec
+    level = module.threshold
     beside = module.device.type != "cpu"
 
     def read(files: CaseFiles) -> RawCase | InputError:
@@ -161,7 +161,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
 
 
 def _forward(
-    module: pl.LightningModule, cases: Iterator[RawCase | InputError], batch_size: int
+    module: SliceModule, cases: Iterator[RawCase | InputError], batch_size: int
 ) -> Iterator[Prediction | InputError]:
     for case in cases:
         if isinstance(case, InputError):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from wsseg.models.inclusion import containers
+from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.appearance import REACH, sharpen_classes
 from wsseg.prediction.components import tidy
 
@@ -16,11 +15,11 @@ from wsseg.prediction.components import tidy
 FIRM, FIRM_INSIDE = 2.0, 1.0
 
 
-def finish(module: Any, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Redraw the borders of a case's masks, if the module says so, and drop specks.
 
     Args:
-        module: A ``SliceModule``.
+        module: The module.
         probability: [S, C, H, W], the slices of one case in order.
         image: [S, M, H, W], normalised.
         valid: [S, H, W] bool.
@@ -29,7 +28,7 @@ def finish(module: Any, probability: Tensor, image: Tensor, valid: Tensor) -> Te
         [S, C, H, W]; above the module's threshold where the finished masks are. Still soft at
         borders, so that these are smooth on the finer grid of the source, too.
     """
-    level: float = module.threshold
+    level = module.threshold
     if module.sharpening > 0:
         drawn = redraw(module, probability > level, image, valid)
         probability = _moved(drawn, level)
@@ -46,7 +45,7 @@ def _moved(drawn: Tensor, level: float) -> Tensor:
     return torch.where(drawn > 0.5, inside, outside)
 
 
-def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+def redraw(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Redraw borders to what the patient's own lesion looks like.
 
     Args:

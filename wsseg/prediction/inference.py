@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from wsseg.errors import InputError
+from wsseg.models.slice_module import SliceModule
 
 
 def choose_device(name: str) -> torch.device:
@@ -26,9 +26,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"--device {name}: is not available here; use auto or cpu") from None
 
 
-def predict_slices(
-    module: pl.LightningModule, image: Tensor, valid: Tensor, batch_size: int
-) -> Tensor:
+def predict_slices(module: SliceModule, image: Tensor, valid: Tensor, batch_size: int) -> Tensor:
     """Return the probability of every class in every slice.
 
     Args:

@@ -19,9 +19,12 @@ from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.data.spec import DataSpec
 from wsseg.errors import InputError
+from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.appearance import REACH, sharpen_classes
+from wsseg.prediction.checkpoint import load_module, read_content
+from wsseg.prediction.inference import predict_slices
+from wsseg.resuming import check_cases, check_data
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource
 
@@ -140,7 +143,7 @@ class PseudoMasks(TargetSource):
 
     def _write(
         self,
-        first: pl.LightningModule,
+        first: SliceModule,
         data: MRISliceDataModule,
         cases: Sequence[CaseSlices],
         maps: ClusterMaps,
@@ -159,7 +162,7 @@ class PseudoMasks(TargetSource):
                     level=self.high,
                     reach=self.reach,
                     weight=self.sharpening,
-                    smallest=first.smallest_component,  # type: ignore[arg-type]
+                    smallest=first.smallest_component,
                 )
             found = case_maps(
                 probability,
@@ -173,19 +176,14 @@ class PseudoMasks(TargetSource):
             counts += count_targets(self._targets(found), batch["valid"], case.tags)
         return counts
 
-    def _predict(self, first: pl.LightningModule, image: Tensor, valid: Tensor) -> Tensor:
-        from wsseg.prediction.inference import predict_slices
-
+    def _predict(self, first: SliceModule, image: Tensor, valid: Tensor) -> Tensor:
         probability = predict_slices(first, image, valid, self.batch_size)
         if not self.mirror:
             return probability
         mirrored = predict_slices(first, image.flip(-1), valid.flip(-1), self.batch_size)
         return (probability + mirrored.flip(-1)) / 2
 
-    def _load(self, data: MRISliceDataModule) -> pl.LightningModule:
-        from wsseg.prediction.checkpoint import load_module, read_content
-        from wsseg.resuming import check_cases, check_data
-
+    def _load(self, data: MRISliceDataModule) -> SliceModule:
         if not Path(self.checkpoint).is_file():
             raise InputError(
                 f"--model.targets.checkpoint {self.checkpoint}: is no file; say where the "
@@ -193,8 +191,7 @@ class PseudoMasks(TargetSource):
             )
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
-        saved: DataSpec = first.spec  # type: ignore[assignment]
-        check_data(self.checkpoint, saved.to_dict(), data.spec.to_dict())
+        check_data(self.checkpoint, first.spec.to_dict(), data.spec.to_dict())
         check_cases(self.checkpoint, read_content(Path(self.checkpoint)), data)
         return first
 
