@@ -30,7 +30,7 @@ PER_SLICE = 64  # pixels of a slice and side that are clustered
 
 
 class PrototypeCam(Comparator):
-    """Plain CAM whose map is made anew from clusters of local features, once trained.
+    """Plain CAM whose map is remade from clusters of local features, once trained.
 
     Z. Chen, Q. Sun, "Extracting Class Activation Maps from Non-Discriminative Features as well",
     CVPR 2023. The decoder's features of tagged slices are clustered by direction, where the map is
@@ -66,9 +66,9 @@ class PrototypeCam(Comparator):
             widths: Channels of each level.
             lr: Peak learning rate.
             weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
+            teacher_decay: Share of the averaged weights that every step keeps.
+            sharpening: Strength of border refinement by each patient's own intensities, as in
+                wsseg's own modules; 0, as published, leaves borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.

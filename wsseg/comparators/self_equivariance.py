@@ -50,9 +50,9 @@ class SelfEquivariance(Comparator):
             widths: Channels of each level.
             lr: Peak learning rate.
             weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
+            teacher_decay: Share of the averaged weights that every step keeps.
+            sharpening: Strength of border refinement by each patient's own intensities, as in
+                wsseg's own modules; 0, as published, leaves borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.

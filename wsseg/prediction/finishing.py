@@ -17,7 +17,7 @@ FIRM, FIRM_INSIDE = 2.0, 1.0
 
 
 def finish(module: Any, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
-    """Redraw the borders of a case's masks, if the module says so, and drop specks.
+    """Refine the borders of a case's masks, if the module has it set, and drop specks.
 
     Args:
         module: A ``SliceModule``.
@@ -47,7 +47,7 @@ def _moved(drawn: Tensor, level: float) -> Tensor:
 
 
 def redraw(module: Any, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
-    """Redraw borders to what the patient's own lesion looks like.
+    """Refine borders by what the patient's own lesion looks like.
 
     Args:
         module: Says how much intensities count, ``sharpening``.
