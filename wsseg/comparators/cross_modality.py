@@ -30,7 +30,7 @@ class CrossModality(Comparator):
     theirs. Others are taken as they are: no gradient flows into them. Maps are sigmoids, so that
     the fixed threshold of plain CAM holds.
 
-    The authors publish the maps of each modality by itself, and never average them. Here one
+    The authors publish the maps of each modality alone, and never average them. Here one
     modality predicts: that whose network had the lowest classification loss, by a moving average
     over the last steps of training, which needs tags alone.
     """
@@ -66,9 +66,9 @@ class CrossModality(Comparator):
             widths: Channels of each level.
             lr: Peak learning rate.
             weight_decay: Weight decay.
-            teacher_decay: How slow the teacher is.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
+            teacher_decay: Share of the averaged weights that every step keeps.
+            sharpening: Strength of border refinement by each patient's own intensities, as in
+                wsseg's own modules; 0, as published, leaves borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.
@@ -79,8 +79,8 @@ class CrossModality(Comparator):
         names = spec["modalities"]
         if len(names) < 2:
             raise ValueError(
-                "cross-modality equivariance needs at least two modalities, the data has "
-                f"{', '.join(names)} alone; prepare the store with more modalities"
+                "cross-modality equivariance needs at least two modalities, but the data has only "
+                f"{', '.join(names)}; prepare the store with more modalities"
             )
         super().__init__(
             spec,
