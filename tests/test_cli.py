@@ -78,10 +78,35 @@ def wsseg(*arguments: str) -> None:
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "error: train: is no command of wsseg; `wsseg --help` lists them\n"
-    )
+    assert capsys.readouterr().err == "error: train: unknown command; see `wsseg --help`\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("--spaceing 2 brats a b", "--spaceing: unknown option"),
+        ("--spaceing=2 brats a b", "--spaceing: unknown option"),
+        ("bratz a b", "layout: must be one of 'brats', 'decathlon', 'lgg', 'datalist', got bratz"),
+        ("brats a b --spacing high", "--spacing: must be a number"),
+        ("brats a b --classes.core [1] --modalities+=T1", "a: does not exist"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    capsys: pytest.CaptureFixture[str], arguments: str, problem: str
+) -> None:
+    assert main(["prepare", *arguments.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {problem}; ")
+
+
+def test_every_fault_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [{"id": name, "images": {}} for name in ("ann", "ben")]
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump({"modalities": ["T1"], "cases": cases}))
+    arguments = ["datalist", str(tmp_path / "list.yaml"), str(tmp_path / "store")]
+    assert main(["prepare", *arguments, "--classes", '{"tumour": [1]}']) == 2
+    faults = capsys.readouterr().err.splitlines()[-2:]  # below the progress bar
+    assert [line.startswith("error: ") for line in faults] == [True, True]
+    assert "case ann has no T1 image" in faults[0]
+    assert "case ben has no T1 image" in faults[1]
 
 
 def test_what_the_system_refuses_is_one_line(
@@ -92,7 +117,8 @@ def test_what_the_system_refuses_is_one_line(
 
     monkeypatch.setattr(Path, "iterdir", unreadable)
     assert main(["prepare", "brats", str(tmp_path), str(tmp_path / "store")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied\n"
+    advice = "check the permissions or name another place"
+    assert capsys.readouterr().err == f"error: {tmp_path}: Permission denied; {advice}\n"
 
 
 def test_fit_then_test_fill_the_run_folder(store: Path, tmp_path: Path) -> None:

@@ -78,12 +78,15 @@ def epochs(run: Path) -> list[int]:
     ("change", "message"),
     [
         ("--model.lrr=1", "'lrr' is not accepted"),
-        ("--model.lr=high", "--model.lr: Expected a <class 'float'>. Got value: high"),
+        ("--model.lr=high", "--model.lr: must be a number, got high"),
         ("--data.rot=x", "--data.rot=x"),
-        ("--model.target_modality=PET", "'PET' is not in the data; choose one of FLAIR, T1"),
+        (
+            "--model.target_modality=PET",
+            "error: --model.target_modality PET: is not in the data; choose one of FLAIR, T1",
+        ),
         ("--config=absent.yaml", "absent.yaml"),
-        ("--ckpt_path=absent.ckpt", "absent.ckpt: is no file"),
-        ("--ckpt_path=best", "--ckpt_path best: is not known any more"),
+        ("--ckpt_path=absent.ckpt", "absent.ckpt: does not exist"),
+        ("--ckpt_path=best", "--ckpt_path best: only the process that trained knows it"),
         ("--trainer.accelerator=abacus", "abacus"),
         ("--trainer.callbacks=NoSuchCallback", "NoSuchCallback"),
     ],
@@ -137,7 +140,7 @@ def test_the_last_checkpoint_is_compared_with_the_data_too(
     assert "but the store has FLAIR, T1, T2" in capsys.readouterr().err
     nowhere = [f"--data.root={store}", f"--trainer.default_root_dir={tmp_path}/absent"]
     assert main(["test", *nowhere, *SMALL, "--ckpt_path=last"]) == 2
-    assert "absent/last.ckpt: is no file" in capsys.readouterr().err
+    assert "absent/last.ckpt: does not exist" in capsys.readouterr().err
 
 
 def test_rows_beyond_the_last_checkpoint_are_not_logged_twice(store: Path, tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ class Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_stopped_run_says_how_to_go_on(
+def test_a_stopped_run_says_how_to_resume(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -168,7 +171,7 @@ def test_a_stopped_run_says_how_to_go_on(
         assert fit(store, run, *more) == 130
     finally:
         signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from then on
-    assert f"to go on, add --ckpt_path {run}/last.ckpt" in capsys.readouterr().err
+    assert f"to resume, add --ckpt_path {run}/last.ckpt" in capsys.readouterr().err
 
 
 def test_every_checkpoint_is_announced(
@@ -179,10 +182,10 @@ def test_every_checkpoint_is_announced(
     own = ["--trainer.callbacks+=ModelCheckpoint", f"--trainer.callbacks.dirpath={run}/own"]
     fit(store, run, one, *own, "--trainer.callbacks.monitor=train/loss")
     out = capsys.readouterr().out
-    assert f"trained: {run}/last.ckpt" in out
+    assert f"checkpoint: {run}/last.ckpt" in out
     assert f"best train/loss: {run}/own/epoch=0-step=2.ckpt" in out
     fit(store, run, one, *own)  # which takes the place of wsseg's; the old file is not of this run
-    assert f"trained: {run}/own/epoch=0" in capsys.readouterr().out
+    assert f"checkpoint: {run}/own/epoch=0" in capsys.readouterr().out
 
 
 def test_loggers_get_the_whole_configuration(store: Path, tmp_path: Path) -> None:
@@ -325,7 +328,7 @@ def test_scores_that_cannot_be_written_are_not_computed(
     where = f"--trainer.default_root_dir={tmp_path / 'file'}"
     config = [f"--config={trained}/config.yaml", f"--ckpt_path={trained}/last.ckpt"]
     assert main(["test", *config, where]) == 2
-    assert "file: is a file; name another folder" in capsys.readouterr().err
+    assert "file: is a file; name a folder other than" in capsys.readouterr().err
 
 
 def test_training_anew_is_announced_and_sets_the_scores_aside(
@@ -334,7 +337,7 @@ def test_training_anew_is_announced_and_sets_the_scores_aside(
     run, once = tmp_path / "run", "--trainer.max_epochs=1"
     assert fit(store, run, once) == 0
     assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
-    said = f"{run}: the run in it will be replaced"
+    said = f"{run}: holds a run that will be replaced"
     assert fit(store, run, "--trainer.fast_dev_run=true") == 0  # which replaces nothing
     assert (run / "metrics.json").is_file()
     assert not any(str(each.message).startswith(said) for each in recwarn)

@@ -26,7 +26,7 @@ UNION = """Parser key "model":
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        (UNION, "--model.lr: Expected a <class 'float'>. Got value: abc"),
+        (UNION, "--model.lr: must be a number, got abc"),
         ("unrecognized arguments: --data.rot=3", "unrecognized arguments: --data.rot=3"),
         (
             "the following arguments are required: fit.data.root",
@@ -35,7 +35,7 @@ UNION = """Parser key "model":
         ("first.\n- second\n  - second", "first; second"),
         (
             "--widths: Expected a <class 'list'>. Got value: 8",
-            "--widths: write a list as [A,B]. Got value: 8",
+            "--widths: write a list as [A,B], got 8",
         ),
     ],
 )

@@ -62,5 +62,5 @@ def test_slow_bfloat16_is_said_before_training(
     store = write_store(tmp_path / "store", size=16)
     short = ("--trainer.precision=bf16-mixed", "--trainer.fast_dev_run=1")
     assert fit(store, tmp_path / "run", *short) == 0
-    message = "leave out --trainer.precision bf16-mixed: this processor only imitates bfloat16"
+    message = "this processor only emulates bfloat16; leave out --trainer.precision bf16-mixed"
     assert any(message in str(each.message) for each in recwarn) == warned

@@ -27,7 +27,8 @@ def test_processes_that_would_train_alone_are_refused(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=f"{launcher} started 2 processes, but the trainer has 1"):
+    said = f"{launcher} started 2 processes, but the trainer expects 1"
+    with pytest.raises(InputError, match=said):
         check_processes(1, 1)
     check_processes(2, 1)
     check_processes(1, 2)

@@ -46,7 +46,8 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, what: str) -> None:
         torch.save([1, 2], path)
     elif what != "absent":
         path.write_bytes(b"" if what == "empty" else b"garbage")
-    with pytest.raises(InputError, match=r"x\.ckpt: is "):
+    fault = "does not exist" if what == "absent" else "is not a checkpoint"
+    with pytest.raises(InputError, match=rf"x\.ckpt: {fault}; give "):
         read_checkpoint(str(path))
 
 
@@ -90,7 +91,9 @@ def test_pixels_of_another_size_are_announced(spacing: Any, here: Any, warned: b
 
 
 def test_a_run_that_has_no_last_checkpoint_starts_anew_and_says_so(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"last\.ckpt: is no file, so training starts from the"):
+    with pytest.warns(
+        UserWarning, match=r"last\.ckpt: does not exist, so training starts from the"
+    ):
         assert find_checkpoint("last", str(tmp_path), training=True) is None
     assert find_checkpoint("last", str(tmp_path), training=False) == str(tmp_path / "last.ckpt")
 

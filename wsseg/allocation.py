@@ -19,7 +19,7 @@ def keep_freed_memory() -> bool:
     of their own, four of them took 175 to 400 ms to read a case, and 105 ms without.
 
     Returns:
-        Whether the C library has the setting; others than glibc go on as they are.
+        Whether the C library has the setting; C libraries other than glibc are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from argparse import ArgumentError
+from inspect import Parameter, signature
 
 from wsseg import __version__
 from wsseg.allocation import keep_freed_memory
@@ -14,13 +16,18 @@ from wsseg.messages import one_line, plain_messages
 
 LIGHTNING = ""  # instead of a function: a command of LightningCLI
 COMMANDS = {
-    "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients to try everything on"),
-    "prepare": ("wsseg.data.preparation:prepare", "Turn volumes into a slice store"),
+    "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients for trying wsseg out"),
+    "prepare": ("wsseg.data.preparation:prepare", "Turn volumes into a store of slices and tags"),
     "fit": (LIGHTNING, "Train on the tags of a prepared store"),
-    "validate": (LIGHTNING, "Run the validation split through a checkpoint"),
-    "test": (LIGHTNING, "Score a checkpoint on the test split, case by case"),
+    "validate": (LIGHTNING, "Score a checkpoint on the validation split"),
+    "test": (LIGHTNING, "Score a checkpoint on the test split, per case"),
     "predict": ("wsseg.prediction:predict", "Write masks for raw volumes with a checkpoint"),
     "benchmark": ("wsseg.benchmark:benchmark", "Compare methods over seeds and folds"),
+}
+PARSER_OPTIONS = ("", "help", "config", "print_config")  # "" as in a bare "--"
+ADVICE = {
+    errno.EACCES: "; check the permissions or name another place",
+    errno.ENOSPC: "; free some space",
 }
 
 
@@ -41,16 +48,17 @@ def main(args: list[str] | None = None) -> int:
         print(f"wsseg {__version__}")
         return 0
     if name not in COMMANDS:
-        return _refuse(f"{name}: is no command of wsseg; `wsseg --help` lists them")
+        return _refuse(f"{name}: unknown command; see `wsseg --help`")
     try:
         return _run(name, rest)
     except InputError as error:
         return _refuse(str(error))
     except OSError as error:  # no permission, no space: of the system, not of wsseg
         known = error.filename is not None and error.strerror
-        return _refuse(f"{error.filename}: {error.strerror}" if known else str(error))
+        problem = f"{error.filename}: {error.strerror}" if known else str(error)
+        return _refuse(problem + ADVICE.get(error.errno or 0, ""))
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
 
 
@@ -76,16 +84,27 @@ def _run(name: str, arguments: list[str]) -> int:
     module, _, function = target.partition(":")
     with quick_imports():
         command = getattr(importlib.import_module(module), function)
+    parameters = signature(command).parameters
+    # The parser would name the first positional argument instead.
+    for option in (argument.partition("=")[0] for argument in arguments):
+        known = option[2:].partition(".")[0].rstrip("+") in (*parameters, *PARSER_OPTIONS)
+        if option.startswith("--") and not known:
+            raise InputError(f"{option}: unknown option; see `wsseg {name} --help`")
     try:
         with plain_messages():
             jsonargparse.auto_cli(
                 command, args=arguments, prog=f"wsseg {name}", exit_on_error=False
             )
     except ArgumentError as error:
-        raise InputError(f"{one_line(str(error))}; see `wsseg {name} --help`") from error
+        reason = one_line(str(error))
+        for each in parameters.values():
+            if each.kind is Parameter.POSITIONAL_OR_KEYWORD:
+                reason = reason.replace(f"--{each.name}: ", f"{each.name}: ")
+        raise InputError(f"{reason}; see `wsseg {name} --help`") from error
     return 0
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    for line in message.split("\n"):
+        print(f"error: {line}", file=sys.stderr)
     return 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
-MOST = 20  # faults that are told together
+MOST = 20  # faults that are reported together
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -56,10 +56,13 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
         outcomes: What attempts have returned.
 
     Raises:
-        InputError: There is; each is told in a line, up to ``MOST``.
+        InputError: There is; each is reported on a line, up to ``MOST``.
     """
     good, faults = sort(outcomes)
     if faults:
-        more = [f"and {len(faults) - MOST} more such"] if len(faults) > MOST else []
-        raise InputError("\n".join([*map(str, faults[:MOST]), *more]))
+        lines = list(map(str, faults[:MOST]))
+        if len(faults) > MOST:
+            more = f"and {len(faults) - MOST} more like these"
+            lines.append(f"{more}; fix the ones above and run the command again")
+        raise InputError("\n".join(lines))
     return good

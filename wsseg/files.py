@@ -61,12 +61,12 @@ def check_writable(folder: Path) -> None:
         folder: The folder; it need not exist yet.
 
     Raises:
-        InputError: It, or what it would be made in, is a file or may not be written to.
+        InputError: It, or what it would be made in, is a file or is not writable.
     """
     place = folder.resolve()
     while not os.path.exists(place):  # noqa: PTH110 (which answers where a parent may not be read)
         place = place.parent
     if not place.is_dir():
-        raise InputError(f"{place}: is a file; name another folder than {folder} to write to")
+        raise InputError(f"{place}: is a file; name a folder other than {folder} to write to")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{place}: may not be written to; name another folder than {folder}")
+        raise InputError(f"{place}: is not writable; name a folder other than {folder}")

@@ -49,6 +49,12 @@ DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
 HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
 COMMANDS = tuple(HELD_OUT)
+SCORING = "--config RUN/config.yaml --ckpt_path RUN/last.ckpt"
+EXAMPLES = {
+    "fit": "--config experiments/quickstart.yaml --data.root STORE",
+    "validate": SCORING,
+    "test": SCORING,
+}
 DEFAULTS: dict[str, Any] = {
     "default_root_dir": DEFAULT_ROOT,
     "enable_model_summary": False,
@@ -76,7 +82,7 @@ class WssegCLI(LightningCLI):
         # The class that is chosen, since values of another, such as `widths`, would carry over.
         try:
             parser.set_defaults({"model": {"class_path": self._chosen_model}})
-        except (AttributeError, ImportError, ValueError):  # no such class; parsing will say so
+        except (AttributeError, ImportError, ValueError):  # no such class; parsing will report it
             parser.set_defaults({"model": {"class_path": DEFAULT_MODEL}})
         parser.link_arguments(
             "data",
@@ -90,7 +96,7 @@ class WssegCLI(LightningCLI):
         """Read the checkpoint; describe the run to wandb unless the user does.
 
         Raises:
-            InputError: There is no checkpoint to score, the file is none, or the run's folder
+            InputError: There is no checkpoint to score, the file is not one, or the run's folder
                 cannot be written to or is for the scores of other cases.
         """
         config = self.config[str(self.subcommand)]
@@ -107,8 +113,8 @@ class WssegCLI(LightningCLI):
             raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
         elif (Path(root) / LAST).is_file() and not config.trainer.fast_dev_run:
             rank_zero_warn(
-                f"{root}: the run in it will be replaced; to go on with it instead, stop and add "
-                "--ckpt_path last"
+                f"{root}: holds a run that will be replaced; to resume it instead, stop now and "
+                "add --ckpt_path last"
             )
         if self.subcommand == "test":
             assert self.ckpt_path is not None
@@ -118,7 +124,7 @@ class WssegCLI(LightningCLI):
         """Make data, model and trainer.
 
         Raises:
-            InputError: A class refuses its arguments, or the checkpoint belongs to other ones.
+            InputError: A class refuses its arguments, or the checkpoint belongs to others.
         """
         try:
             super().instantiate_classes()
@@ -152,7 +158,7 @@ class WssegCLI(LightningCLI):
         config["plugins"] += run_plugins(config["plugins"])
         if config["logger"] in (None, True):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
-            # Rows are kept up to the step that the run goes on from; all if Lightning finds it.
+            # Rows are kept up to the step that the run resumes from; all if Lightning finds it.
             step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
             config["logger"] = RunLogger(root, version, step)
         try:
@@ -164,8 +170,8 @@ class WssegCLI(LightningCLI):
             trainer.strategy.root_device
         ):
             rank_zero_warn(
-                f"leave out --trainer.precision {trainer.precision}: this processor only imitates "
-                "bfloat16, and float32 is some ten times as fast"
+                "this processor only emulates bfloat16; leave out --trainer.precision "
+                f"{trainer.precision}: float32 is about ten times as fast"
             )
         return trainer
 
@@ -174,7 +180,7 @@ class WssegCLI(LightningCLI):
         """Say where the weights are, those that a callback of the user's chose as well."""
         for each in self.trainer.checkpoint_callbacks:
             if isinstance(each, ModelCheckpoint) and each.best_model_path:
-                done = f"best {each.monitor}" if each.monitor else "trained"
+                done = f"best {each.monitor}" if each.monitor else "checkpoint"
                 print(f"{done}: {self._in_root(each.best_model_path)}")
 
     @rank_zero_only
@@ -185,7 +191,7 @@ class WssegCLI(LightningCLI):
             print(f"scored: {path}")
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Do it; if the user stops it, say how to go on.
+        """Do it; if the user stops it, say how to resume.
 
         Raises:
             KeyboardInterrupt: The user did; Lightning has ended the run and now would leave.
@@ -197,7 +203,7 @@ class WssegCLI(LightningCLI):
             if leaving.code != 1 or not self.trainer.interrupted:
                 raise
             if subcommand == "fit" and last.is_file() and self.trainer.is_global_zero:
-                print(f"to go on, add --ckpt_path {last}", file=sys.stderr)
+                print(f"to resume, add --ckpt_path {last}", file=sys.stderr)
             raise KeyboardInterrupt from None
 
     def _in_root(self, path: str) -> Path:
@@ -220,6 +226,10 @@ def run(arguments: list[str]) -> WssegCLI:
         InputError: The data or the settings cannot be used.
     """
     parsing = {"prog": "wsseg", "exit_on_error": False}
+    commands = {
+        name: {"exit_on_error": False, "description": f"For example: wsseg {name} {example}"}
+        for name, example in EXAMPLES.items()
+    }
     try:
         with plain_messages(), own_variables():
             return WssegCLI(
@@ -231,7 +241,7 @@ def run(arguments: list[str]) -> WssegCLI:
                 seed_everything_default=0,
                 subclass_mode_model=True,
                 auto_configure_optimizers=False,
-                parser_kwargs={**parsing, **{name: {"exit_on_error": False} for name in COMMANDS}},
+                parser_kwargs={**parsing, **commands},
                 load_from_checkpoint_support=False,  # hyper-parameters are plain values
                 args=in_its_folder(arguments),
             )

@@ -55,7 +55,18 @@ FRAME = re.compile(
     r"|Not a valid subclass|Subclass types expect one of|a class path \(str\)|a dict with"
     r"|Expected a path but .* either not accessible)"
 )
-LIST = re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>")
+# What is said of a value of the wrong type.
+EXPECTED = (
+    (
+        re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>"),
+        "write a list as [A,B]",
+    ),
+    (re.compile(r"Expected a <class 'float'>"), "must be a number"),
+    (re.compile(r"Expected a <class 'int'>"), "must be a whole number"),
+    (re.compile(r"Expected a <class 'bool'>"), "must be true or false"),
+    (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"must be one of \1"),
+    (re.compile(r"\. Got value: "), ", got "),
+)
 PROBLEM = re.compile(r"(?:Problem with given class_path '.*'|Parser key \"(?P<key>.*)\"):")
 
 
@@ -78,7 +89,10 @@ def one_line(message: str, command: str = "") -> str:
             keys.append(key)
         rest = line.removeprefix("- ")[problem.end() :] if problem else line.removeprefix("- ")
         if rest.strip() and not FRAME.match(line):
-            reasons.append(LIST.sub("write a list as [A,B]", rest.strip().rstrip(".;")))
+            reason = rest.strip().rstrip(".;")
+            for pattern, words in EXPECTED:
+                reason = pattern.sub(words, reason)
+            reasons.append(reason)
     option = f"--{'.'.join(keys)}: " if keys else ""
     text = option + "; ".join(dict.fromkeys(reasons))
     return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")
@@ -87,7 +101,7 @@ def one_line(message: str, command: str = "") -> str:
 def first_of(faults: Sequence[str]) -> str:
     """Return the first of several faults, and how many more there are."""
     more = len(faults) - 1
-    return f"{faults[0]}, and {more} more such" if more else faults[0]
+    return f"{faults[0]}, and {more} more like it" if more else faults[0]
 
 
 @contextmanager

@@ -26,9 +26,9 @@ def check_processes(devices: int, nodes: int) -> None:
     launcher, started = started_processes()
     if launcher and started != devices * nodes:
         raise InputError(
-            f"--trainer.devices: {launcher} started {started} processes, but the trainer has "
-            f"{devices} on each of {nodes} machines; give --trainer.devices, --trainer.num_nodes "
-            "and --trainer.strategy ddp to match"
+            f"--trainer.devices: {launcher} started {started} processes, but the trainer expects "
+            f"{devices} on each of {nodes} nodes; set --trainer.devices and --trainer.num_nodes to "
+            "match, and --trainer.strategy ddp"
         )
 
 

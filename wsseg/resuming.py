@@ -36,10 +36,13 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
     if given == "last":
         if last.is_file() or not training:
             return str(last)
-        rank_zero_warn(f"{last}: is no file, so training starts from the beginning")
+        rank_zero_warn(f"{last}: does not exist, so training starts from the beginning")
         return None
     if given == "best":
-        raise InputError("--ckpt_path best: is not known any more; give the path of the checkpoint")
+        raise InputError(
+            "--ckpt_path best: only the process that trained knows it; give the path of the "
+            "checkpoint"
+        )
     return given
 
 
@@ -53,7 +56,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         Its content; nothing for an address or a name that only Lightning can resolve.
 
     Raises:
-        InputError: There is no such file, or it is no checkpoint.
+        InputError: There is no such file, or it is not a checkpoint.
     """
     if path == "hpc" or ":/" in path or path.startswith("registry"):
         return {}
@@ -63,7 +66,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
-    """Compare the data of a checkpoint with the data at hand.
+    """Compare the data of a checkpoint with that of this run.
 
     Args:
         path: Where the checkpoint is.
@@ -78,19 +81,19 @@ def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
         if there != here:
             raise InputError(
                 f"{path}: was trained on the {name} {there}, but the store has {here}; give "
-                "another checkpoint, or prepare the store with the same"
+                f"another checkpoint, or prepare the store with the same {name}"
             )
     for name in MEANING:
         if saved.get(name) != spec.get(name):
             rank_zero_warn(
                 f"the store has {name} {spec.get(name)}, but {path} was trained with "
-                f"{saved.get(name)}"
+                f"{saved.get(name)}; expect worse results, or prepare the store with the same"
             )
     pixel = DataSpec.from_dict(spec).pixel
     if pixel and DataSpec.from_dict(saved).takes_for_alike(pixel):
         rank_zero_warn(
             f"pixels of the store are {size_of(pixel)}, but {path} was trained on "
-            f"{size_of(saved['pixel'])}, and takes all for alike; prepare both with one --spacing"
+            f"{size_of(saved['pixel'])}, and treats them all alike; prepare both with one --spacing"
         )
 
 
@@ -107,7 +110,7 @@ def check_cases(
     Args:
         path: Where the checkpoint is.
         content: The checkpoint.
-        data: The data at hand.
+        data: The data of this run.
         splits: Which of its splits are held out.
         training: Whether to train; scores of such cases are computed, but with a warning.
 
@@ -123,7 +126,7 @@ def check_cases(
         )
         if training:
             raise InputError(f"{problem}; give a checkpoint of this fold, or the fold of that one")
-        rank_zero_warn(f"{problem}, so that scores tell nothing of other patients")
+        rank_zero_warn(f"{problem}, so the scores say nothing about new patients")
 
 
 def check_model(
@@ -136,7 +139,7 @@ def check_model(
     Args:
         path: Where the checkpoint is.
         content: The checkpoint.
-        module: The module as the settings at hand make it.
+        module: The module as the settings of this run make it.
         training: Whether the optimiser continues too.
 
     Raises:
@@ -150,7 +153,9 @@ def check_model(
     ]
     if _shapes(content["state_dict"]) != _shapes(module.state_dict()) and not _adapts(module):
         reason = ", ".join(differing) or f"{type(module).__name__} is another network"
-        raise InputError(f"{path}: does not fit these settings ({reason}); use its own")
+        raise InputError(
+            f"{path}: does not fit these settings ({reason}); give the config.yaml of its run"
+        )
     for each in differing:
         rank_zero_warn(
             f"{each}; optimiser and schedule continue with the checkpoint's" if training else each

@@ -54,7 +54,7 @@ def in_its_folder(arguments: Sequence[str]) -> list[str]:
 
     Args:
         arguments: Of the command line. They stay as they are if they may name the run's folder
-            themselves, if another configuration follows the run's, or if nothing is gone on with.
+            themselves, if another configuration follows the run's, or if nothing is resumed.
     """
     given = dict(given_options(arguments))
     path = Path(given.get("--config", ""))
@@ -97,8 +97,8 @@ def check_scored(root: Path, checkpoint: str, store: str, fold: int) -> None:
     own = any(each.is_relative_to(root.resolve()) for each in (whole, whole.resolve()))
     if (root / LAST).is_file() and Path(checkpoint).is_file() and not own:
         raise InputError(
-            f"{root}: holds another run than {checkpoint}, whose scores would stand for it; add "
-            "--trainer.default_root_dir OTHER"
+            f"{root}: holds another run than {checkpoint}, and its scores would be overwritten; "
+            "add --trainer.default_root_dir OTHER"
         )
     path = root / CONFIG_FILE
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -109,7 +109,7 @@ def check_scored(root: Path, checkpoint: str, store: str, fold: int) -> None:
     leaked = "" if trained == fold else " (its cases may have been trained on)"
     raise InputError(
         f"{root}: holds a run on {place}, fold {trained}; scores of {store}, fold {fold}, would "
-        f"stand for it; add --trainer.default_root_dir OTHER{leaked}"
+        f"be taken for its own; add --trainer.default_root_dir OTHER{leaked}"
     )
 
 

@@ -123,9 +123,8 @@ def test_a_checkpoint_that_somebody_removed_is_named(
         benchmark(chain)
     printed = " ".join(capsys.readouterr().out.split())
     assert "did not finish" not in printed
-    assert (
-        f"is not there; remove {out}/crs/fold0-seed0 to train crs, fold 0, seed 0 anew" in printed
-    )
+    advice = f"remove {out}/crs/fold0-seed0 to train crs, fold 0, seed 0 again"
+    assert f"does not exist; {advice}" in printed
 
 
 def test_results_after_another_first_stage_are_refused(chain: Path, child: Child) -> None:
@@ -140,11 +139,14 @@ def test_results_after_another_first_stage_are_refused(chain: Path, child: Child
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        ({"masks": {"after": "csr"}}, "`after: csr` names no method; choose one of crs, cl"),
-        ({"masks": {"after": "masks"}}, "`after: masks` names no method above it"),
-        ({"masks": {"after": "later"}, "later": {}}, "`after: later` names no method above it"),
-        ({"a": {"after": "b"}, "b": {"after": "a"}}, "`after: b` names no method above it"),
-        ({"masks": {"after": "threshold"}}, "`after: threshold` names a baseline"),
+        (
+            {"masks": {"after": "csr"}},
+            "`after: csr` is not one of the methods; choose one of crs, cl",
+        ),
+        ({"masks": {"after": "masks"}}, "`after: masks` comes later in the file"),
+        ({"masks": {"after": "later"}, "later": {}}, "`after: later` comes later in the file"),
+        ({"a": {"after": "b"}, "b": {"after": "a"}}, "`after: b` comes later in the file"),
+        ({"masks": {"after": "threshold"}}, "`after: threshold` is a baseline"),
         ({"masks": {"aftr": "crs"}}, "unknown key 'aftr'"),
     ],
 )
@@ -157,5 +159,5 @@ def test_refuses(config: Path, methods: dict[str, dict[str, str]], message: str)
 
 def test_a_baseline_comes_after_nothing(config: Path) -> None:
     change(config, fixed={"baseline": "zscore_threshold", "after": "crs"})
-    with pytest.raises(InputError, match="takes nothing else"):
+    with pytest.raises(InputError, match="is a baseline and takes no other key"):
         load_config(config)

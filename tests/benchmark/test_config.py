@@ -50,12 +50,15 @@ def test_overrides_of_a_method_follow_those_of_all(tmp_path: Path) -> None:
         ({"stroe": "x"}, "unknown key 'stroe'"),
         ({"store": None}, "`store` is missing"),
         ({"methods": []}, "`methods` is missing"),
-        ({"methods": ["crs"]}, "no mapping"),
-        ({"methods": {"a": {}}}, "neither trained nor a baseline"),
+        ({"methods": ["crs"]}, "`methods` is not a mapping"),
+        ({"methods": {"a": {}}}, "method `a` needs exactly one of `config` and `baseline`"),
         ({"methods": {"a/b": {"baseline": "zscore_threshold"}}}, "cannot name a folder"),
-        ({"methods": {"a": {"baseline": "magic"}}}, "no known baseline"),
-        ({"methods": {"a": {"config": "none.yaml"}}}, "none.yaml is no file"),
-        ({"methods": {"a": {"config": None}}}, "method `a`: None is no file"),
+        (
+            {"methods": {"a": {"baseline": "magic"}}},
+            "method `a` has an unknown baseline; choose one of",
+        ),
+        ({"methods": {"a": {"config": "none.yaml"}}}, "none.yaml does not exist"),
+        ({"methods": {"a": {"config": None}}}, "method `a`: None does not exist"),
         ({"seeds": ["x"]}, "`seeds` must be whole numbers"),
         ({"folds": [-1]}, "`folds` must be whole numbers"),
         ({"prepare": {"layout": "brats"}}, "`prepare` must be a mapping"),
@@ -71,7 +74,7 @@ def test_refuses_what_is_no_yaml(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         load_config(tmp_path / "absent.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(InputError, match="no valid YAML"):
+    with pytest.raises(InputError, match="is not valid YAML"):
         load_config(tmp_path / "bad.yaml")
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(InputError, match="is empty"):

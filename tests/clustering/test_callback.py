@@ -502,7 +502,9 @@ def test_maps_of_fewer_slices_cannot_be_gone_on_with(project: ModuleType, tmp_pa
     fit(tmp_path, finder(project), loader(project), former)
     callback.load_state_dict(former.state_dict())
     more = DataLoader(project.Squares(count=20), batch_size=4)
-    with pytest.raises(ClusteringError, match="has seen other data cannot go on"):
+    with pytest.raises(
+        ClusteringError, match="has seen other data cannot be used with these slices"
+    ):
         fit(tmp_path, finder(project), more, callback)
 
 

@@ -74,7 +74,7 @@ class Batches(BatchSampler):
 
 def test_a_batch_sampler_without_a_sampler() -> None:
     loader: DataLoader[Any] = DataLoader(SLICES, batch_sampler=Batches())  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="since Batches does not tell"):
+    with pytest.warns(UserWarning, match="since Batches does not tell which of them it draws"):
         assert drawn(loader, 10) == range(10)
 
 

@@ -56,7 +56,7 @@ def test_trains_and_is_scored(config: Path, store: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("decomposition", "classes apart"), ("cross_modality", "at least two modalities")],
+    [("decomposition", "at least two classes"), ("cross_modality", "at least two modalities")],
 )
 def test_says_in_one_line_what_it_cannot_do(
     name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -197,5 +197,8 @@ def test_published_training_predicts_with_the_last_weights() -> None:
 
 
 def test_an_unknown_target_modality_is_refused() -> None:
-    with pytest.raises(ValueError, match="'PET' is not in the data; choose one of FLAIR, T1"):
+    with pytest.raises(
+        ValueError,
+        match=r"--model\.target_modality PET: is not in the data; choose one of FLAIR, T1",
+    ):
         ReferenceCrs(SPEC, base_width=2, target_modality="PET")

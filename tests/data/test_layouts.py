@@ -202,7 +202,7 @@ IMAGES = {"FLAIR": "a.nii", "T1": "b.nii"}
         ({"classes": [1]}, "classes"),
         ({"classes": {"tumour": 1}}, "list of whole numbers"),
         ({"cases": [{"id": "a"}]}, "case number 1"),
-        ({"cases": [{"id": "../a", "images": IMAGES}]}, "is no file name"),
+        ({"cases": [{"id": "../a", "images": IMAGES}]}, "cannot be used as a file name"),
         ({"cases": [{"id": "a", "images": {"T1": "b.nii"}}]}, "case a has no FLAIR image"),
         ({"cases": [{"id": "a", "images": IMAGES}] * 2}, "two cases are called a"),
     ],

@@ -222,8 +222,9 @@ def test_all_bad_files_are_named(
     with pytest.raises(InputError) as caught:
         run(source, tmp_path / "store")
     assert len(bad) == 8
-    assert all(f"{path}: of case" in str(caught.value) for path in bad)
-    assert str(caught.value).count("\n") == 7
+    assert all(f"{path} (case case_" in str(caught.value) for path in bad)
+    lines = str(caught.value).split("\n")
+    assert len([line for line in lines if "store.part: keeps the finished" not in line]) == 8
 
 
 def test_a_missing_file_is_named_beside_bad_ones(source: Path, tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_a_missing_file_is_named_beside_bad_ones(source: Path, tmp_path: Path) -
     bad.write_bytes(b"nonsense")
     with pytest.raises(InputError, match="case case_0 has no T2 image") as caught:
         run(source, tmp_path / "store")
-    assert f"{bad}: of case case_2" in str(caught.value)
+    assert f"{bad} (case case_2): " in str(caught.value)
 
 
 def test_fold_without_untagged_slices_makes_no_store(source: Path, tmp_path: Path) -> None:
@@ -336,7 +337,7 @@ def test_too_little_anatomy(source: Path, tmp_path: Path) -> None:
 def test_folder_of_something_else_is_not_touched(source: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("dear")
-    refused(source, tmp_path / "home", "something else", overwrite=True)
+    refused(source, tmp_path / "home", "is not empty and holds no slice store", overwrite=True)
 
 
 def test_a_store_behind_a_link(source: Path, tmp_path: Path) -> None:
@@ -366,7 +367,7 @@ def test_this_folder_as_store(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=f"{tmp_path}: holds something else"):
+    with pytest.raises(InputError, match=f"{tmp_path}: is not empty and holds no slice"):
         run(source, Path())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["brats"]
 
@@ -457,7 +458,7 @@ def test_tags_counted_from_the_other_end(
 
 def test_noisy_tags_are_taken_with_a_warning(source: Path, tmp_path: Path) -> None:
     path = masked_list(source, noisy(ROWS, 12, 20))
-    word = r"case_1 disagree with its mask in 2 of 24 slices, first in slice 12; training takes"
+    word = r"case_1 disagree with its mask in 2 of 24 slices, first in slice 12; training uses"
     with pytest.warns(UserWarning, match=word):
         store = run(path, tmp_path / "store", layout="datalist", folds=2)
     cases = json.loads((store / "manifest.json").read_text())["cases"]

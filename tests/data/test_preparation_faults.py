@@ -99,7 +99,7 @@ def test_a_table_of_another_encoding(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("name", ["image.nrrd", "image.mgz", "image.img"])
 def test_a_file_of_another_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"NRRD0004")
-    with pytest.raises(InputError, match=f"{name}: of case c0 is no readable NIfTI .*; convert it"):
+    with pytest.raises(InputError, match=rf"{name} \(case c0\): is not a readable .*; convert it"):
         check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), ["tumour"], "axial")
 
 
@@ -156,7 +156,7 @@ def test_air_that_is_not_zero_is_announced(tmp_path: Path) -> None:
 def test_one_file_for_two_modalities(tmp_path: Path) -> None:
     image = ImageFile(tmp_path / "image.nii.gz")
     case = CaseFiles("c0", {"FLAIR": image, "T1": image._replace(channel=1), "T2": image})
-    with pytest.raises(InputError, match="is the image of FLAIR and T2 of case c0"):
+    with pytest.raises(InputError, match="is named for both FLAIR and T2 of case c0"):
         check_files(case, ["tumour"], "axial")
 
 

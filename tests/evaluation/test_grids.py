@@ -30,5 +30,5 @@ def test_dropped_slices_leave_gaps(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"manifest\.json: is missing"):
+    with pytest.raises(InputError, match=r"manifest\.json: does not exist"):
         read_grids(tmp_path)

@@ -76,12 +76,14 @@ def test_the_checkpoint_alone_rebuilds_the_module(tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_modality_is_refused() -> None:
-    with pytest.raises(ValueError, match="'PET' is not in the data; choose one of T1, FLAIR"):
+    with pytest.raises(
+        ValueError, match=r"target_modality PET: is not in the data; choose one of T1, FLAIR"
+    ):
         CamModule(**SMALL, target_modality="PET")
 
 
 @pytest.mark.parametrize("name", ["widths", "embedding_widths"])
 def test_no_more_levels_than_slices_can_be_halved_for(name: str) -> None:
     CamModule(**{**SMALL, name: (4,) * 5})
-    with pytest.raises(ValueError, match=f"^{name}: slices of 16 x 16 pixels have room for 5"):
+    with pytest.raises(ValueError, match=f"^--model.{name}: slices of 16 x 16 .* for 5 levels"):
         CamModule(**{**SMALL, name: (4,) * 6})

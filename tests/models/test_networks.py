@@ -20,7 +20,9 @@ def test_maps_have_the_resolution_of_the_image(name: str, size: tuple[int, int])
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'vgg' is unknown; choose one of unet, resnet10"):
+    with pytest.raises(
+        ValueError, match=r"--model\.encoder vgg: unknown; choose one of unet, resnet10"
+    ):
         build_encoder("vgg", 1, (4,), (16, 16))
 
 

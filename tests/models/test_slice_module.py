@@ -91,11 +91,11 @@ def test_settings_travel_with_the_checkpoint(kind: type[SliceModule], tmp_path: 
 @KINDS
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_out_of_range(kind: type[SliceModule], share: float) -> None:
-    with pytest.raises(ValueError, match="smallest_component must be from 0 to 1"):
+    with pytest.raises(ValueError, match=r"--model\.smallest_component .*: must be from 0 to 1"):
         make(kind, smallest_component=share)
 
 
 @pytest.mark.parametrize("kind", [CamModule, SegmentationModule])
 def test_a_sharpening_out_of_range(kind: type[SliceModule]) -> None:
-    with pytest.raises(ValueError, match="sharpening must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"--model\.sharpening -1: must be at least 0"):
         make(kind, sharpening=-1.0)

@@ -55,7 +55,7 @@ def refused(path: Path) -> str:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    assert "is no file" in refused(tmp_path / "nowhere.ckpt")
+    assert "does not exist" in refused(tmp_path / "nowhere.ckpt")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1, 2]), pickle.dumps({1: 2})])

@@ -199,7 +199,7 @@ def test_classes_get_labels_and_the_threshold_counts(
     case = write_brats(tmp_path / "in", "a", oriented("RAS"))
     [path] = run(case, tmp_path / "out")
     assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [2]
-    assert "Labels in the masks: 1 whole, 2 core; 0 is the rest\n" in capsys.readouterr().err
+    assert "Mask labels: 0 background, 1 whole, 2 core\n" in capsys.readouterr().err
     [path] = run(case, tmp_path / "out", threshold=0.0)
     assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
 
@@ -211,14 +211,16 @@ def test_volumes_by_themselves_are_cases_of_one_modality(
     folder.mkdir()
     for name in ("ann", "ben.v2"):
         nib.save(nib.Nifti1Image(make_volumes()["FLAIR"], np.eye(4)), folder / f"{name}.nii.gz")
-    with pytest.raises(InputError, match=r"ann.nii.gz: .*checkpoint takes T1, FLAIR; say in a"):
+    with pytest.raises(
+        InputError, match=r"ann.nii.gz: .*checkpoint takes T1, FLAIR; list the files"
+    ):
         run(folder / "ann.nii.gz", tmp_path / "out")
     module.spec = BrightFlair(modalities=("FLAIR",)).spec
     masks = run(folder, tmp_path / "out")
     assert [path.name for path in masks] == ["ann.nii.gz", "ben.v2.nii.gz"]
     assert all((nib.load(path).get_fdata() == truth()).all() for path in masks)
     assert run(folder / "ann.nii.gz", tmp_path / "one") == [tmp_path / "one" / "ann.nii.gz"]
-    with pytest.raises(InputError, match="is an image, a mask or tags"):
+    with pytest.raises(InputError, match=r"would overwrite an input file \(image, mask or tags\)"):
         run(folder, folder)
     (folder / "ann.nii").write_bytes(b"")
     with pytest.raises(InputError, match=r"two cases are called ann \(.*ann.nii, .*ann.nii.gz\)"):
@@ -258,7 +260,8 @@ def test_bad_cases_stop_no_other_and_are_named_at_the_end(
     with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*\n.*b_t1\.nii\.gz") as caught:
         run(tmp_path / "in", tmp_path / "out")
     assert str(caught.value).count("\n") == 1
-    assert "pictures of 2 cases" in capsys.readouterr().err
+    said = f"pictures of 2 cases are in {tmp_path}/out, 2 could not be used\n"
+    assert said in capsys.readouterr().err
     names = ["a.nii.gz", "a.png", "d.nii.gz", "d.png"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
 
@@ -276,7 +279,7 @@ def test_pixels_of_another_size_are_announced(
     messages = [str(each.message) for each in caught if "pixels are" in str(each.message)]
     assert len(messages) == warned
     assert all(
-        "1 x 1 mm, and 1 more such, but the checkpoint was trained on 0.5 x 1 mm" in each
+        "1 x 1 mm, and 1 more like it, but the checkpoint was trained on 0.5 x 1 mm" in each
         for each in messages
     )
 
@@ -288,7 +291,7 @@ def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> No
     case = {"id": "T1", "images": {name: f"{name}.nii.gz" for name in volumes}}
     datalist = {"modalities": ["T1", "FLAIR"], "classes": {"tumour": [1]}, "cases": [case]}
     (tmp_path / "list.json").write_text(json.dumps(datalist))
-    with pytest.raises(InputError, match="is an image, a mask or tags"):
+    with pytest.raises(InputError, match=r"would overwrite an input file \(image, mask or tags\)"):
         run(tmp_path / "list.json", tmp_path)
     assert [path.name for path in run(tmp_path / "list.json", tmp_path / "out")] == ["T1.nii.gz"]
 
@@ -313,7 +316,7 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     before = (tmp_path / "labelsTr" / "x.nii.gz").read_bytes()
-    with pytest.raises(InputError, match=r"labelsTr/x\.nii\.gz: is an image, a mask or tags"):
+    with pytest.raises(InputError, match=r"labelsTr/x\.nii\.gz: would overwrite an input file"):
         run(tmp_path, tmp_path / "imagesTr" / ".." / "labelsTr")
     assert (tmp_path / "labelsTr" / "x.nii.gz").read_bytes() == before
     assert [p.name for p in run(tmp_path, tmp_path / "out")] == ["x.nii.gz", "y.nii.gz"]
@@ -323,7 +326,7 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
     ("options", "message"),
     [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
      ({"sharpening": -1.0}, "sharpening"), ({"device": "toaster"}, "device"),
-     ({"layout": "dicom"}, "no layout")],
+     ({"layout": "dicom"}, "dicom: unknown layout")],
 )  # fmt: skip
 def test_bad_options_are_named(
     tmp_path: Path, module: BrightFlair, options: dict[str, Any], message: str

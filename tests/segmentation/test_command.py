@@ -108,10 +108,13 @@ def test_fit_resume_and_test(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "--model.targets: the following arguments are required: checkpoint"),
-        (["--model.targets.checkpoint=absent.ckpt"], "absent.ckpt: is no file"),
+        ([], "--model.targets.checkpoint: is missing; give the checkpoint of the first stage"),
+        (["--model.targets.checkpoint=absent.ckpt"], "absent.ckpt: does not exist"),
         (["--model.targets=null"], "--model.targets: is missing"),
-        (["--model.targets.checkpoint=x", "--model.targets.low=0.9"], "low and high must be"),
+        (
+            ["--model.targets.checkpoint=x", "--model.targets.low=0.9"],
+            "--model.targets: low and high must satisfy 0 <= low",
+        ),
     ],
 )
 def test_refusals_are_one_line(

@@ -111,9 +111,9 @@ def test_training_without_targets_is_refused(small: Make, store: Path, tmp_path:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"robustness": 1.5}, "robustness must be from 0 to 1, got 1.5"),
-        ({"correction": -1.0}, "correction must be from 0 to 1"),
-        ({"correct_from": 12}, "correct_from must be from 0 to 1, got 12"),
+        ({"robustness": 1.5}, "--model.robustness 1.5: must be from 0 to 1"),
+        ({"correction": -1.0}, "--model.correction -1: must be from 0 to 1"),
+        ({"correct_from": 12}, "--model.correct_from 12: must be from 0 to 1"),
         ({"widths": (4, 8)}, "3 to 5 numbers of channels"),
         ({"widths": (4,) * 6}, "3 to 5 numbers of channels"),
     ],

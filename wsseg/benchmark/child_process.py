@@ -60,7 +60,7 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
         yield
     except BaseException:
         process.terminate()
-        # Training goes on to the end of its batch; after Ctrl-C `Popen` alone waits for 0.25 s.
+        # Training continues to the end of its batch; after Ctrl-C `Popen` alone waits for 0.25 s.
         process.communicate()
         raise
 

@@ -73,15 +73,15 @@ def load_config(path: Path) -> BenchmarkConfig:
         raise InputError(f"{path}: {error.strerror}; give a benchmark's YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is no valid YAML ({reason}); correct it") from error
+        raise InputError(f"{path}: is not valid YAML ({reason}); correct it") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{path}: is empty or no mapping; it needs {', '.join(KEYS[2:5])}")
+        raise InputError(f"{path}: is empty or not a mapping; it needs {', '.join(KEYS[2:5])}")
     if unknown := [str(key) for key in plain if key not in KEYS]:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
     if missing := [key for key in KEYS[2:5] if not plain.get(key)]:
         raise InputError(f"{path}: `{missing[0]}` is missing; add it")
     if not isinstance(plain["methods"], dict):
-        raise InputError(f"{path}: `methods` is no mapping; give each method a name")
+        raise InputError(f"{path}: `methods` is not a mapping; give each method a name")
     common = _overrides(str(path), plain)
     methods = [_method(path, str(name), block, common) for name, block in plain["methods"].items()]
     _check_order(path, methods)
@@ -101,7 +101,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
 
     where = f"{path}: method `{name}`"
     if not isinstance(block, dict) or ("config" in block) == ("baseline" in block):
-        raise InputError(f"{where} is neither trained nor a baseline; give `config` or `baseline`")
+        raise InputError(f"{where} needs exactly one of `config` and `baseline`")
     if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise InputError(f"{where} cannot name a folder; use letters, digits, `_`, `-` and `.`")
     if unknown := [str(key) for key in block if key not in METHOD_KEYS]:
@@ -110,14 +110,16 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
         )
     if "baseline" in block:
         if len(block) > 1:
-            raise InputError(f"{where} is a baseline, which takes nothing else; remove the rest")
+            raise InputError(f"{where} is a baseline and takes no other key; remove the others")
         if block["baseline"] not in BASELINES:
             choices = ", ".join(BASELINES)
-            raise InputError(f"{where} is no known baseline; choose one of {choices}")
+            raise InputError(f"{where} has an unknown baseline; choose one of {choices}")
         return Method(name, baseline=block["baseline"])
     config = Path(str(block["config"]))
     if not config.is_file():
-        raise InputError(f"{where}: {config} is no file; paths are relative to the current folder")
+        raise InputError(
+            f"{where}: {config} does not exist; paths are relative to the current folder"
+        )
     after = block.get("after")
     return Method(
         name,
@@ -130,7 +132,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
 def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
     overrides = block.get("overrides") or []
     if not isinstance(overrides, list):
-        raise InputError(f"{where}: `overrides` is no list; give arguments as on a command line")
+        raise InputError(f"{where}: `overrides` is not a list; give arguments as on a command line")
     return tuple(str(each) for each in overrides)
 
 
@@ -142,11 +144,15 @@ def _check_order(path: Path, methods: Sequence[Method]) -> None:
         if method.after is not None:
             where = f"{path}: method `{method.name}`: `after: {method.after}`"
             if method.after not in names:
-                raise InputError(f"{where} names no method; choose one of {', '.join(names)}")
+                raise InputError(
+                    f"{where} is not one of the methods; choose one of {', '.join(names)}"
+                )
             if method.after not in above:
-                raise InputError(f"{where} names no method above it; change their order")
+                raise InputError(f"{where} comes later in the file; change their order")
             if above[method.after].baseline is not None:
-                raise InputError(f"{where} names a baseline, which leaves no checkpoint")
+                raise InputError(
+                    f"{where} is a baseline, which leaves no checkpoint; choose another"
+                )
         above[method.name] = method
 
 
@@ -154,7 +160,7 @@ def _integers(path: Path, plain: dict[str, Any], key: str) -> tuple[int, ...]:
     values = plain.get(key, [0])
     values = values if isinstance(values, list) else [values]
     if not values or not all(type(value) is int and value >= 0 for value in values):
-        raise InputError(f"{path}: `{key}` must be whole numbers from 0, such as [0, 1, 2]")
+        raise InputError(f"{path}: `{key}` must be whole numbers of at least 0, such as [0, 1, 2]")
     return tuple(dict.fromkeys(values))
 
 

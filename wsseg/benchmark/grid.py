@@ -17,9 +17,9 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
     """Compare methods over seeds and folds.
 
     Held-out cases need masks: methods are compared by scores. Runs that are finished are kept, so
-    an interrupted benchmark goes on where it stopped. A run that fails is reported and the others
-    go on. The same benchmark may be started several times, say once for every GPU: each takes runs
-    that no other is at.
+    an interrupted benchmark resumes where it stopped. A run that fails is reported and the others
+    continue. The same benchmark may be started several times, say once for every GPU: each takes
+    runs that no other is at.
 
     Args:
         experiment: YAML file with `store`, `output`, `methods`, `seeds`, `folds`, `overrides` for
@@ -159,12 +159,13 @@ def _execute(runs: Sequence[Any]) -> dict[str, str]:
                     continue
                 _console().rule(title, align="left")
                 if run.finished:
-                    _console().print("finished before, kept", style="dim")
+                    _console().print("already finished, kept", style="dim")
                 elif problem := run.execute():
                     failures[run.label] = problem
-                    _console().print("failed; the others go on", style="bold red")
+                    _console().print("failed; continuing with the others", style="bold red")
         if taken and len(taken) != before:
-            _console().print(f"{len(taken)} runs wait for another benchmark", style="dim")
+            waits = f"{len(taken)} runs are being done by another benchmark; waiting"
+            _console().print(waits, style="dim")
         if len(taken) == len(waiting):
             time.sleep(PATIENCE)
         waiting = {run: waiting[run] for run in taken}

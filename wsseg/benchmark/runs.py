@@ -90,9 +90,9 @@ class Run:
         there = self._record().get("precision", here)
         if self.finished and there != here:
             raise InputError(
-                f"{self.folder}: was trained in precision {there}, but this machine takes {here}; "
-                f"add `overrides: [--trainer.precision={there}]` under another `output`, or go on "
-                "where it was trained"
+                f"{self.folder}: was trained in precision {there}, but this machine uses {here}; "
+                f"to continue here, add `overrides: [--trainer.precision={there}]` under another "
+                "`output`, or continue on the original machine"
             )
 
     def execute(self) -> str | None:
@@ -123,7 +123,7 @@ class Run:
         return problem
 
     def _basis(self) -> dict[str, float | str]:
-        """Return what must be the same for a training that was stopped to go on."""
+        """Return what must be the same for a stopped training to resume."""
         basis: dict[str, float | str] = {"fingerprint": self.fingerprint()}
         if not self.method.baseline:
             basis["precision"] = native_precision()
@@ -139,7 +139,7 @@ class Run:
         where, label = self.first.checkpoint, self.first.label
         if not self.first.finished:
             return f"{where}: cannot be used, since {label} did not finish"
-        return f"{where}: is not there; remove {self.first.folder} to train {label} anew"
+        return f"{where}: does not exist; remove {self.first.folder} to train {label} again"
 
     def _train(self, resumed: bool) -> str | None:
         going_on = [f"--ckpt_path={self.checkpoint}"] if resumed else []

@@ -23,7 +23,7 @@ NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 
 HEADINGS = ("method", "Dice [95 % CI]", "HD95 mm", "ASSD mm", "sensitivity", "precision", "seconds")
 
-INCOMPLETE = "* has unfinished runs: not comparable."
+INCOMPLETE = "* not all runs are finished: compare with care."
 
 
 class Result(NamedTuple):
@@ -101,7 +101,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
 
     Returns:
         One row per method: means over cases, for Dice with the bootstrap interval over cases. A
-        method of which a run is missing is marked, since its means are of other cases or seeds.
+        method that lacks a run is marked, since its means are of other cases or seeds.
     """
     names = marked(results)
     means = {metric: case_means(results, metric) for metric in METRICS}

@@ -44,7 +44,7 @@ class ClusterReSupervision(LightningCallback):
     features=True)``, or with either of the two, is told (False) when it may leave the activation
     None, or the features without channels and the asymmetry None. It runs in inference mode.
 
-    A checkpoint holds the clusters and the maps; a resumed run goes on with them.
+    A checkpoint holds the clusters and the maps; a resumed run continues with them.
 
     After each refresh it logs, below ``clusters/``: ``relevant_clusters`` (for each clustering and
     class), ``support`` (effective number of patients that these come from), ``peak`` (votes that a
@@ -95,14 +95,16 @@ class ClusterReSupervision(LightningCallback):
             last_refresh_epoch: No refresh for epochs after this one (counted from 0).
             steady: ``every_n_epochs`` doubles after a refresh that changes less than this share of
                 the relevant area; 0 never doubles it.
-            evidence_slices: Most slices that clusters are made from and judged by.
-            sample_size: Most pixels that k-means sees. More gain nothing: with K of 64 on MRI
-                intensities, 50,000 and 200,000 pixels leave the same variance (0.787 and 0.783).
-            iterations: Lloyd steps of k-means. They gain more: 0.83 after 5, 0.78 after 20.
-            scorer: Judges the clusters; ``EvidenceScorer()`` by default.
+            evidence_slices: Maximum number of slices used to form and score clusters.
+            sample_size: Maximum number of pixels for k-means. More gain nothing: with K of 64 on
+                MRI intensities, 50,000 and 200,000 leave the same variance within clusters (0.787
+                and 0.783).
+            iterations: Lloyd steps of k-means. The variance left within clusters is 0.83 after 5
+                and 0.78 after 20.
+            scorer: Scores the clusters; ``EvidenceScorer()`` by default.
             smoothing: Width in pixels of the Gaussian that smooths the averaged scores, within
                 slices and, where it is known how they lie, from slice to slice; up to twice that
-                where clusters tell lesions vaguely.
+                where clusters separate lesions poorly.
             low: Pixels whose relevance is at most this are targets of 0, from 0 to ``high``; the
                 scorer's by default.
             high: Pixels whose relevance exceeds this are targets of 1, above 0 and at most 1; the
@@ -292,8 +294,8 @@ class ClusterReSupervision(LightningCallback):
         work.report["every_n_epochs"] = self._interval
         if work.report["relevant_area"] == 0 and collective.rank == 0:
             warnings.warn(
-                "no pixel of a tagged slice is relevant, so that cluster maps say that classes are "
-                "nowhere; give features that tell them from other tissue, or more warmup_epochs "
+                "no pixel of a tagged slice is relevant, so the cluster maps are empty; give "
+                "features that separate the classes from other tissue, or raise warmup_epochs "
                 "until the activation shows them",
                 stacklevel=2,
             )
@@ -309,7 +311,7 @@ class ClusterReSupervision(LightningCallback):
         return -1 if since < 0 else epoch - since % self._interval
 
     def _warn_of_no_map(self, epochs: int | None, rank: int) -> None:
-        """Say so if training is over before the first map is due."""
+        """Warn if training is over before the first map is due."""
         if epochs is None or epochs < 0 or self.maps is not None or rank:
             return
         if self._latest_due(epochs - 1) < 0:
@@ -317,7 +319,7 @@ class ClusterReSupervision(LightningCallback):
             until = "" if last is None else f", last_refresh_epoch {last}"
             warnings.warn(
                 f"max_epochs {epochs}, warmup_epochs {self.warmup_epochs}{until}: no cluster map "
-                "is ever made, and training does without; train longer or warm up for less",
+                "is ever made; raise max_epochs or lower warmup_epochs",
                 stacklevel=2,
             )
 
@@ -363,15 +365,15 @@ class ClusterReSupervision(LightningCallback):
         data = None if source.known is None else source.known.digest()
         if self._packed and None not in (data, self._data) and data != self._data:
             warnings.warn(
-                "the cluster maps at hand were made of other slices or tags than those of this "
-                "run; they are made anew",
+                "the checkpoint's cluster maps were made of other slices or tags than this run "
+                "has; they are discarded and will be made again",
                 stacklevel=2,
             )
             self._forget()
         self._data = data
 
     def _forget(self) -> None:
-        """Begin anew, without clusters and maps."""
+        """Start over, without clusters and maps."""
         self._packed, self.clusters, self.maps, self._data = {}, None, None, None
         self._epoch, self._interval = -1, self.every_n_epochs
 

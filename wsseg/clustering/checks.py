@@ -60,7 +60,7 @@ def check_batch(batch: Any) -> None:
         batch: What the training loader serves.
 
     Raises:
-        ClusteringError: It is no dictionary, or has no ids of slices in ``index``.
+        ClusteringError: It is not a dictionary, or has no ids of slices in ``index``.
     """
     if not isinstance(batch, dict):
         raise ClusteringError(
@@ -85,7 +85,7 @@ def check_batch(batch: Any) -> None:
 
 
 def check_known(known: KnownSlices | None) -> None:
-    """Refuse slices of which it is known beforehand that they cannot be clustered.
+    """Refuse slices that are known beforehand to be unfit for clustering.
 
     Args:
         known: What the data set tells of its slices, if it does.
@@ -121,8 +121,8 @@ def check_told(embeddings: PixelEmbeddings, known: KnownSlices, positions: Seque
             served.cpu(), told.to("cpu", served.dtype)
         ):
             raise ClusteringError(
-                f"the data set's tensor `{name}` says {told[:4].tolist()} of its first slices, "
-                f"their batch {served[:4].tolist()}; make both the same, or give one another name"
+                f"the data set's tensor `{name}` is {told[:4].tolist()} for its first slices, but "
+                f"their batch has {served[:4].tolist()}; make them agree, or rename the tensor"
             )
 
 
@@ -165,7 +165,7 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> None:
         if (highest := int(embeddings.index.max())) >= most:
             raise ClusteringError(
                 f"a slice has the index {highest}, but there are {len(source)} slices; number them "
-                "from 0 (hashes will not do), since the file of cluster maps has a row for each"
+                "from 0 (hashes cannot be used), since the file of cluster maps has a row for each"
             )
         pixels += int(embeddings.valid.sum())
         if pixels >= clusters:
@@ -195,9 +195,10 @@ def check_distinct(index: Tensor) -> None:
 
 def _check_counts(number: int, counts: Sequence[float], some: str = "") -> None:
     """Refuse a class without untagged or without tagged slices."""
+    advice = "raise evidence_slices" if some else "add some or leave the class out"
     for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
         if count == 0:
             raise ClusteringError(
                 f"no training slice is {kind} for class {number}{some}; clustering needs tagged "
-                "and untagged slices of every class, add some or leave the class out"
+                f"and untagged slices of every class, {advice}"
             )

@@ -126,7 +126,9 @@ class DistributedCollective(Collective):
             raise failure
         if bool(failed.any()):
             ranks = ", ".join(str(rank) for rank in failed.nonzero().flatten().tolist())
-            raise ClusteringError(f"{doing} failed on rank {ranks}; its own message says why")
+            raise ClusteringError(
+                f"{doing} failed on rank {ranks}; see the error message of that process"
+            )
 
 
 def current_collective(device: torch.device) -> Collective:

@@ -1,4 +1,4 @@
-"""What clusters are made from and judged by: pixels of a bounded number of slices."""
+"""What clusters are formed and scored from: pixels of a bounded number of slices."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Evidence:
             batches: The slices.
 
         Raises:
-            ClusteringError: A feature or an activation is not finite, or an activation is no
+            ClusteringError: A feature or an activation is not finite, or an activation is not a
                 probability.
         """
         for batch in batches:
@@ -74,7 +74,10 @@ class Evidence:
             slice_, row, column = kept.T
             activation = batch.activation[slice_, :, row, column].float()
             if not bool(torch.isfinite(activation).all()):
-                raise ClusteringError("the class activation holds NaN or infinite values")
+                raise ClusteringError(
+                    "the class activation holds NaN or infinite values; lower the learning rate, "
+                    "or train in higher precision (32-true)"
+                )
             check_probable(activation)
             self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
             nothing = batch.valid.new_empty(0)

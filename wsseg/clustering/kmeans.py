@@ -158,8 +158,8 @@ def check_finite(points: Tensor) -> None:
     # A sum is quick, but may overflow where no value is infinite.
     if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
         raise ClusteringError(
-            "the embeddings hold NaN or infinite values; lower the learning rate or the precision"
-            " settings until training is stable"
+            "the embeddings hold NaN or infinite values; lower the learning rate, or train in "
+            "higher precision (32-true)"
         )
 
 
@@ -169,7 +169,8 @@ def load_faiss() -> Any:
         return importlib.import_module("faiss")
     except (ImportError, RuntimeError) as error:  # wheels for GPUs check what they need
         raise ClusteringError(
-            f"faiss cannot be imported ({error}); install it: pip install faiss-cpu"
+            f"faiss cannot be imported ({error}); uninstall any other faiss wheel, then "
+            "pip install faiss-cpu"
         ) from error
 
 

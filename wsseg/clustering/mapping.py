@@ -71,7 +71,7 @@ class MapMaker:
         )
 
     def __call__(self, batch: PixelEmbeddings) -> SliceMaps:
-        """Return the relevance in every slice of a batch by itself."""
+        """Return the relevance in each slice of a batch on its own."""
         batch = compare(batch, self.norms)
         labels = self.assign(feature_pixels(batch, batch.valid.nonzero()))
         valid, tags = batch.valid.to(labels.device), batch.tags.to(labels.device)
@@ -82,7 +82,7 @@ class MapMaker:
         """Return the final maps of slices.
 
         Args:
-            slices: What was found in every slice by itself.
+            slices: What was found in each slice on its own.
             depth: Where they lie along one body, in pixels, [S]: then they are smoothed along it.
                 Those without a class say nothing about where it is in others.
 
@@ -98,7 +98,7 @@ class MapMaker:
 
 
 def regroup(parts: Iterable[SliceMaps], sizes: Iterable[int]) -> Iterator[SliceMaps]:
-    """Deal slices out anew, in order and holding no more of them than it takes.
+    """Regroup slices, in order and holding no more of them than it takes.
 
     Args:
         parts: The slices, in parts of any size.
@@ -150,7 +150,7 @@ class MapWriter:
         self._seen.append(index.cpu())
 
     def write(self, batches: Iterable[PixelEmbeddings], changes: Changes) -> None:
-        """Write the maps of all batches, every slice by itself.
+        """Write the maps of all batches, each slice on its own.
 
         Args:
             batches: The slices.

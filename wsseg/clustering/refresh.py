@@ -56,7 +56,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Clusters:
-    """The clusterings of a refresh and the judgement of their clusters.
+    """The clusterings of a refresh and the scores of their clusters.
 
     Attributes:
         mean: Mean of the sampled embeddings, [D].
@@ -110,7 +110,7 @@ class Refresh:
     def run(
         self, previous: Clusters | None = None, old: ClusterMaps | None = None
     ) -> tuple[Clusters, ClusterMaps]:
-        """Cluster the training slices anew and write their maps.
+        """Cluster the training slices again and write their maps.
 
         Args:
             previous: The last refresh's clusters, which the new ones start from.

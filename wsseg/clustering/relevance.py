@@ -1,4 +1,4 @@
-"""From labels and the judgement of clusters to maps of relevance."""
+"""From labels and scores of clusters to maps of relevance."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def drawn(loader: DataLoader[Any], count: int) -> Sequence[int]:
     if not isinstance(sampler, WHOLE):
         warnings.warn(
             f"clusters are made from all {count} slices of the data set, since "
-            f"{type(sampler).__name__} does not tell which it draws; if it leaves some out, give "
+            f"{type(sampler).__name__} does not tell which of them it draws; if not all, give "
             "ClusterReSupervision(dataloader=...) a loader without them",
             stacklevel=2,
         )

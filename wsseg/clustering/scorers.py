@@ -25,7 +25,7 @@ QUIET = 0.1  # contrast that a cluster has at least: a network that knows little
 
 
 class Scorer(ABC):
-    """Judges clusters by their statistics.
+    """Scores clusters by their statistics.
 
     A subclass may be as short as this::
 

@@ -127,7 +127,7 @@ class EmbeddingSource:
                 embeds it, with activation and features or without.
 
         Raises:
-            ClusteringError: The loader is no single ``DataLoader`` over a data set with a length.
+            ClusteringError: The loader is not one ``DataLoader`` over a data set with a length.
         """
         dataset = getattr(loader, "dataset", None)
         if (
@@ -209,7 +209,7 @@ def share_bodies(found: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
 def choose_slices(
     count: int, most: int, seed: int, tags: Tensor | None = None, stratum: Tensor | None = None
 ) -> list[int]:
-    """Choose the slices that clusters are made from and judged by.
+    """Choose the slices that clusters are formed and scored from.
 
     Args:
         count: Number of slices.

@@ -75,9 +75,9 @@ class ClusterMaps:
         wrong = (positions < 0) | (positions >= self.shape[0])
         if wrong.any():
             raise ClusteringError(
-                f"slice index {positions[wrong][0]} is out of range, there are cluster maps for 0 "
+                f"slice index {positions[wrong][0]} is out of range: there are cluster maps for 0 "
                 f"to {self.shape[0] - 1}; `index` must be the slice's id in the training data, and "
-                "a callback or a checkpoint that has seen other data cannot go on with these"
+                "a callback or checkpoint that has seen other data cannot be used with these slices"
             )
         return decode(torch.from_numpy(self._array()[positions]))
 

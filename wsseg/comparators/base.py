@@ -42,12 +42,12 @@ class Comparator(SliceModule):
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
             widths: Channels of each level of a "unet" encoder, finest first.
-            lr: Peak learning rate of AdamW, see ``one_cycle``.
+            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
             weight_decay: Weight decay of AdamW.
-            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`;
-                0 predicts with the weights of the last step.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
+            teacher_decay: Share of the averaged weights that every step keeps; 0 predicts with
+                the weights of the last step.
+            sharpening: Strength of border refinement by each patient's own intensities, as in
+                wsseg's own modules; 0, as published, leaves borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.

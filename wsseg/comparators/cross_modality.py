@@ -30,7 +30,7 @@ class CrossModality(Comparator):
     theirs. Others are taken as they are: no gradient flows into them. Maps are sigmoids, so that
     the fixed threshold of plain CAM holds.
 
-    The authors publish the maps of each modality by itself, and never average them. Here one
+    The authors publish the maps of each modality alone, and never average them. Here one
     modality predicts: that whose network had the lowest classification loss, by a moving average
     over the last steps of training, which needs tags alone.
     """
@@ -63,8 +63,8 @@ class CrossModality(Comparator):
         names = spec["modalities"]
         if len(names) < 2:
             raise ValueError(
-                "cross-modality equivariance needs at least two modalities, the data has "
-                f"{', '.join(names)} alone; prepare the store with more modalities"
+                "cross-modality equivariance needs at least two modalities, but the data has only "
+                f"{', '.join(names)}; prepare the store with more modalities"
             )
         super().__init__(spec, **settings)
         # All start at 0: the bias of the averages is the same, and their order is right.

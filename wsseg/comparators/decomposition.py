@@ -33,7 +33,7 @@ FINE_LEVEL = 2  # a quarter of the resolution
 
 
 class DecompositionOutput(NamedTuple):
-    """What slices show by themselves, and what they share with their partners."""
+    """What slices show on their own, and what they share with their partners."""
 
     own: PairedMaps
     common: PairedMaps
@@ -106,8 +106,8 @@ class FeatureDecomposition(Comparator):
         """
         if self.num_classes < 2:
             raise ValueError(
-                "feature decomposition tells several classes apart, the data has "
-                f"{', '.join(self.spec.classes)} alone; prepare the store with more classes"
+                "feature decomposition needs at least two classes, but the data has only "
+                f"{', '.join(self.spec.classes)}; prepare the store with more classes"
             )
         self.nesting = nesting(list(self.spec.classes.values()))
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))

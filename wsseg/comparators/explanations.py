@@ -47,7 +47,7 @@ def layer_cam(activation: Tensor, gradient: Tensor) -> Tensor:
 def spread_gradient(gradient: Tensor) -> Tensor:
     """Give every pixel the gradient of what the next level sees of it.
 
-    Of 2x2 pixels one alone goes on to the next level, so that three quarters of a level's gradients
+    Of 2x2 pixels only one goes on to the next level, so that three quarters of a level's gradients
     are zero, and its map is a grid of points. Jiang et al. warn of it in their public code, which
     multiplies activations by the upsampled gradient of what was pooled from them. That gradient is
     the sum over the pixels that were pooled.

@@ -29,7 +29,7 @@ PER_SLICE = 64  # pixels of a slice and side that are clustered
 
 
 class PrototypeCam(Comparator):
-    """Plain CAM whose map is made anew from clusters of local features, once trained.
+    """Plain CAM whose map is remade from clusters of local features, once trained.
 
     Z. Chen, Q. Sun, "Extracting Class Activation Maps from Non-Discriminative Features as well",
     CVPR 2023. The decoder's features of tagged slices are clustered by direction, where the map is

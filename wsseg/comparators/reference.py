@@ -37,7 +37,7 @@ class ReferenceCrs(Comparator):
     Z. Kuang, Z. Yan, H. Zhou, L. Yu, "Cluster-Re-Supervision: Bridging the Gap Between Image-Level
     and Pixel-Wise Labels for Weakly Supervised Medical Image Segmentation", IEEE Journal of
     Biomedical and Health Informatics 27(10), 2023; details that the paper leaves open are those of
-    the public code. Every batch is clustered anew; clusters that vote for a class in untagged
+    the public code. Every batch is clustered afresh; clusters that vote for a class in untagged
     slices are pushed to 0, others that vote for it to 1.
 
     Four switches repair what is known to be wrong with the loss; all are off by default.
@@ -85,8 +85,8 @@ class ReferenceCrs(Comparator):
             anatomy_only: Repair: cluster anatomy only, since background takes most clusters.
             lr: Learning rate of Adam, multiplied by 0.9 every 20 epochs.
             teacher_decay: 0, as published: predict with the last weights.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, as wsseg's own modules do; 0, as published, does not.
+            sharpening: Strength of border refinement by each patient's own intensities, as in
+                wsseg's own modules; 0, as published, leaves borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches.

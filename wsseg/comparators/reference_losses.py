@@ -82,7 +82,7 @@ def cluster_batch(
 
 
 def vote(cam: Tensor, labels: Tensor, tags: Tensor, k: int) -> Judgement:
-    """Judge every cluster by what its pixels alone would make of every slice.
+    """Rate every cluster by what its pixels alone would make of every slice.
 
     A cluster is irrelevant to a class if it makes any untagged slice vote for the class, and
     relevant if it makes some slice, but no untagged one.

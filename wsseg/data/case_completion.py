@@ -107,7 +107,7 @@ def fit_case(fit: Fit, folder: Path) -> None:
         fit: What becomes of them.
         folder: A store in the making.
     """
-    # Without its record a case is built anew, should this be interrupted.
+    # Without its record a case is built again, should this be interrupted.
     (folder / RECORDS / f"{fit.name}.json").unlink(missing_ok=True)
     for kind in (IMAGES, VALID, MASKS):
         path = folder / kind / f"{fit.name}.npy"

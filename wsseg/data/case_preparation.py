@@ -208,7 +208,7 @@ def _tags(
         doubt = None if shown is None else compare_tags(path, case, table, shown)
         return [table.get(number) for number in rows], doubt
     if masks is None:
-        raise InputError(f"{case}: the case has neither mask nor tags; add one")
+        raise InputError(f"case {case}: has neither mask nor tags; add one")
     return [*tags_of(masks)], None
 
 
@@ -220,7 +220,7 @@ def _digest(path: Path, case: str) -> str:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:
         raise InputError(
-            f"{path}: of case {case} cannot be read ({error.strerror}); correct the path"
+            f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
         ) from None
     return digest.hexdigest()
 

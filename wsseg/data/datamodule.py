@@ -138,7 +138,7 @@ class MRISliceDataModule(pl.LightningDataModule):
         if len(scored) < len(cases):
             warnings.warn(
                 f"{self.store.root}: {len(cases) - len(scored)} of {len(cases)} {split} cases "
-                "have no mask and are left out",
+                "have no mask and are not scored",
                 stacklevel=2,
             )
         return MaskedSliceDataset(self.store.root, scored)

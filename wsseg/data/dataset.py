@@ -177,7 +177,7 @@ def as_is(batch: Any) -> Any:
 def _most_open() -> int:
     """Return how many memory maps are kept; each holds one of the process's file descriptors.
 
-    Opening one anew takes 70 times as long as looking it up.
+    Reopening one takes 70 times as long as looking it up.
     """
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 2)

@@ -46,14 +46,14 @@ def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
         axis: Slicing axis, for the same.
 
     Raises:
-        InputError: A file is missing, its header is none, volumes differ in shape or position, or
-            the table of tags is not as it must be.
+        InputError: A file is missing or has no valid header, volumes differ in shape or position,
+            or the table of tags is not as it must be.
     """
     images = list(case.images.values())
     if twice := next((image for image in images if images.count(image) > 1), None):
         names = " and ".join(name for name, image in case.images.items() if image == twice)
         raise InputError(
-            f"{twice.path}: is the image of {names} of case {case.id}; name another file for one"
+            f"{twice.path}: is named for both {names} of case {case.id}; correct one of them"
         )
     first = images[0].path
     if first.is_dir():
@@ -75,7 +75,7 @@ def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
 
 
 def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
-    """Refuse a volume that has not the channel that is meant.
+    """Refuse a volume that lacks the channel that is meant.
 
     Args:
         shape: Of the file's voxels.
@@ -88,12 +88,13 @@ def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
     count = shape[3] if len(shape) == 4 else 1
     if len(shape) not in (3, 4) or (place.channel or 0) >= count:
         raise InputError(
-            f"{place.path}: of case {case} has shape {shape}, where channel "
+            f"{place.path} (case {case}): has shape {shape}, where channel "
             f"{place.channel or 0} of a volume is expected; correct the file or its description"
         )
     if place.channel is None and count > 1:
         raise InputError(
-            f"{place.path}: of case {case} has {count} channels, where one is expected; split it"
+            f"{place.path} (case {case}): has {count} channels, where one is expected; split it "
+            "into single-channel files"
         )
 
 
@@ -111,13 +112,15 @@ def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_pat
         InputError: Shapes or positions differ, or the volume's position cannot be used.
     """
     shape, expected = grid.shape[:3], reference.shape[:3]
-    advice = f"of case {case}; resample it to {reference_path.name} or remove the case"
+    advice = f"resample it to the grid of {reference_path.name}, or remove the case"
     if shape != expected:
-        raise InputError(f"{path}: shape {shape} differs from {expected} {advice}")
+        raise InputError(f"{path} (case {case}): shape {shape} differs from {expected}; {advice}")
     if not np.isfinite(grid.affine).all() or abs(np.linalg.det(grid.affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path}: the affine of case {case} is not usable; correct the header")
+        raise InputError(f"{path} (case {case}): has no usable affine; correct the header")
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
     corners[3] = 1
     voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()
     if np.abs((grid.affine - reference.affine) @ corners).max() > SHIFT * voxel:
-        raise InputError(f"{path}: affine differs from that of {reference_path.name} {advice}")
+        raise InputError(
+            f"{path} (case {case}): affine differs from that of {reference_path.name}; {advice}"
+        )

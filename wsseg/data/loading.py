@@ -15,7 +15,7 @@ class SliceLoader(DataLoader[Batch]):
     """A ``DataLoader`` that stores how far it is in its epoch.
 
     Lightning saves :meth:`state_dict` with every checkpoint and gives it back on resume, so that a
-    run stopped within an epoch goes on with the next batch of the same order. Starting to iterate
+    run stopped within an epoch resumes with the next batch of the same order. Starting to iterate
     is lazy: Lightning makes the first iterator before it has set the sampler's epoch.
     """
 

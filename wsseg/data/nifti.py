@@ -39,7 +39,7 @@ def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
         The image, its bytes in memory.
 
     Raises:
-        InputError: The file is missing, empty, truncated, damaged or no NIfTI file.
+        InputError: The file is missing, empty, truncated, damaged or not a NIfTI file.
     """
     with _refusing(path, case):
         content = path.read_bytes()
@@ -56,8 +56,8 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
         case: Name of the case, for messages.
 
     Raises:
-        InputError: The file is missing, empty, no NIfTI file, too short for what it claims to
-            hold, or holds no numbers.
+        InputError: The file is missing, empty, not a NIfTI file, too short for what it
+            claims to hold, or holds no numbers.
     """
     with _refusing(path, case):
         with path.open("rb") as stream:
@@ -74,7 +74,7 @@ def voxels(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[Any]:
     read to: they are quicker to work with. All others come as float32.
 
     Raises:
-        InputError: The voxels are of a kind that is no number.
+        InputError: The voxels are not numbers.
     """
     stored: Any = image.dataobj
     _check_kind(stored.dtype, path, case)
@@ -104,10 +104,10 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
     try:
         if not path.is_file():
             raise InputError(
-                f"{path}: of case {case} does not exist; correct the path or add the file"
+                f"{path} (case {case}): does not exist; correct the path or add the file"
             )
         if path.stat().st_size == 0:
-            raise InputError(f"{path}: of case {case} is empty; copy it again")
+            raise InputError(f"{path} (case {case}): is empty; copy it again")
         yield
         return
     except InputError:
@@ -116,21 +116,23 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
         problem = "is truncated"
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path}: of case {case} cannot be read ({reason}); fix that") from None
+        raise InputError(
+            f"{path} (case {case}): cannot be read ({reason}); check that you may read it"
+        ) from None
     except isal_zlib.error as error:  # type: ignore[misc]  # its stubs call the class an instance
-        problem = f"is damaged or no gzip file ({error})"
+        problem = f"is damaged or not a gzip file ({error})"
     except Exception as error:  # nibabel raises many kinds for a broken header
-        problem = f"is no readable NIfTI file ({type(error).__name__}: {error})"
+        problem = f"is not a readable NIfTI file ({type(error).__name__}: {error})"
     problem = " ".join(problem.split())
     named = path.name.lower().endswith(ENDINGS)
     advice = "copy it again or remove the case" if named else "convert it to .nii.gz"
-    raise InputError(f"{path}: of case {case} {problem}; {advice}")
+    raise InputError(f"{path} (case {case}): {problem}; {advice}")
 
 
 def _check_kind(dtype: np.dtype[Any], path: Path, case: str) -> None:
     if dtype.kind not in "iuf":
         raise InputError(
-            f"{path}: of case {case} holds unusable voxels (of type {dtype}); convert it to numbers"
+            f"{path} (case {case}): holds unusable voxels (of type {dtype}); convert it to numbers"
         )
 
 
@@ -149,7 +151,7 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
         header.get_best_affine()
     except ValueError as error:  # rounded quaternions that are longer than 1
         raise InputError(
-            f"{path}: of case {case} has no usable position ({error}); correct the qform in its "
+            f"{path} (case {case}): has no usable position ({error}); correct the qform in its "
             "header"
         ) from None
     count = math.prod(int(n) for n in header.get_data_shape())
@@ -157,7 +159,7 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
     expected += count * int(header.get_data_dtype().itemsize)
     if expected > length * (DEFLATE_RATIO if packed else 1):
         raise InputError(
-            f"{path}: of case {case} claims {expected} bytes in its header, more than the file "
+            f"{path} (case {case}): claims {expected} bytes in its header, more than the file "
             "can hold; copy it again or remove the case"
         )
     return header, expected

@@ -44,7 +44,7 @@ def fill_holes(planes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what the anatomy of a plane surrounds.
 
     Args:
-        planes: [S, H, W], changed in place. What touches an edge of a plane is no hole.
+        planes: [S, H, W], changed in place. What touches an edge of a plane is not a hole.
 
     Returns:
         The same planes.

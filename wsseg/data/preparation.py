@@ -69,26 +69,28 @@ def prepare(
 
     What can be known without reading volumes is checked first, of all cases. Nothing is written to
     OUT before all of them are prepared. A run that was interrupted, or that found files it cannot
-    use, goes on where it stopped when the same command is given again; a complete store is kept.
+    use, resumes where it stopped when the same command is given again; a complete store is kept.
 
     Args:
         layout: How the volumes are named: brats, decathlon, lgg or datalist.
         source: Folder of the cases, or the datalist file.
         out: Folder to write the store to.
-        modalities: Names of the images to use, in the order of the channels; by default all.
+        modalities: Names of the images to use, in channel order; by default all.
         classes: For each class the mask labels that make it, such as '{"core": [1, 4]}'; by
             default the classes of the layout.
         axis: Slicing axis.
-        spacing: Size in mm of the pixels of slices; by default that of the source.
+        spacing: In-plane pixel size of the slices in mm; by default that of the source.
         size: Height and width of slices in pixels, multiples of 16; larger anatomy is cropped. By
-            default what holds the largest.
+            default large enough for the largest case.
         slice_step: Keep every n-th slice.
         min_anatomy: Least share of a slice that must hold anatomy for it to be kept.
-        folds: Number of folds; each case is tested in exactly one.
-        val_fraction: Share of the other cases that only show how training goes.
+        folds: Number of folds; each case is in the test split of exactly one. There must be at
+            least as many patients.
+        val_fraction: Share of the remaining cases used for validation only.
         seed: Seed of the splits.
         workers: Cases worked on at the same time; by default one per processor core.
-        overwrite: Replace a store that was prepared from other files or with other options.
+        overwrite: Give true to replace a store that was prepared from other files or with other
+            options.
 
     Returns:
         The store.
@@ -161,7 +163,9 @@ def _build(
         if all(job.files.mask is None for job in jobs):  # else the labels are those of the masks
             warn_of_nesting(tags.values(), spec.classes)
     except InputError as error:
-        raise InputError(f"{error}; what is finished is kept in {staging}") from None
+        raise InputError(
+            f"{error}\n{staging}: keeps the finished cases; the same command resumes"
+        ) from None
     needed = [fit for fit in fits if fit.needed]
     if needed:
         run("Fitting", partial(fit_case, folder=staging), needed)
@@ -215,7 +219,10 @@ def _is_current(
     if same and alike:
         lost = [name for name in hashes if not _has_arrays(out, name)]
         if lost and not overwrite:
-            raise InputError(f"{out}: lacks arrays of case {lost[0]}; give --overwrite true")
+            raise InputError(
+                f"{out}: the arrays of case {lost[0]} are missing; give --overwrite true to "
+                "prepare the store again"
+            )
         return not lost
     if not overwrite:
         what = f"with other options{_differing(found, options)}" if same else "from other files"
@@ -267,7 +274,7 @@ def _staging(out: Path) -> Path:
 
 
 def _move(staging: Path, out: Path) -> None:
-    """Put a complete store in its place; :func:`_finish_move` goes on where this was stopped."""
+    """Put a complete store in its place; :func:`_finish_move` resumes where this stopped."""
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

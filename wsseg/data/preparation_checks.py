@@ -106,7 +106,7 @@ def claim(out: Path) -> None:
     """
     check_writable(out.parent)
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise InputError(f"{out}: holds something else than a slice store; name another folder")
+        raise InputError(f"{out}: is not empty and holds no slice store; name another folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
 
@@ -150,8 +150,9 @@ def warn_of_nesting(
         )
         if nested and not labels[0] <= labels[1]:
             warnings.warn(
-                f"every slice tagged `{names[inner]}` is tagged `{names[outer]}`; if that lies in "
-                f"this, say so by labels: {{{names[outer]}: [1, 2], {names[inner]}: [2]}}",
+                f"every slice tagged `{names[inner]}` is tagged `{names[outer]}`; if "
+                f"`{names[inner]}` lies inside `{names[outer]}`, give it a subset of the labels: "
+                f"{{{names[outer]}: [1, 2], {names[inner]}: [2]}}",
                 stacklevel=2,
             )
 
@@ -168,28 +169,29 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     if spacing is None and not alike:
         warnings.warn(
             f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
-            f"network takes all for alike; --spacing {pixels[len(pixels) // 2]:.2g} would resample "
-            "them to one size",
+            f"network treats them all alike; --spacing {pixels[len(pixels) // 2]:.2g} would "
+            "resample them to one size",
             stacklevel=2,
         )
     extent = sorted(max(record["anatomy"]) for record in records)[len(records) // 2]
     if extent < COARSE:
         warnings.warn(
-            f"anatomy is {extent} pixels long in the median case; the settings of training suit "
-            f"{COARSE} pixels and more, so give a smaller --spacing (or, without, --model.symmetry="
-            "false may do better)",
+            f"anatomy is {extent} pixels long in the median case; the default settings suit "
+            f"{COARSE} pixels or more; give a smaller --spacing, or train with "
+            "--model.symmetry=false",
             stacklevel=2,
         )
     full = [record for record in records if _fills_its_box(record)]
     if full:
         warnings.warn(
             f"in {len(full)} of {len(records)} cases nearly every pixel counts as anatomy; if there"
-            " is air around the body, give it one value, such as 0 (skull-stripping does)",
+            " is air around the body, set it to one value, such as 0 (skull-stripping does this "
+            "for heads)",
             stacklevel=2,
         )
     doubts = [record["doubt"] for record in records if record.get("doubt")]
     if doubts:
-        warnings.warn(f"{first_of(doubts)}; training takes the tags", stacklevel=2)
+        warnings.warn(f"{first_of(doubts)}; training uses the tags", stacklevel=2)
 
 
 def _fills_its_box(record: dict[str, Any]) -> bool:

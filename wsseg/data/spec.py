@@ -102,7 +102,7 @@ def is_flair(modality: str) -> bool:
 
 
 def of_one_size(pixels: Sequence[Sequence[float]]) -> bool:
-    """Tell whether pixels of these heights and widths may be taken for alike."""
+    """Tell whether pixels of these heights and widths may be treated as alike."""
     return all(max(side) <= MIXED * min(side) for side in zip(*pixels, strict=True))
 
 

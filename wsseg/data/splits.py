@@ -44,8 +44,8 @@ def make_folds(
     what = "cases" if len(dealt) == len(cases) else "patients"
     if len(dealt) < 2:
         raise InputError(
-            f"--folds {folds}: there is only one {what[:-1]}, and what trains must not test; add "
-            f"{what}"
+            f"--folds {folds}: there is only one {what[:-1]}, but training and test {what} must "
+            f"differ; add {what}"
         )
     if folds > len(dealt):
         raise InputError(

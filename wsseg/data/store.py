@@ -38,8 +38,8 @@ class SliceStore:
         manifest = read_json(root / "manifest.json")
         if manifest.get("format") != FORMAT:
             raise InputError(
-                f"{root}: is a store of format {manifest.get('format')}, this version reads "
-                f"{FORMAT}; prepare it again"
+                f"{root}: has store format {manifest.get('format')}, but this version of wsseg "
+                f"reads {FORMAT}; prepare it again"
             )
         self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
@@ -103,7 +103,7 @@ def read_json(path: Path) -> Any:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: is missing; say with --data.root where the slice store is, or make it with "
+            f"{path}: does not exist; give the slice store with --data.root, or make one with "
             "`wsseg prepare`"
         )
     try:

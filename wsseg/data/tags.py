@@ -37,9 +37,10 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
             number, values = -1, []
         if not 0 <= number < slices or number in tags or set(values) - {0, 1}:
             raise InputError(
-                f"{path}: line {line} of the tags of case {case} is wrong "
+                f"{path}: line {line} of the tags of case {case} is not valid "
                 f"({', '.join(f'{name} {row[name]!r}' for name in (SLICE, *classes))}); each line "
-                f"needs a new slice number from 0 to {slices - 1} and 0 or 1 for each class"
+                f"needs a slice number from 0 to {slices - 1} and 0 or 1 for each class, and no "
+                "slice may come twice"
             )
         tags[number] = values
     return tags
@@ -75,8 +76,9 @@ def compare_tags(
     if 2 * backwards < len(wrong):
         other = f" (or are they of another axis? there are {last + 1} slices along --axis)"
         raise InputError(
-            f"{found}; rows are counted from 0 at the left, posterior or inferior end, and these "
-            f"look reversed: turn them round{'' if len(table) > last else other}"
+            f"{found}; slices are counted from 0 at the left, posterior or inferior end, and these "
+            f"look reversed: reverse the slice numbers, or correct the mask"
+            f"{'' if len(table) > last else other}"
         )
     return found
 
@@ -101,8 +103,9 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
             f"{path}: tags of case {case} are not encoded in UTF-8; save the table as CSV in UTF-8"
         ) from None
     except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path}: tags of case {case} cannot be read ({type(error).__name__}); check the file"
+            f"{path}: tags of case {case} cannot be read ({reason}); check the file"
         ) from None
     for name in (SLICE, *classes):
         if name not in columns:

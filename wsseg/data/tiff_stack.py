@@ -30,7 +30,10 @@ def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
     """
     slices = [_read(path, case) for path in slice_paths(folder, case)]
     if any(s.ndim != 3 or s.shape != slices[0].shape or s.shape[2] != 3 for s in slices):
-        raise InputError(f"{folder}: slices of case {case} differ in shape or are not RGB; fix it")
+        raise InputError(
+            f"{folder}: slices of case {case} differ in shape or are not RGB; give all of them one "
+            "shape and three channels"
+        )
     return np.stack(slices).transpose(2, 1, 0, 3).astype(np.float32)
 
 
@@ -49,7 +52,9 @@ def read_mask_stack(folder: Path, case: str) -> NDArray[np.float32]:
     """
     slices = [_read(mask_file(path), case) for path in slice_paths(folder, case)]
     if any(s.ndim != 2 or s.shape != slices[0].shape for s in slices):
-        raise InputError(f"{folder}: masks of case {case} differ in shape; fix it")
+        raise InputError(
+            f"{folder}: masks of case {case} differ in shape; give all of them one shape"
+        )
     volume = np.stack(slices).transpose(2, 1, 0).astype(np.float32)
     return np.where(volume == 255, np.float32(1), volume)
 
@@ -70,8 +75,10 @@ def slice_paths(folder: Path, case: str) -> list[Path]:
     present = [number for number, _ in numbered]
     missing = set(range(present[0], present[-1] + 1)) - set(present)
     if missing or len(set(present)) < len(present):
-        problem = f"lacks slice {min(missing)}" if missing else "has a slice twice"
-        raise InputError(f"{folder}: case {case} {problem}; fix it or remove the case")
+        problem = (
+            f"lacks slice {min(missing)}; add it" if missing else "has a slice twice; remove one"
+        )
+        raise InputError(f"{folder}: case {case} {problem}, or remove the case")
     return [path for _, path in numbered]
 
 
@@ -86,11 +93,11 @@ def _read(path: Path, case: str) -> NDArray[np.float32]:
     try:
         return np.asarray(tifffile.imread(path))
     except FileNotFoundError:
-        raise InputError(f"{path}: of case {case} does not exist; add it") from None
+        raise InputError(f"{path} (case {case}): does not exist; add it") from None
     except Exception as error:  # the TIFF reader raises many kinds for a broken file
         problem = " ".join(f"{type(error).__name__}: {error}".split())
         packed = "imagecodecs" in problem  # which decodes what tifffile cannot
         advice = "save it uncompressed, or pip install imagecodecs" if packed else "copy it again"
         raise InputError(
-            f"{path}: of case {case} is no readable TIFF ({problem}); {advice}"
+            f"{path} (case {case}): is not a readable TIFF ({problem}); {advice}"
         ) from None

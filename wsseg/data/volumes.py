@@ -95,7 +95,7 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     """
     path = case.mask
     if path is None:
-        raise InputError(f"{case.id}: the case has no mask; add one")
+        raise InputError(f"case {case.id}: has no mask; add one")
     array, image = _read_file(path, case.id, mask=True)
     volume = _channel(array, ImageFile(path), case.id)
     source = Grid.of(images.source.header)
@@ -110,7 +110,8 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     if unknown:
         raise InputError(
             f"{path}: mask of case {case.id} holds the unknown label {unknown[0]:g}; known are "
-            f"{', '.join(map(str, sorted(labels)))}: correct the mask or declare the label"
+            f"{', '.join(map(str, sorted(labels)))}; correct the mask, or declare the label in the "
+            "datalist (`labels`)"
         )
     return CaseLabels(volume, box)
 

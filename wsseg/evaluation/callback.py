@@ -27,7 +27,7 @@ class CaseEvaluation(pl.Callback):
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
     trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs
     ``val/dice_<class>``, where the store has masks: a curve to look at, of borders as the network
-    draws them, since redrawing takes too long for every epoch. It reads masks, so select nothing
+    draws them, since refining takes too long for every epoch. It reads masks, so select nothing
     by it.
 
     The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``,
@@ -90,7 +90,10 @@ class CaseEvaluation(pl.Callback):
         """Log the mean Dice over cases and write the result files."""
         rows = self._finish(pl_module, "test")
         if is_limited(trainer.limit_test_batches):
-            rank_zero_warn("not all test slices were run, so no results are written")
+            rank_zero_warn(
+                "not all test slices were run, so metrics.json and per_case.csv are not written; "
+                "remove --trainer.limit_test_batches"
+            )
         elif rows and trainer.is_global_zero:
             write_results(rows, Path(trainer.default_root_dir))
 
@@ -130,7 +133,7 @@ class CaseEvaluation(pl.Callback):
 
 
 def redrawing(module: Any, root: Path) -> Redraw | None:
-    """Return what redraws the masks of a case of a store as the module says; None if nothing does.
+    """Return what refines the masks of a case as the module is set to; None if it does not.
 
     Args:
         module: A ``SliceModule``.

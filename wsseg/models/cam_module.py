@@ -70,8 +70,8 @@ class CamModule(SliceModule):
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
-            mask_ratio: Share of patches that reconstruction must fill in; the paper masks, here it
-                gained nothing (experiments/results), so by default nothing is masked.
+            mask_ratio: Share of patches masked in the input of the reconstruction network. The
+                paper masks; it gained nothing here (experiments/results), hence 0.
             mask_patch_size: Side of such a patch, in pixels.
             target_modality: The modality whose patches are masked; by default one is drawn for
                 every slice.
@@ -79,16 +79,15 @@ class CamModule(SliceModule):
                 that are symmetric left to right, such as the brain; sagittal slices show one side
                 only, and there it does nothing.
             classification_weight: Weight of the tag losses.
-            suppression_weight: Weight of the activation in untagged slices.
+            suppression_weight: Weight of the loss on activation in untagged slices.
             cluster_weight: Weight of the cluster maps.
             reconstruction_weight: Weight of the reconstruction; 0 builds no reconstruction
                 network, and the CAM network's own features are the embeddings.
-            lr: Peak learning rate of AdamW, see ``one_cycle``.
+            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
             weight_decay: Weight decay of AdamW.
-            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
-                as the network draws them.
+            teacher_decay: Share of the averaged weights that every step keeps.
+            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+                borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all, for diseases of many
                 small lesions such as multiple sclerosis.
@@ -100,7 +99,7 @@ class CamModule(SliceModule):
                 halved for.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
-        check_levels("embedding_widths", embedding_widths, self.spec.size)
+        check_levels("--model.embedding_widths", embedding_widths, self.spec.size)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)

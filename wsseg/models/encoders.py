@@ -110,9 +110,9 @@ def build_encoder(
             be halved for.
     """
     if name not in ENCODERS:
-        raise ValueError(f"encoder {name!r} is unknown; choose one of {', '.join(ENCODERS)}")
+        raise ValueError(f"--model.encoder {name}: unknown; choose one of {', '.join(ENCODERS)}")
     if name == "unet":
-        check_levels("widths", widths, size)
+        check_levels("--model.widths", widths, size)
     return ENCODERS[name](in_channels, widths)
 
 
@@ -120,7 +120,7 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
     """Refuse more levels than slices can be halved for.
 
     Args:
-        name: Of the widths, for the message.
+        name: The option, for the message.
         widths: Channels of each level; each has half the resolution of the one before.
         size: Height and width of slices.
 
@@ -132,7 +132,7 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
         height, width = size
         raise ValueError(
             f"{name}: slices of {height} x {width} pixels have room for {most} levels; give at most"
-            f" so many numbers of channels, not {len(widths)}"
+            f" that many numbers of channels, not {len(widths)}"
         )
 
 

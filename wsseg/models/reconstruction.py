@@ -88,6 +88,7 @@ def modality_channel(name: str, modalities: Sequence[str]) -> int:
     """
     if name not in modalities:
         raise ValueError(
-            f"target_modality {name!r} is not in the data; choose one of {', '.join(modalities)}"
+            f"--model.target_modality {name}: is not in the data; choose one of "
+            f"{', '.join(modalities)}"
         )
     return list(modalities).index(name)

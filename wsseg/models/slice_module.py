@@ -52,18 +52,19 @@ class SliceModule(pl.LightningModule):
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
-                as the network draws them.
+            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+                borders as predicted.
 
         Raises:
             ValueError: ``smallest_component`` or ``sharpening`` is out of range.
         """
         super().__init__()
         if not 0 <= smallest_component <= 1:
-            raise ValueError(f"smallest_component must be from 0 to 1, got {smallest_component:g}")
+            raise ValueError(
+                f"--model.smallest_component {smallest_component:g}: must be from 0 to 1"
+            )
         if not sharpening >= 0:
-            raise ValueError(f"sharpening must be at least 0, got {sharpening:g}")
+            raise ValueError(f"--model.sharpening {sharpening:g}: must be at least 0")
         self.save_hyperparameters(ignore=["augmentation", "targets"])
         self.spec = DataSpec.from_dict(spec)
         self.smallest_component = smallest_component
@@ -76,7 +77,7 @@ class SliceModule(pl.LightningModule):
 
         Args:
             network: The network.
-            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
+            teacher_decay: Share of the averaged weights that every step keeps.
         """
         self.network = network
         self.teacher = MeanTeacher(network, teacher_decay)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wsseg.errors import InputError
 
 RECORD = ".phantom.json"
-"""Hidden file that says how a folder was made, so that a second run knows whether it may go on."""
+"""Hidden file that says how a folder was made, so that a second run knows whether it may resume."""
 
 
 def write_phantom(
@@ -29,7 +29,7 @@ def write_phantom(
 ) -> Path:
     """Write a synthetic data set of brain tumour patients in the layout of BraTS.
 
-    Cases that are already there are kept, so an interrupted run goes on where it stopped.
+    Cases that are already there are kept, so an interrupted run resumes where it stopped.
 
     Args:
         out: Folder to write: `<case>/<case>_t1.nii.gz`, `_t1ce`, `_t2`, `_flair` and `_seg`
@@ -37,7 +37,7 @@ def write_phantom(
         cases: Number of patients.
         seed: The same seed and case number always give the same patient.
         spacing: Voxel size in mm; the anatomy is the same at any size.
-        workers: Patients made at the same time; all processor cores if not given.
+        workers: Patients made at the same time; by default one per processor core.
 
     Returns:
         The folder.
@@ -62,13 +62,13 @@ def write_phantom(
 
 def _check(cases: int, seed: int, spacing: float, workers: int | None) -> None:
     if cases < 1:
-        raise InputError(f"cases: {cases} is too few; ask for at least 1")
+        raise InputError(f"--cases {cases}: must be at least 1")
     if seed < 0:
-        raise InputError(f"seed: {seed} is negative; give 0 or more")
+        raise InputError(f"--seed {seed}: must be at least 0")
     if not 0.5 <= spacing <= 8:
-        raise InputError(f"spacing: {spacing} mm is out of range; give 0.5 to 8")
+        raise InputError(f"--spacing {spacing:g}: must be from 0.5 to 8 mm")
     if workers is not None and workers < 1:
-        raise InputError(f"workers: {workers} is too few; give at least 1, or leave it out")
+        raise InputError(f"--workers {workers}: must be at least 1")
 
 
 def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
@@ -79,11 +79,14 @@ def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
     found = _read_record(record) if record.is_file() else None
     visible = sorted(p.name for p in out.glob("[!.]*")) if out.is_dir() else []
     if found not in (None, settings):
-        raise InputError(f"{out}: was made with {found}; name another folder or remove it")
+        raise InputError(
+            f"{out}: holds a phantom made with other options ({found}); name another folder or "
+            "remove it"
+        )
     foreign = visible if found is None else sorted(set(visible) - set(names))
     if foreign:
         raise InputError(
-            f"{out}: already holds {foreign[0]!r}, which is no part of this phantom; "
+            f"{out}: already holds {foreign[0]!r}, which is not part of this phantom; "
             "name another folder or remove it"
         )
     try:
@@ -97,7 +100,7 @@ def _read_record(path: Path) -> object:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path}: not readable; remove the folder or name another") from error
+        raise InputError(f"{path}: is not readable; remove the folder or name another") from error
 
 
 def _each(

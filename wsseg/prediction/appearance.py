@@ -3,7 +3,7 @@
 A network has learnt what lesions of all patients have in common, and its borders are as soft as
 the clusters. Within one patient the lesion differs from the tissue around it much more plainly. A
 linear discriminant (Fisher, Annals of Eugenics, 1936) learns that from the mask itself and then
-redraws its border, as interactive segmentation does from a box (GrabCut, Rother et al., SIGGRAPH
+refines its border, as interactive segmentation does from a box (GrabCut, Rother et al., SIGGRAPH
 2004).
 """
 
@@ -21,7 +21,7 @@ from wsseg.models.inclusion import containers
 from wsseg.prediction.components import large_components
 
 REACH = 6
-"""How far a border may be redrawn, in pixels, unless somebody says otherwise."""
+"""How far refinement may move a border, in pixels, by default."""
 
 ROUNDS = 2
 FEWEST = 20  # pixels of lesion that say what it looks like
@@ -51,7 +51,7 @@ def sharpen_classes(
         valid: The anatomy, [S, H, W] bool.
         classes: The mask labels that make each class, in channel order.
         level: Where the probability exceeds it the masks are.
-        reach: How far from the masks, in pixels, their borders may be redrawn.
+        reach: How far refinement may move the borders, in pixels.
         weight: Of the discriminant's log odds.
         smallest: Components below this share of the largest are dropped.
 
@@ -93,7 +93,7 @@ def sharpen(
         image: [S, M, H, W].
         valid: Where the class may be, [S, H, W] bool: the anatomy, or the class that contains it.
         level: Where the probability exceeds it the mask is.
-        reach: How far from the mask, in pixels, its border may be redrawn.
+        reach: How far refinement may move the border, in pixels.
         weight: Of the discriminant's log odds beside those of the probability; 0 leaves the
             border as it is.
         smallest: Components of the mask below this share of the largest are dropped.
@@ -134,7 +134,7 @@ def discriminate(points: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
         points: [n, M].
         inside: [n] bool.
         outside: [n] bool. Both sides count as equally likely, however many points they have; what
-            is on neither is judged, but nothing is learnt from it.
+            is on neither gets odds, but nothing is learnt from it.
 
     Returns:
         [n]; 0 if one side has no points.
@@ -170,7 +170,7 @@ def enclosed(mask: Tensor, valid: Tensor) -> Tensor:
     shown = mask.flatten(1).any(dim=1)
     inside, around = mask[shown].numpy(), valid[shown].numpy()
     parts, count = ndimage.label(around & ~inside, structure=IN_PLANE)
-    # Sides of pixels that border on the mask, less those that border on what is no anatomy.
+    # Sides of pixels that border on the mask, less those that border on what is not anatomy.
     sign = np.pad(inside.astype(np.int8) - ~around, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
     rim = sign[:, :-2, 1:-1] + sign[:, 2:, 1:-1] + sign[:, 1:-1, :-2] + sign[:, 1:-1, 2:]
     inner = np.bincount(parts.ravel(), rim.ravel(), count + 1) > 0

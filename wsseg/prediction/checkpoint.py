@@ -27,7 +27,7 @@ def load_module(ckpt_path: Path) -> SliceModule:
         ``forward(image, valid) -> [B, C, H, W]``.
 
     Raises:
-        InputError: The file is missing, is no checkpoint, or belongs to another program.
+        InputError: The file is missing, is not a checkpoint, or belongs to another program.
     """
     content = read_content(ckpt_path)
     if CLASS_PATH not in content or "spec" not in content.get("hyper_parameters", {}):
@@ -41,8 +41,8 @@ def load_module(ckpt_path: Path) -> SliceModule:
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{ckpt_path}: does not fit this version of wsseg ({reason}); train it again, or call "
-            "wsseg.prediction from Python after adding to wsseg what it was made of"
+            f"{ckpt_path}: does not fit this version of wsseg ({reason}); train again or, if it "
+            "uses an encoder of your own, predict from a script that registers it"
         ) from error
     return module.eval()
 
@@ -54,10 +54,10 @@ def read_content(path: Path) -> dict[str, Any]:
         path: The file.
 
     Raises:
-        InputError: There is no such file, or it is no checkpoint.
+        InputError: There is no such file, or it is not a checkpoint.
     """
     if not path.is_file():
-        raise InputError(f"{path}: is no file; give the path of a checkpoint (RUN/last.ckpt)")
+        raise InputError(f"{path}: does not exist; give the path of a checkpoint (RUN/last.ckpt)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
@@ -70,11 +70,17 @@ def read_content(path: Path) -> dict[str, Any]:
 def _module_class(name: str, path: Path) -> type[SliceModule]:
     package, _, class_name = name.rpartition(".")
     if package.split(".")[0] != "wsseg":
-        raise InputError(f"{path}: holds a {name}, which wsseg does not know; load it in Python")
+        raise InputError(
+            f"{path}: holds a {name}, which wsseg does not know; load it from Python, where its "
+            "module can be imported"
+        )
     try:
         found = getattr(importlib.import_module(package), class_name, None)
     except ModuleNotFoundError:
         found = None
     if not (isinstance(found, type) and issubclass(found, SliceModule)):
-        raise InputError(f"{path}: holds a {name}, which this version of wsseg lacks")
+        raise InputError(
+            f"{path}: holds a {name}, which this version of wsseg lacks; use the version that "
+            "wrote it"
+        )
     return found

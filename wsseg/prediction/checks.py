@@ -28,7 +28,7 @@ def check_options(
     Args:
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class, if it was given.
-        sharpening: Weight of a patient's own intensities, if it was given.
+        sharpening: Strength of border refinement, if it was given.
         smallest_component: Least volume of a component, as a share of the largest one's, if it was
             given.
 
@@ -46,7 +46,7 @@ def check_options(
 
 
 def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:
-    """Refuse a case of which the headers tell that it cannot be predicted.
+    """Refuse a case that cannot be predicted, as its headers tell.
 
     Args:
         case: The case; its mask and its tags do not matter.
@@ -82,7 +82,7 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
     if others:
         warnings.warn(
             f"{first_of(others)}, but the checkpoint was trained on {size_of(spec.pixel)}, and "
-            "takes all for alike; train it on a store that was prepared with --spacing",
+            "treats them all alike; train it on a store that was prepared with --spacing",
             stacklevel=2,
         )
 
@@ -107,6 +107,6 @@ def check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
         for target in (output / f"{case.id}.nii.gz", output / f"{case.id}.png"):
             if target.resolve() in inputs:
                 raise InputError(
-                    f"{target}: is an image, a mask or tags of a case; "
+                    f"{target}: would overwrite an input file (image, mask or tags); "
                     "give another folder as --output"
                 )

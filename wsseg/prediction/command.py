@@ -58,13 +58,14 @@ def predict(
         input: Folder of one case or of many, or a datalist file. For checkpoints that take one
             modality, also a NIfTI file of any name, or a folder of some.
         output: Folder for masks and pictures; files of the same names are replaced.
-        layout: How the volumes are named: brats, decathlon, lgg or datalist. By default found out.
+        layout: How the volumes are named: brats, decathlon, lgg or datalist. By default
+            detected.
         device: Where to compute: auto, cpu, cuda, cuda:1, ...
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the
             checkpoint's own.
-        sharpening: How much each patient's own intensities count where the borders of the masks are
-            redrawn; 0 leaves them as the network draws them. By default the checkpoint's own.
+        sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+            borders as predicted. By default the checkpoint's own.
         smallest_component: Least volume of a component of a mask, as a share of the largest one's;
             0 keeps all. By default the checkpoint's own.
 
@@ -90,7 +91,8 @@ def predict(
     sound, faults = sort(attempt(check_images, case, spec) for case in cases)
     warn_of_pixels(sound, spec)
     masks = write_masks(module, sound, output, batch_size)
-    written = _with_progress(masks, len(sound), output, list(spec.classes))
+    skipped = len(lacking) + len(faults)
+    written = _with_progress(masks, len(sound), output, list(spec.classes), skipped)
     return results([*lacking, *faults, *written])
 
 
@@ -171,7 +173,11 @@ def _forward(
 
 
 def _with_progress(
-    masks: Iterator[Path | InputError], total: int, output: Path, classes: Sequence[str]
+    masks: Iterator[Path | InputError],
+    total: int,
+    output: Path,
+    classes: Sequence[str],
+    skipped: int,
 ) -> list[Path | InputError]:
     from rich.console import Console
     from rich.progress import track
@@ -180,9 +186,11 @@ def _with_progress(
     outcomes = list(track(masks, "Predicting", total=total, console=console))
     if count := sum(isinstance(outcome, Path) for outcome in outcomes):
         labels = ", ".join(f"{number} {name}" for number, name in enumerate(classes, start=1))
+        skipped += total - count
+        note = f", {skipped} could not be used" if skipped else ""
         message = (
-            f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}\n"
-            f"Labels in the masks: {labels}; 0 is the rest"
+            f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}{note}\n"
+            f"Mask labels: 0 background, {labels}"
         )
         console.print(message, soft_wrap=True, markup=False, highlight=False)
     return outcomes

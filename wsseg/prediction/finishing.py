@@ -16,7 +16,7 @@ FIRM, FIRM_INSIDE = 2.0, 1.0
 
 
 def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
-    """Redraw the borders of a case's masks, if the module says so, and drop specks.
+    """Refine the borders of a case's masks, if the module has it set, and drop specks.
 
     Args:
         module: The module.
@@ -46,7 +46,7 @@ def _moved(drawn: Tensor, level: float) -> Tensor:
 
 
 def redraw(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
-    """Redraw borders to what the patient's own lesion looks like.
+    """Refine borders by what the patient's own lesion looks like.
 
     Args:
         module: Says how much intensities count, ``sharpening``.

@@ -76,7 +76,7 @@ def find_raw_cases(
 
 
 def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[CaseFiles, ...]:
-    """Find volumes that are cases by themselves, since a checkpoint takes but one modality.
+    """Find volumes that each make a case, as for a checkpoint that takes one modality.
 
     Args:
         source: A NIfTI file, or a folder of some.
@@ -93,8 +93,8 @@ def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[C
     needed = ", ".join(spec.modalities)
     if len(spec.modalities) > 1:
         raise InputError(
-            f"{volumes[0]}: is a volume by itself, but the checkpoint takes {needed}; say in a "
-            "datalist which files belong together"
+            f"{volumes[0]}: is a single volume, but the checkpoint takes {needed}; list the files "
+            "of each case in a datalist"
         )
     cases = [CaseFiles(NIFTI.sub("", path.name), {needed: ImageFile(path)}) for path in volumes]
     return sorted_cases(source, cases, "NIfTI files")

@@ -12,7 +12,7 @@ PIXELS = (0, 2, 3)  # sums over these leave one number per class
 def noisy_mask_loss(logits: Tensor, target: Tensor, counted: Tensor, robustness: float) -> Tensor:
     """Add generalised cross-entropy and soft Dice, which balance each other's weaknesses.
 
-    The first judges pixels one by one and hardly sees a small lesion; the second judges regions.
+    The first weighs pixels one by one and hardly sees a small lesion; the second weighs regions.
 
     Args:
         logits: [B, C, H, W].

@@ -58,18 +58,19 @@ class SegmentationModule(SliceModule):
                 number of modalities and classes and travels in the checkpoint.
             targets: Gives training batches their targets; needed for training only.
             widths: Channels of each level, finest first, 3 to 5 levels.
-            symmetry: Let the network see how the two sides of a slice differ, see ``CamModule``.
-            robustness: From 0, cross-entropy, to 1, absolute error: the larger, the less weight has
-                a pixel whose target contradicts the rest of the data.
-            correction: Weight of the teacher in a target that it is sure of; 0 for true masks.
+            symmetry: Let the network see how the two sides of a slice differ; for organs that are
+                symmetric left to right. Does nothing in sagittal slices.
+            robustness: 0 is cross-entropy, 1 absolute error; larger values give less weight to
+                pixels whose target contradicts the rest of the data.
+            correction: Weight of the teacher's prediction when it corrects a target; 0 for true
+                masks.
             correct_from: Share of the training after which targets are corrected.
-            confidence: Probability above which the teacher is sure.
-            lr: Peak learning rate of AdamW, see ``one_cycle``.
+            confidence: Probability above which the teacher may correct a target.
+            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
             weight_decay: Weight decay of AdamW.
-            teacher_decay: How much of the averaged weights every step keeps, see :func:`follow`.
-            sharpening: How much a patient's own intensities count where the borders of predicted
-                masks are redrawn, see :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves them
-                as the network draws them.
+            teacher_decay: Share of the averaged weights that every step keeps.
+            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+                borders as predicted.
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all, for diseases of many
                 small lesions such as multiple sclerosis.
@@ -87,7 +88,7 @@ class SegmentationModule(SliceModule):
         }
         for name, value in shares.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {value:g}")
+                raise ValueError(f"--model.{name} {value:g}: must be from 0 to 1")
         self.targets = targets
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)

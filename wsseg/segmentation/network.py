@@ -28,7 +28,7 @@ def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Mo
     """
     levels = len(widths)
     if not 3 <= levels <= 5 or min(widths) < 1:  # slices have multiples of 16 pixels
-        raise ValueError(f"widths must be 3 to 5 numbers of channels, got {list(widths)}")
+        raise ValueError(f"--model.widths {list(widths)}: must be 3 to 5 numbers of channels")
     from monai.networks.nets.dynunet import DynUNet
 
     return DynUNet(

@@ -40,7 +40,7 @@ class PseudoMasks(TargetSource):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str = "",
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
         sharpening: float = 2.0,
@@ -56,9 +56,9 @@ class PseudoMasks(TargetSource):
             checkpoint: The trained first stage (``RUN/last.ckpt``); needed for training only.
             pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
             slice_smoothing: Width in slices of the Gaussian that smooths across slices.
-            sharpening: Weight of what the patient's own lesion looks like, see
-                :func:`~wsseg.prediction.appearance.sharpen`; 0 leaves masks as they are.
-            reach: How far a border may be redrawn, in pixels.
+            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+                borders as predicted.
+            reach: How far refinement may move a border, in pixels.
             low: Pixels whose probability is at most this are targets of 0.
             high: Pixels whose probability exceeds this are targets of 1; what lies between is
                 ignored, as is a tagged slice in which no pixel exceeds it.
@@ -71,9 +71,9 @@ class PseudoMasks(TargetSource):
         """
         super().__init__()
         if not 0 <= low <= high < 1:
-            raise ValueError("PseudoMasks: low and high must be 0 <= low <= high < 1")
+            raise ValueError("--model.targets: low and high must satisfy 0 <= low <= high < 1")
         if min(pixel_smoothing, slice_smoothing, sharpening, reach) < 0:
-            raise ValueError("PseudoMasks: smoothing, sharpening and reach must be at least 0")
+            raise ValueError("--model.targets: smoothing, sharpening and reach must be at least 0")
         self.checkpoint = checkpoint
         self.pixel_smoothing = pixel_smoothing
         self.slice_smoothing = slice_smoothing
@@ -88,11 +88,11 @@ class PseudoMasks(TargetSource):
         self._digest = ""
 
     def check(self, data: MRISliceDataModule) -> None:
-        """Load the first stage and compare its data with that at hand.
+        """Load the first stage and compare its data with that of this run.
 
         Raises:
-            InputError: The checkpoint is missing, is none, belongs to other data, or was trained on
-                cases that are held out here.
+            InputError: The checkpoint is missing or not valid, belongs to other data, or was
+                trained on cases that are held out here.
         """
         self._load(data)
 
@@ -184,10 +184,15 @@ class PseudoMasks(TargetSource):
         return (probability + mirrored.flip(-1)) / 2
 
     def _load(self, data: MRISliceDataModule) -> SliceModule:
+        if not self.checkpoint:
+            raise InputError(
+                "--model.targets.checkpoint: is missing; give the checkpoint of the first stage, "
+                "RUN/last.ckpt"
+            )
         if not Path(self.checkpoint).is_file():
             raise InputError(
-                f"--model.targets.checkpoint {self.checkpoint}: is no file; say where the "
-                "checkpoint of the first stage is now"
+                f"--model.targets.checkpoint {self.checkpoint}: does not exist; give the "
+                "checkpoint of the first stage"
             )
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
@@ -196,11 +201,14 @@ class PseudoMasks(TargetSource):
         return first
 
     def _compare_digest(self) -> None:
-        """Say so if a resumed run finds another first stage than it began with."""
+        """Warn if a resumed run finds another first stage than it began with."""
         with Path(self.checkpoint).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if self._digest not in ("", digest):
-            rank_zero_warn(f"{self.checkpoint}: is not the checkpoint that this run began with")
+            rank_zero_warn(
+                f"{self.checkpoint}: is not the checkpoint that this run began with, so its masks "
+                "differ; give the original one with --model.targets.checkpoint, or start a new run"
+            )
         self._digest = digest
 
     def _report(

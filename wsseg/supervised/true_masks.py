@@ -34,8 +34,9 @@ class TrueMasks(TargetSource):
         for case in data.splits["train"]:
             if not has_mask(data.store.root, case):
                 raise InputError(
-                    f"{data.store.root}: training case {case.id} has no mask; fully supervised "
-                    "training needs one of every training case"
+                    f"{data.store.root}: training case {case.id} has no mask, which fully "
+                    "supervised training needs; add it, or train experiments/quickstart.yaml, "
+                    "which needs none"
                 )
         self._cases = sorted(data.splits["train"], key=lambda case: case.first_index)
         self._shape = (len(data.spec.classes), *data.spec.size)

@@ -13,7 +13,7 @@ FOLDER = re.compile(r"(?:offline-)?run-\d+_\d+-(?P<id>.+)")
 
 @contextmanager
 def own_variables() -> Iterator[None]:
-    """Undo at the end what :func:`describe_run` sets: a process may go on with another run."""
+    """Undo at the end what :func:`describe_run` sets: a process may continue with another run."""
     before = _variables()
     try:
         yield
@@ -25,7 +25,7 @@ def own_variables() -> Iterator[None]:
 def describe_run(root: str, checkpoint: str | None) -> None:
     """Keep wandb off the network, and give its run the name of the run's folder.
 
-    What goes on from a checkpoint of the folder goes on with its wandb run, too: wandb joins the
+    What resumes from a checkpoint of the folder resumes its wandb run, too: wandb joins the
     parts of one id, also when it uploads offline ones.
 
     Args:

@@ -31,9 +31,11 @@ def find_cases(layout: str, source: Path, modalities: Sequence[str] | None = Non
         InputError: The layout is unknown, the source does not exist or does not follow it.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"{layout}: is no layout; choose from {', '.join(LAYOUTS)}")
+        raise InputError(f"{layout}: unknown layout; choose from {', '.join(LAYOUTS)}")
     if not source.exists():
-        raise InputError(f"{source}: does not exist; give the folder or file of the cases")
+        raise InputError(
+            f"{source}: does not exist; give the folder of the cases, or the datalist file"
+        )
     return LAYOUTS[layout](source, modalities)
 
 

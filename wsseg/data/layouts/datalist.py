@@ -18,6 +18,8 @@ from wsseg.data.layouts.documents import read_document
 from wsseg.errors import InputError, attempt, sort
 
 EXPECTED = "entries under `cases`"
+ENTRIES = ("modalities", "classes", "labels", "cases")
+CASE_ENTRIES = ("id", "patient", "images", "mask", "tags")
 
 
 def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
@@ -42,17 +44,21 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     content = read_document(source)
     known = content.get("modalities")
     entries = content.get("cases")
-    if unknown := set(content) - {"modalities", "classes", "labels", "cases"}:
-        raise InputError(f"{source}: unknown entry `{min(map(str, unknown))}`; correct its name")
+    if unknown := set(content) - set(ENTRIES):
+        raise InputError(
+            f"{source}: unknown entry `{min(map(str, unknown))}`; known are {', '.join(ENTRIES)}"
+        )
     if not isinstance(known, list) or not known or not isinstance(entries, list):
-        raise InputError(f"{source}: not a datalist; it needs the lists `modalities` and `cases`")
+        raise InputError(
+            f"{source}: is not a datalist; it needs the lists `modalities` and `cases`"
+        )
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
     classes = _classes(source, content)
     made = (attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
     cases, faults = sort(made)
     found = sorted_cases(source, cases, EXPECTED, faults)
     labels = {label for values in classes.values() for label in values}
-    labels |= _labels(source, content.get("labels", []))
+    labels |= _labels(source, "`labels`", content.get("labels", []))
     return CaseList(chosen, classes, frozenset(labels | {0}), found, tuple(faults))
 
 
@@ -60,12 +66,15 @@ def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]
     classes = content.get("classes", {})
     if not isinstance(classes, dict):
         raise InputError(f'{source}: `classes` must look like {{"tumour": [1]}}; correct it')
-    return {str(name): tuple(sorted(_labels(source, v))) for name, v in classes.items()}
+    return {
+        str(name): tuple(sorted(_labels(source, f"class {name}", values)))
+        for name, values in classes.items()
+    }
 
 
-def _labels(source: Path, values: Any) -> set[int]:
+def _labels(source: Path, what: str, values: Any) -> set[int]:
     if not isinstance(values, list) or not all(type(v) is int for v in values):
-        raise InputError(f"{source}: labels are {values!r}; give a list of whole numbers")
+        raise InputError(f"{source}: {what} is {values!r}; give a list of whole numbers")
     return set(values)
 
 
@@ -82,11 +91,13 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
             f"{source}: id of case number {number + 1} is read as {name!r}; quote the id"
         )
     if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
-        raise InputError(f"{source}: case id {name!r} is no file name; rename the case")
-    if unknown := set(entry) - {"id", "patient", "images", "mask", "tags"}:
+        raise InputError(
+            f"{source}: case id {name!r} cannot be used as a file name; rename the case"
+        )
+    if unknown := set(entry) - set(CASE_ENTRIES):
         raise InputError(
             f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
-            "correct its name"
+            f"known are {', '.join(CASE_ENTRIES)}"
         )
     images = {
         str(n): ImageFile(_path(source, name, f"image {n}", p)) for n, p in entry["images"].items()

@@ -48,7 +48,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         listed = list(_listed(source, path, content))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: not a Decathlon description ({type(error).__name__}: {error}); "
+            f"{path}: is not a Decathlon description ({type(error).__name__}: {error}); "
             "it needs modality, labels and training"
         ) from None
     chosen = choose_modalities(path, modalities, names)
@@ -92,7 +92,7 @@ def _modality(name: str) -> str:
 
 def _classes(labels: dict[int, str], modalities: list[str]) -> dict[str, tuple[int, ...]]:
     foreground = {value: name for value, name in sorted(labels.items()) if value != 0}
-    # Not so of hepatic vessels, of which the labels are vessel and tumour.
+    # Not so for hepatic vessels, where the labels are vessel and tumour.
     if any(map(is_flair, modalities)) and any(
         "tumo" in name.lower() for name in foreground.values()
     ):

@@ -24,16 +24,16 @@ def read_document(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
         # The parser of JSON is a hundred times as fast, which long lists need.
         content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({type(error).__name__}); check the file"
-        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not encoded in UTF-8; save it as UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON at line {error.lineno}; correct the file") from None
+        raise InputError(f"{path}: is not valid JSON at line {error.lineno}; correct it") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: not YAML{line}; correct the file") from None
+        raise InputError(f"{path}: is not valid YAML{line}; correct the file") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no mapping; it must describe a data set")
+        raise InputError(f"{path}: is not a mapping; it must describe a data set")
     return content
