@@ -55,6 +55,7 @@ def write_store(
                 "positions": list(range(10, 10 + count)),
                 "spacing": [1.0, 1.0, 1.0],
                 "sha256": {"FLAIR": f"{name}-{seed}"},
+                "content": {"FLAIR": f"{name}-{seed}"},
             }
         )
     manifest = {

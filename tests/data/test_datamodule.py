@@ -334,3 +334,15 @@ def test_a_checkpoint_tells_what_it_was_trained_on(
     assert trained_on(checkpoint, data.splits["train"]) == ["a", "b", "c", "d"]
     assert trained_on(checkpoint, data.splits["test"]) == []
     assert trained_on({"epoch": 3}, data.splits["train"]) == []
+
+
+def test_what_a_run_continues_was_trained_on_counts_as_its_own(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    data = MRISliceDataModule(str(make_store(tmp_path)))
+    data.load_state_dict({"order_seed": 3, "trained_on": ["elsewhere", "a-0"]})
+    assert set(data.state_dict()["trained_on"]) == {
+        "elsewhere",
+        *(case.source for case in data.splits["train"]),
+        "a-0",
+    }

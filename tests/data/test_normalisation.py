@@ -37,6 +37,11 @@ def test_scale_and_offset_do_not_matter(gain: float, offset: float) -> None:
     assert abs(one.std() - 1) < 1e-4
 
 
+def test_diffusivities_in_units_of_si() -> None:
+    planes = make_planes()
+    np.testing.assert_allclose(zscores(planes * np.float32(1e-11)), zscores(planes), atol=1e-3)
+
+
 def test_outliers_do_not_set_the_scale() -> None:
     planes = np.random.default_rng(0).normal(100, 10, (4, 64, 64)).astype(np.float32)
     plain = zscores(planes)

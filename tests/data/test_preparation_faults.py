@@ -264,9 +264,11 @@ def test_a_patient_with_two_cases_is_in_one_split(tmp_path: Path) -> None:
         prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
 
 
-def test_the_same_images_under_two_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_same_images_under_two_names(tmp_path: Path, kind: type) -> None:
+    """Whatever the bytes of the file are: data sets are released again, packed anew."""
     source = write_datalist(tmp_path)
-    save(tmp_path / "c3.nii.gz", patient(1)[0])
+    save(tmp_path / "c3.nii.gz", patient(1)[0].astype(kind))
     with pytest.raises(InputError, match="cases c1 and c3 have the same images"):
         prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
 

@@ -214,7 +214,7 @@ def test_slices_that_are_not_trained_on_have_no_target(
     [{"low": 0.6}, {"high": 1.0}, {"low": -0.1}, {"slice_smoothing": -1.0}, {"reach": -1}],
 )
 def test_refuses(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"PseudoMasks: .* must be"):
+    with pytest.raises(ValueError, match=r"--model\.targets: .* must "):
         PseudoMasks("x.ckpt", **settings)  # type: ignore[arg-type]
 
 
@@ -226,3 +226,14 @@ def test_counts() -> None:
     valid[2, 0] = False
     tags = torch.tensor([[0.0], [1.0], [1.0]])
     assert count_targets(target, valid, tags).tolist() == [6, 1, 3, 2, 1]
+
+
+def test_what_the_first_stage_was_trained_on_counts_as_the_second_stages_own(
+    small: Make, store: Path, bright: Path, tmp_path: Path
+) -> None:
+    state = {"order_seed": 0, "trained_on": ["elsewhere"]}
+    torch.save({"state_dict": {}, "MRISliceDataModule": state}, bright)
+    train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
+    saved = torch.load(tmp_path / "epoch1.ckpt", weights_only=True)["MRISliceDataModule"]
+    assert "elsewhere" in saved["trained_on"]
+    assert len(saved["trained_on"]) == 1 + 4

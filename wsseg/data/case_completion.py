@@ -96,6 +96,7 @@ def case_entry(job: CaseJob, record: Record, fit: Fit, folder: Path) -> dict[str
         "positions": kept,
         "spacing": [geometry["thickness"] * job.slice_step, *geometry["spacing"]],
         "sha256": record["sha256"],
+        "content": record["content"],
         "geometry": {**geometry, "start": start, "size": fit.size},
     }
 

@@ -66,6 +66,7 @@ class MRISliceDataModule(pl.LightningDataModule):
         self.val_set: SliceDataset | None = None
         self.test_set: SliceDataset | None = None
         self._order_seed: int | None = None
+        self._learnt_from = {case.source for case in self.splits["train"]}
 
     def setup(self, stage: str) -> None:
         """Lay out the splits that a stage needs.
@@ -112,14 +113,19 @@ class MRISliceDataModule(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of the training order, so that a resumed run keeps to it.
 
-        Also the hashes of the training cases, by which :func:`trained_on` knows them again.
+        Also the hashes of the training cases, by which :func:`trained_on` knows them again, and of
+        those that any checkpoint was trained on that this run continues or learns from.
         """
-        cases = [case.source for case in self.splits["train"]]
-        return {"order_seed": self._order_seed, "trained_on": cases}
+        return {"order_seed": self._order_seed, "trained_on": sorted(self._learnt_from)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the training order of a checkpoint."""
+        """Take over the training order of a checkpoint, and what it was trained on."""
         self._order_seed = state_dict["order_seed"]
+        self._learnt_from |= set(state_dict["trained_on"])
+
+    def learns_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Count the training cases of a checkpoint, by its content, as those of this run, too."""
+        self._learnt_from |= _sources(checkpoint)
 
     def _cases(self, split: str) -> list[CaseSlices]:
         cases = self.splits[split]
@@ -177,10 +183,14 @@ def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> li
         checkpoint: Its content.
         cases: The cases, of any store.
     """
+    known = _sources(checkpoint) - {""}
+    return [case.id for case in cases if case.source in known]
+
+
+def _sources(checkpoint: Mapping[str, Any]) -> set[str]:
     # Lightning keeps a data module's state under the name of its class, perhaps a subclass.
     states = [state for state in checkpoint.values() if isinstance(state, Mapping)]
-    known = {source for state in states for source in state.get("trained_on", ()) if source}
-    return [case.id for case in cases if case.source in known]
+    return {source for state in states for source in state.get("trained_on", ())}
 
 
 def _ready(dataset: SliceDataset | None) -> SliceDataset:

@@ -83,7 +83,9 @@ def find_scale(inside: Planes) -> Scale:
         clipped = np.clip(values, low, high).astype(np.float32).astype(np.float64)
         mean = np.average(clipped, weights=counts)
         deviation = np.sqrt(np.average((clipped - mean) ** 2, weights=counts))
-    return Scale(float(low), float(high), float(mean), max(float(deviation), 1e-8))
+    # Relative to the values, since some are in units of SI: diffusivities are some 1e-9 m^2/s.
+    least = 1e-6 * max(abs(float(low)), abs(float(high)))
+    return Scale(float(low), float(high), float(mean), max(float(deviation), least) or 1.0)
 
 
 def scorer(

@@ -152,7 +152,7 @@ def _build(
     (staging / "manifest.json").unlink(missing_ok=True)  # it is not complete any more
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
-        check_distinct(str(out), {c.id: r["sha256"] for c, r in zip(files, records, strict=True)})
+        check_distinct(str(out), {c.id: r["content"] for c, r in zip(files, records, strict=True)})
         warn_of(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)

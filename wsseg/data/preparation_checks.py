@@ -111,19 +111,19 @@ def claim(out: Path) -> None:
         raise InputError(f"{out}: is a file; name a folder to write to")
 
 
-def check_distinct(where: str, sha256: Mapping[str, Mapping[str, str]]) -> None:
+def check_distinct(where: str, content: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse a patient under two names, who could both train and test.
 
     Args:
         where: Where the cases belong, for the message.
-        sha256: For each case the hashes of its files by role.
+        content: For each case the hashes of its images by modality.
 
     Raises:
-        InputError: The images of two cases are the same files.
+        InputError: The images of two cases are the same.
     """
     seen: dict[frozenset[str], str] = {}
-    for case, hashes in sha256.items():
-        images = frozenset(value for role, value in hashes.items() if role not in ("mask", "tags"))
+    for case, hashes in content.items():
+        images = frozenset(hashes.values())
         if images in seen:
             raise InputError(
                 f"{where}: cases {seen[images]} and {case} have the same images; remove one of them"

@@ -57,7 +57,7 @@ class SliceStore:
                 first,
                 tags,
                 depth,
-                _hash_images(case.get("sha256", {})),
+                _hash_images(case.get("content", {})),
                 tuple(case["positions"]),
             )
             first += len(tags)
@@ -86,10 +86,11 @@ class SliceStore:
         return {name: [self.cases[i] for i in folds[fold][name]] for name in SPLITS}
 
 
-def _hash_images(sha256: dict[str, str]) -> str:
-    """Return one hash of a case's images, from that of each of its files by role."""
-    images = sorted(each for role, each in sha256.items() if role not in ("mask", "tags"))
-    return hashlib.sha256(" ".join(images).encode()).hexdigest() if images else ""
+def _hash_images(content: dict[str, str]) -> str:
+    """Return one hash of a case's images, from that of each by modality."""
+    return (
+        hashlib.sha256(" ".join(sorted(content.values())).encode()).hexdigest() if content else ""
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -197,7 +197,9 @@ class PseudoMasks(TargetSource):
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
         check_data(self.checkpoint, first.spec.to_dict(), data.spec.to_dict())
-        check_cases(self.checkpoint, read_content(Path(self.checkpoint)), data)
+        content = read_content(Path(self.checkpoint))
+        check_cases(self.checkpoint, content, data)
+        data.learns_from(content)
         return first
 
     def _compare_digest(self) -> None:
