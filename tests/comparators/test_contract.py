@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.comparators.conftest import KINDS, SPEC, batch, small
+from tests.comparators.conftest import KINDS, SMALL, SPEC, batch, small
 from tests.training import quiet_trainer
-from wsseg.comparators import Comparator, LayerCam, ReferenceCrs
+from wsseg.comparators import Comparator, CrossModality, LayerCam, ReferenceCrs
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.models import CamModule
 from wsseg.prediction.checkpoint import load_module
@@ -89,3 +89,28 @@ def test_no_more_levels_than_slices_can_be_halved_for() -> None:
         ValueError, match=r"^--model\.widths: slices of 32 x 32 pixels have room for 6"
     ):
         LayerCam(SPEC, widths=(4,) * 7)
+
+
+SYMMETRIC = [kind for kind in KINDS if kind not in (CrossModality, ReferenceCrs)]
+
+
+@pytest.mark.parametrize("kind", SYMMETRIC, ids=lambda kind: kind.__name__)
+def test_may_see_the_asymmetry_as_our_own_modules_do(
+    kind: type[Comparator], tmp_path: Path
+) -> None:
+    """So that a table can tell what a method is worth from what its input is worth."""
+    module, given = kind(SPEC, **SMALL[kind], symmetry=True), batch()
+    trainer = quiet_trainer(max_epochs=1, default_root_dir=tmp_path)
+    trainer.fit(module, DataLoader([batch(), batch()], batch_size=None))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = load_module(tmp_path / "last.ckpt")
+    one, other = (
+        again(image, given["valid"]) for image in (given["image"], given["image"].flip(1))
+    )
+    assert one.shape == (4, 2, 32, 32)
+    assert not torch.equal(one, other)
+
+
+def test_networks_of_one_modality_refuse_the_asymmetry_of_all() -> None:
+    with pytest.raises(ValueError, match="sees one modality only"):
+        CrossModality(SPEC, symmetry=True)

@@ -11,6 +11,12 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
+from wsseg.models.network_input import (
+    batch_input,
+    shows_both_sides,
+    slice_input,
+    with_asymmetry,
+)
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 
@@ -28,6 +34,7 @@ class Comparator(SliceModule):
         spec: dict[str, Any],
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
+        symmetry: bool = False,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
@@ -42,6 +49,8 @@ class Comparator(SliceModule):
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
             widths: Channels of each level of a "unet" encoder, finest first.
+            symmetry: Let the network see how the two sides of a slice differ, as wsseg's own
+                modules do; as published, it does not.
             lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
             weight_decay: Weight decay of AdamW.
             teacher_decay: Share of the averaged weights that every step keeps; 0 predicts with
@@ -57,15 +66,17 @@ class Comparator(SliceModule):
                 ``sharpening`` or ``smallest_component`` is out of range.
         """
         super().__init__(spec, smallest_component, augmentation, sharpening)
+        self.symmetric = symmetry and shows_both_sides(self.spec)
         self.adopt(self.build_network(), teacher_decay)
 
     def build_encoder(self, in_channels: int | None = None) -> Encoder:
         """Make an encoder as the settings say.
 
         Args:
-            in_channels: Number of input channels; by default that of the modalities.
+            in_channels: Number of input channels; by default those of the modalities and, if the
+                network sees it, of their asymmetry.
         """
-        channels = in_channels or len(self.spec.modalities)
+        channels = in_channels or (3 if self.symmetric else 1) * len(self.spec.modalities)
         name, widths = self.hparams["encoder"], self.hparams["widths"]
         return build_encoder(name, channels, widths, self.spec.size)
 
@@ -77,7 +88,7 @@ class Comparator(SliceModule):
         """Return the weighted losses of an augmented batch, by name.
 
         Args:
-            view: The batch.
+            view: The batch; its ``image`` is what the network sees.
         """
         raise NotImplementedError
 
@@ -86,16 +97,19 @@ class Comparator(SliceModule):
 
         Args:
             network: What :meth:`build_network` made, or a copy of it.
-            image: Normalised slices, [B, M, H, W].
+            image: What the network sees of normalised slices, [B, M or 3M, H, W].
             valid: Pixels that hold anatomy, [B, H, W] bool.
         """
         raise NotImplementedError
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher."""
-        prediction = self.predict_with(self.teacher.module, image, valid)
+        seen = slice_input(image, valid, self.symmetric)
+        prediction = self.predict_with(self.teacher.module, seen, valid)
         return prediction._replace(probability=prediction.probability * valid[:, None])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the losses of one augmented batch."""
-        return self.add_up(self.losses(self.augmentation(batch)), batch)
+        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        view["image"] = batch_input(view)
+        return self.add_up(self.losses(view), batch)

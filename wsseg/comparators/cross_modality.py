@@ -66,6 +66,8 @@ class CrossModality(Comparator):
                 "cross-modality equivariance needs at least two modalities, but the data has only "
                 f"{', '.join(names)}; prepare the store with more modalities"
             )
+        if settings.get("symmetry"):
+            raise ValueError("--model.symmetry: each network sees one modality only; leave it out")
         super().__init__(spec, **settings)
         # All start at 0: the bias of the averages is the same, and their order is right.
         self.register_buffer("tag_losses", torch.zeros(len(names)))
