@@ -106,4 +106,4 @@ def test_checkpoint_with_an_encoder_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     module = save_checkpoint(path)
     save_checkpoint(path, hyper_parameters={**module.hparams, "encoder": "mine"})
-    assert "encoder 'mine' is unknown" in refused(path)
+    assert "--model.encoder mine: unknown" in refused(path)

@@ -214,7 +214,8 @@ def test_slices_that_are_not_trained_on_have_no_target(
     [{"low": 0.6}, {"high": 1.0}, {"low": -0.1}, {"slice_smoothing": -1.0}, {"reach": -1}],
 )
 def test_refuses(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"--model\.targets: .* must "):
+    words = "low and high must satisfy" if {"low", "high"} & set(settings) else "must be at least 0"
+    with pytest.raises(ValueError, match=rf"--model\.targets: .*{words}"):
         PseudoMasks("x.ckpt", **settings)  # type: ignore[arg-type]
 
 
