@@ -33,7 +33,7 @@ def attempt(
         return error
 
 
-def sort(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], list[InputError]]:
+def partition(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], list[InputError]]:
     """Separate what attempts have returned from the errors among it.
 
     Args:
@@ -58,7 +58,7 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
     Raises:
         InputError: There is; each is reported on a line, up to ``MOST``.
     """
-    good, faults = sort(outcomes)
+    good, faults = partition(outcomes)
     if faults:
         lines = list(map(str, faults[:MOST]))
         if len(faults) > MOST:

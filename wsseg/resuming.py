@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
-from wsseg.data.spec import DataSpec, size_of
+from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.errors import InputError
 from wsseg.prediction.checkpoint import read_content
 
@@ -90,10 +90,11 @@ def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
                 f"{saved.get(name)}; expect worse results, or prepare the store with the same"
             )
     pixel = DataSpec.from_dict(spec).pixel
-    if pixel and DataSpec.from_dict(saved).takes_for_alike(pixel):
+    if pixel and DataSpec.from_dict(saved).ignores_pixel_size(pixel):
         rank_zero_warn(
-            f"pixels of the store are {size_of(pixel)}, but {path} was trained on "
-            f"{size_of(saved['pixel'])}, and treats them all alike; prepare both with one --spacing"
+            f"pixels of the store are {format_pixel(pixel)}, but {path} was trained on "
+            f"{format_pixel(saved['pixel'])}, and treats them all alike; prepare both with one "
+            "--spacing"
         )
 
 

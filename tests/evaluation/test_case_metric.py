@@ -117,7 +117,7 @@ def _half_fails(rank: int, folder: str) -> None:
     scored: list[str] = []
     try:
         metric = fed(list(range(7)), 7)
-        metric.redraw = fail_on_one
+        metric.refine = fail_on_one
         expected = "out of memory" if rank == 1 else "scoring cases failed on rank 1"
         with pytest.raises((RuntimeError, ValueError), match=expected):
             metric.compute()

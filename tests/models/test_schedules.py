@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from wsseg.errors import InputError
-from wsseg.models.schedules import annealed_adamw, follow, one_cycle
+from wsseg.models.mean_teacher import update_average
+from wsseg.models.schedules import annealed_adamw, one_cycle
 
 
 def test_the_rate_rises_then_falls_to_zero_and_stays() -> None:
@@ -33,6 +34,8 @@ def test_negative_rates_are_refused(name: str, change: tuple[float, float]) -> N
 )
 def test_the_teacher_follows_fast_at_first(updates: int, expected: float) -> None:
     slow, count = torch.zeros(3), torch.tensor(5)
-    follow([slow, count], [torch.ones(3), torch.tensor(7)], torch.tensor(updates), decay=0.95)
+    update_average(
+        [slow, count], [torch.ones(3), torch.tensor(7)], torch.tensor(updates), decay=0.95
+    )
     torch.testing.assert_close(slow, torch.full((3,), expected))
     assert int(count) == 7  # what cannot be averaged is copied

@@ -45,7 +45,7 @@ class HeldOutCase:
 
 
 @dataclass(frozen=True)
-class SliceView:
+class MethodSlice:
     """What a method makes of a slice, for the first class.
 
     Attributes:
@@ -68,7 +68,7 @@ class MethodView:
         heading: What the probability is.
     """
 
-    slices: list[SliceView]
+    slices: list[MethodSlice]
     heading: str
 
     @property
@@ -117,7 +117,7 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
     return MethodView(views, "CAM" if embeds else "probability")
 
 
-def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCase) -> SliceView:
+def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCase) -> MethodSlice:
     image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
     probability = predict_slices(module, image, valid, BATCH)
     masks = (finish(module, probability, image, valid) > module.threshold).numpy()
@@ -126,7 +126,7 @@ def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCas
         here = slice(case.row, case.row + 1)
         level = levels(len(image))[here]
         relevance = _relevance(module, clusters, image[here], valid[here], level)
-    return SliceView(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
+    return MethodSlice(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:

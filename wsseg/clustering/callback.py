@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsseg.clustering.bases import LightningCallback, is_last_epoch
 from wsseg.clustering.checks import check_batch, check_known, check_pixels
 from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
 from wsseg.clustering.kmeans import load_faiss
+from wsseg.clustering.lightning_compat import LightningCallback, is_last_epoch
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, Scorer

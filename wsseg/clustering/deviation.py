@@ -84,29 +84,29 @@ def untagged_slices(batch: PixelEmbeddings) -> list[Untagged]:
     return [Untagged(stratum.cpu(), batch.groups[rows].cpu(), sums.cpu())]
 
 
-def find_norms(parts: Sequence[Untagged], others: Collective) -> Tensor:
+def find_norms(parts: Sequence[Untagged], collective: Collective) -> Tensor:
     """Return what is normal at each place, by the untagged slices of all processes.
 
     Args:
         parts: Those of this process.
-        others: The processes, all of which must call this.
+        collective: The processes, all of which must call this.
 
     Returns:
         See :func:`norm`; [0, 0, 0, 0] if no slice has an appearance.
     """
     shapes = [tuple(part.sums.shape[1:]) for part in parts] or [(0, 0, 0)]
-    shape = [others.maximum(max(lengths)) for lengths in zip(*shapes, strict=True)]
+    shape = [collective.maximum(max(lengths)) for lengths in zip(*shapes, strict=True)]
     nothing = torch.empty(0, dtype=torch.int64)
     parts = [Untagged(nothing, nothing, torch.empty(0, *shape)), *parts]
     stratum, group, sums = map(torch.cat, zip(*parts, strict=True))
-    strata = others.maximum(max(stratum.tolist(), default=-1) + 1)
+    strata = collective.maximum(max(stratum.tolist(), default=-1) + 1)
     # Rounded first, sums are exact in any order.
     total = torch.zeros(strata, *shape, dtype=torch.float64)
     total.index_add_(0, stratum, exact(sums.double()))
-    slices = others.gather(torch.stack((stratum, group), dim=1))
+    slices = collective.gather(torch.stack((stratum, group), dim=1))
     patients = torch.unique(slices, dim=0)
     counts = (torch.bincount(each[:, 0], minlength=strata) for each in (slices, patients))
-    return norm(others.sum(total), *counts)
+    return norm(collective.sum(total), *counts)
 
 
 def norm(sums: Tensor, slices: Tensor, patients: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import check_finite
 from wsseg.clustering.relevance import slice_peaks
-from wsseg.clustering.source import sample_rows
+from wsseg.clustering.selection import sample_rows
 from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
 
 PIXELS = 2**19  # most that all processes keep together

@@ -22,14 +22,8 @@ from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
 from wsseg.clustering.relevance import Verdict, breadth, typical_peak, weigh
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.source import (
-    EmbeddingSource,
-    bodies,
-    choose_slices,
-    choose_untagged,
-    share,
-    share_bodies,
-)
+from wsseg.clustering.selection import bodies, choose_slices, choose_untagged, share, share_bodies
+from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
 
@@ -143,49 +137,49 @@ class Refresh:
         Returns:
             What is kept here, and the sample and what is normal, which every process gets.
         """
-        settings, others, known = self._settings, self._collective, self._source.known
+        settings, collective, known = self._settings, self._collective, self._source.known
         tags, stratum = (None, None) if known is None else (known.tags, known.stratum)
         chosen = choose_slices(
             len(self._source), settings.evidence_slices, settings.seed, tags, stratum
         )
         slices = max(1, len(chosen))
         evidence = Evidence(slices=len(chosen))
-        with others.together("embedding slices"):
-            mine = share(len(chosen), others.rank, others.size)
+        with collective.together("embedding slices"):
+            mine = share(len(chosen), collective.rank, collective.size)
             evidence.collect(self._source([chosen[number] for number in mine]))
         # An appearance does not change in training, nor does what is normal.
         norms = None if previous is None else previous.norms
         if norms is None or not len(norms):
             norms = self._find_norms(evidence, chosen)
-        with others.together("comparing slices with what is normal"):
+        with collective.together("comparing slices with what is normal"):
             evidence.compare(norms)
             # Of few pixels of many slices there must still be one for each cluster.
             quota = max(settings.sample_size // slices, -(-settings.n_clusters // slices))
             features, index = evidence.sample(quota)
-        self._columns = Columns(*map(others.maximum, evidence.columns))
+        self._columns = Columns(*map(collective.maximum, evidence.columns))
         features = features.reshape(len(features), sum(self._columns))
-        sample, index = others.gather(features), others.gather(index)
+        sample, index = collective.gather(features), collective.gather(index)
         return evidence, sample[index.argsort(stable=True).to(sample.device)], norms
 
     def _find_norms(self, evidence: Evidence, chosen: list[int]) -> Tensor:
         """Find what is normal at each place; nothing if the module gives no appearance."""
-        others, known = self._collective, self._source.known
-        if not others.maximum(evidence.columns.deviation):
+        collective, known = self._collective, self._source.known
+        if not collective.maximum(evidence.columns.deviation):
             return torch.empty(0, 0, 0, 0)
         tags = None if known is None else known.tags
         rows = choose_untagged(len(self._source), UNTAGGED_SLICES, chosen, tags)
-        with others.together("embedding untagged slices"):
-            mine = share(len(rows), others.rank, others.size)
+        with collective.together("embedding untagged slices"):
+            mine = share(len(rows), collective.rank, collective.size)
             positions = [rows[number] for number in mine]
             batches = self._source(positions, activation=False, features=False)
             more = [part for batch in batches for part in untagged_slices(batch)]
-        return find_norms([*evidence.untagged, *more], others)
+        return find_norms([*evidence.untagged, *more], collective)
 
     def _cluster(self, sample: Tensor, previous: Clusters | None) -> tuple[Tensor, Tensor, Tensor]:
         """Standardise and cluster the sample; each process makes some of the clusterings."""
-        settings, others = self._settings, self._collective
-        mean = others.broadcast(sample.double().mean(dim=0).float())
-        std = others.broadcast(sample.double().std(dim=0, correction=0).float())
+        settings, collective = self._settings, self._collective
+        mean = collective.broadcast(sample.double().mean(dim=0).float())
+        std = collective.broadcast(sample.double().std(dim=0, correction=0).float())
         std = torch.where(std > 1e-6, std, 1.0) / self._columns.weights().to(std)
         points = (sample - mean) / std
         # Hidden columns are 0, in centroids too, and make none nearer than another.
@@ -195,8 +189,8 @@ class Refresh:
         if previous is not None and previous.centroids.shape == shape:
             start = list(previous.centroids)
         centroids = points.new_zeros(shape)
-        mine = range(others.rank, shape[0], others.size)
-        with others.together("k-means"):
+        mine = range(collective.rank, shape[0], collective.size)
+        with collective.together("k-means"):
             jobs = [
                 Clustering(points * shown[number], settings.seed + number, start[number])
                 for number in mine
@@ -204,31 +198,31 @@ class Refresh:
             found = fit_clusterings(jobs, shape[1], settings.iterations)
             for number, each in zip(mine, found, strict=True):
                 centroids[number] = each
-        return mean, std, others.sum(centroids)
+        return mean, std, collective.sum(centroids)
 
     def _score(
         self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Verdict]:
         """Return what the scorer says, and the verdict that follows from it."""
-        settings, others = self._settings, self._collective
-        classes = others.maximum(evidence.plane[0])
-        with others.together("assigning pixels"):
+        settings, collective = self._settings, self._collective
+        classes = collective.maximum(evidence.plane[0])
+        with collective.together("assigning pixels"):
             evidence.label(nearest)
             statistics = evidence.statistics(settings.n_clusters) or empty_statistics(
                 settings.n_clusterings, settings.n_clusters, classes
             )
-        statistics = statistics.apply(others.sum)
+        statistics = statistics.apply(collective.sum)
         check_tags(statistics, len(self._source))
-        with others.together("scoring clusters"):
+        with collective.together("scoring clusters"):
             scores = check_scores(settings.scorer(statistics), statistics)
-        scores = others.broadcast(scores)
-        leaning = others.broadcast(purity(statistics) * focus(statistics))
+        scores = collective.broadcast(scores)
+        leaning = collective.broadcast(purity(statistics) * focus(statistics))
         votes = scores / len(scores)
         if settings.scorer.relative:
             votes = weigh(scores)
-            with others.together("comparing slices"):
+            with collective.together("comparing slices"):
                 peaks = evidence.peaks(votes)
-            peak = others.broadcast(typical_peak(others.gather(peaks)))
+            peak = collective.broadcast(typical_peak(collective.gather(peaks)))
             self.report["peak"] = float(peak.mean())
             votes = votes / peak
         # A cluster is relevant if pixels are that it would have in every clustering.
@@ -241,21 +235,21 @@ class Refresh:
         make: MapMaker,
         old: ClusterMaps | None,
     ) -> ClusterMaps:
-        settings, others, folder = self._settings, self._collective, self._folder
-        classes, height, width = (others.maximum(size) for size in evidence.plane)
+        settings, collective, folder = self._settings, self._collective, self._folder
+        classes, height, width = (collective.maximum(size) for size in evidence.plane)
         version = 1 if old is None else old.version + 1
         maps = ClusterMaps(folder.path, (0, classes, height, width), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
         before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
         writer = MapWriter(maps, make, before, settings.momentum)
         changes = Changes(settings.low, settings.high)
-        with others.together("making the file of cluster maps"):
+        with collective.together("making the file of cluster maps"):
             if folder.rank == 0:
                 maps.create()
-        with others.together("writing cluster maps"):
+        with collective.together("writing cluster maps"):
             self._write(writer, changes)
-        count = others.maximum(max(writer.index.tolist(), default=-1)) + 1
-        pixels, relevant, changed = (others.sum(changes.sums) / folder.copies).tolist()
+        count = collective.maximum(max(writer.index.tolist(), default=-1)) + 1
+        pixels, relevant, changed = (collective.sum(changes.sums) / folder.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)
         if before is not None:
             self.report["churn"] = changed / max(1.0, pixels)

@@ -1,4 +1,4 @@
-"""Which training slices a process embeds, and how they are loaded."""
+"""What is known of the training slices, and how they are loaded and embedded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.samplers import drawn
-from wsseg.clustering.statistics import BUCKETS
-
-LONGEST = 128  # slices of a body that are mapped together
 
 
 @dataclass(frozen=True)
@@ -92,25 +89,6 @@ class KnownSlices:
         return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
 
 
-def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
-    """Sort slices into bodies.
-
-    Args:
-        rows: Positions of slices, [n] int64.
-        group: The patient of every slice, [N] int64.
-        depth: Where every slice lies along its body, [N].
-
-    Returns:
-        The positions of each body's slices in order along it, of longer bodies in several parts:
-        the slices of one are in memory together.
-    """
-    rows = rows[depth[rows].argsort(stable=True)]
-    rows = rows[group[rows].argsort(stable=True)]
-    counts = group[rows].unique_consecutive(return_counts=True)[1]
-    whole = rows.split(counts.tolist()) if len(rows) else ()
-    return [part for body in whole for part in body.split(LONGEST)]
-
-
 class EmbeddingSource:
     """Embeds any of the training slices, in order and without shuffling."""
 
@@ -177,119 +155,3 @@ def _batch_size(loader: DataLoader[Any]) -> int | None:
     if loader.batch_sampler is None or loader.batch_size is not None:
         return loader.batch_size
     return int(getattr(loader.batch_sampler, "batch_size", 1))  # a sampler of the user's own
-
-
-def share(count: int, rank: int, size: int) -> range:
-    """Return the positions that one of several processes visits; each belongs to exactly one.
-
-    They are a block, so that files are read in order.
-
-    Args:
-        count: Number of positions.
-        rank: This process.
-        size: Number of processes.
-    """
-    return range(count * rank // size, count * (rank + 1) // size)
-
-
-def share_bodies(found: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
-    """Return the bodies that one of several processes maps, a block of about as many slices each.
-
-    Args:
-        found: Positions of the slices of each body.
-        rank: This process.
-        size: Number of processes.
-    """
-    lengths = torch.tensor([len(body) for body in found], dtype=torch.int64)
-    twice_the_middle = 2 * lengths.cumsum(0) - lengths
-    owner = twice_the_middle * size // (2 * lengths.sum()).clamp_min(1)
-    return [body for body, each in zip(found, owner.tolist(), strict=True) if each == rank]
-
-
-def choose_slices(
-    count: int, most: int, seed: int, tags: Tensor | None = None, stratum: Tensor | None = None
-) -> list[int]:
-    """Choose the slices that clusters are formed and scored from.
-
-    Args:
-        count: Number of slices.
-        most: How many to choose; all if there are no more.
-        seed: Chooses them.
-        tags: [count, C], if they are known: slices of every combination of tags then take turns,
-            so that none is left out because it is rare.
-        stratum: [count] int64, if it is known: untagged slices then come from the strata of the
-            tagged ones, which they are compared with, as far as these have some.
-
-    Returns:
-        Their positions in order.
-    """
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    if tags is not None and count > most:
-        shown = tags.cpu()[order] > 0.5
-        if stratum is not None:
-            tagged = shown.any(dim=1)
-            level = stratum.cpu()[order].long().remainder(BUCKETS)
-            frequency = torch.bincount(level[tagged], minlength=BUCKETS)
-            rest = level[~tagged]
-            # The n-th of a stratum with frequency f comes at n / f: all strata fill up together.
-            due = occurrence(rest) / frequency[rest]
-            order[~tagged] = order[~tagged][due.argsort(stable=True)]
-        kind = torch.unique(shown, dim=0, return_inverse=True)[1]
-        order = order[occurrence(kind).argsort(stable=True)]
-    return order[:most].sort().values.tolist()
-
-
-def choose_untagged(
-    count: int, most: int, seen: list[int], tags: Tensor | None = None
-) -> list[int]:
-    """Choose untagged slices, evenly spaced.
-
-    Args:
-        count: Number of slices.
-        most: How many to choose.
-        seen: Positions of slices not to choose.
-        tags: [count, C]; if they are unknown, tagged slices may be chosen, too.
-
-    Returns:
-        Their positions in order.
-    """
-    left = torch.ones(count, dtype=torch.bool)
-    left[seen] = False
-    if tags is not None:
-        left &= ~(tags > 0.5).any(dim=1).cpu()
-    rows = left.nonzero()[:, 0]
-    return rows[evenly_spaced(len(rows), most)].tolist()
-
-
-def occurrence(kind: Tensor) -> Tensor:
-    """Count for each element how many of its kind there are up to and with it, [n] int64."""
-    order = kind.argsort(stable=True)
-    counts = torch.bincount(kind)
-    first = counts.cumsum(0) - counts
-    found = torch.empty_like(kind)
-    found[order] = torch.arange(1, len(kind) + 1) - first[kind[order]]
-    return found
-
-
-def sample_rows(row: Tensor, quota: int) -> Tensor:
-    """Choose evenly spaced pixels of each slice: spread in space, and the same every time.
-
-    Args:
-        row: Slice of each pixel, [n] int64, ascending.
-        quota: Most pixels from a slice.
-
-    Returns:
-        Positions in ``row``.
-    """
-    counts = torch.bincount(row)
-    starts = counts.cumsum(0) - counts
-    chosen = []
-    for start, count in zip(starts.tolist(), counts.tolist(), strict=True):
-        chosen.append(start + evenly_spaced(count, quota, row.device))
-    return torch.cat(chosen) if chosen else row
-
-
-def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> Tensor:
-    """Return at most so many of the numbers below ``count``, evenly spaced."""
-    taken = min(most, count)
-    return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)

@@ -7,9 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wsseg.clustering.bases import is_last_epoch
 from wsseg.clustering.collective import current_collective
-from wsseg.clustering.source import evenly_spaced
+from wsseg.clustering.lightning_compat import is_last_epoch
+from wsseg.clustering.selection import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
 from wsseg.comparators.prototype_clusters import (

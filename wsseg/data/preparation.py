@@ -33,8 +33,8 @@ from wsseg.data.preparation_checks import (
     check_distinct,
     check_labelled,
     check_options,
-    claim,
-    warn_of,
+    check_output,
+    warn_of_likely_mistakes,
     warn_of_nesting,
 )
 from wsseg.data.spec import FORMAT, DataSpec
@@ -108,7 +108,7 @@ def prepare(
         listed = replace(listed, labels=listed.labels | given)
     chosen = check_classes(source, listed, classes)
     check_labelled(source, listed)
-    claim(out)
+    check_output(out)
     _finish_move(out)
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
@@ -153,7 +153,7 @@ def _build(
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
         check_distinct(str(out), {c.id: r["content"] for c, r in zip(files, records, strict=True)})
-        warn_of(records, options["spacing"])
+        warn_of_likely_mistakes(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)
         spec = replace(jobs[0].spec, size=enough(*sizes), pixel=tuple(pixel.tolist()))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wsseg.data.layouts.cases import CaseList
-from wsseg.data.spec import of_one_size
+from wsseg.data.spec import same_pixel_size
 from wsseg.errors import InputError, results
 from wsseg.files import check_writable
 from wsseg.messages import first_of
@@ -94,7 +94,7 @@ def check_labelled(source: Path, listed: CaseList) -> None:
     )
 
 
-def claim(out: Path) -> None:
+def check_output(out: Path) -> None:
     """Refuse to write where something else is.
 
     Args:
@@ -157,7 +157,7 @@ def warn_of_nesting(
             )
 
 
-def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
+def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
     """Warn of spacing and tags that are probably mistakes.
 
     Args:
@@ -165,7 +165,7 @@ def warn_of(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
         spacing: Pixel size to which they are resampled, if they are.
     """
     pixels = sorted(side for record in records for side in record["geometry"]["pixel"])
-    alike = of_one_size([record["geometry"]["pixel"] for record in records])
+    alike = same_pixel_size([record["geometry"]["pixel"] for record in records])
     if spacing is None and not alike:
         warnings.warn(
             f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "

@@ -72,7 +72,7 @@ class DataSpec:
         plain["pixel"] = None if self.pixel is None else list(self.pixel)
         return plain
 
-    def takes_for_alike(self, pixel: Sequence[float]) -> bool:
+    def ignores_pixel_size(self, pixel: Sequence[float]) -> bool:
         """Tell whether pixels of another size are taken for pixels of this data's size.
 
         Args:
@@ -80,7 +80,7 @@ class DataSpec:
         """
         if self.spacing is not None or self.pixel is None:
             return False
-        return not of_one_size([self.pixel, pixel])
+        return not same_pixel_size([self.pixel, pixel])
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> DataSpec:
@@ -101,11 +101,11 @@ def is_flair(modality: str) -> bool:
     return any(word in modality.lower() for word in FLAIR_NAMES)
 
 
-def of_one_size(pixels: Sequence[Sequence[float]]) -> bool:
+def same_pixel_size(pixels: Sequence[Sequence[float]]) -> bool:
     """Tell whether pixels of these heights and widths may be treated as alike."""
     return all(max(side) <= MIXED * min(side) for side in zip(*pixels, strict=True))
 
 
-def size_of(pixel: Sequence[float]) -> str:
+def format_pixel(pixel: Sequence[float]) -> str:
     """Name a pixel's height and width in mm."""
     return f"{pixel[0]:.3g} x {pixel[1]:.3g} mm"

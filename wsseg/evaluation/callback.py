@@ -14,11 +14,11 @@ from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
 from wsseg.errors import InputError
-from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Redraw
+from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
 from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.results import write_results
 from wsseg.prediction.components import Mask
-from wsseg.prediction.finishing import redraw
+from wsseg.prediction.finishing import refine
 
 
 class CaseEvaluation(pl.Callback):
@@ -112,7 +112,7 @@ class CaseEvaluation(pl.Callback):
                 read_grids(store.root),
                 store.spec.classes,
                 smallest_component=float(pl_module.smallest_component),  # type: ignore[arg-type]
-                redraw=redrawing(pl_module, store.root) if whole else None,
+                refine=refinement(pl_module, store.root) if whole else None,
                 distances=whole,
             )
             self._metric = metric.to(pl_module.device)
@@ -132,7 +132,7 @@ class CaseEvaluation(pl.Callback):
         return rows
 
 
-def redrawing(module: Any, root: Path) -> Redraw | None:
+def refinement(module: Any, root: Path) -> Refine | None:
     """Return what refines the masks of a case as the module is set to; None if it does not.
 
     Args:
@@ -145,7 +145,7 @@ def redrawing(module: Any, root: Path) -> Redraw | None:
 
     def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:
         here = (torch.from_numpy(np.asarray(folder[case][rows])) for folder in (images, valid))
-        return np.asarray(redraw(module, torch.from_numpy(masks), *here) > 0.5)
+        return np.asarray(refine(module, torch.from_numpy(masks), *here) > 0.5)
 
     return of_case
 

@@ -17,7 +17,7 @@ from wsseg.evaluation.metrics import Scores, score
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import Mask, tidy
 
-Redraw = Callable[[str, np.ndarray, Mask], Mask]
+Refine = Callable[[str, np.ndarray, Mask], Mask]
 """From a case's name, the numbers of slices [S] and their masks [S, C, H, W] to other masks."""
 
 
@@ -48,7 +48,7 @@ class CaseSegmentationMetric(Metric):
         classes: Mapping[str, Sequence[int]],
         *,
         smallest_component: float = 0.0,
-        redraw: Redraw | None = None,
+        refine: Refine | None = None,
         distances: bool = True,
     ) -> None:
         """Name what is scored.
@@ -58,14 +58,14 @@ class CaseSegmentationMetric(Metric):
             classes: The mask labels that make each class, in channel order.
             smallest_component: Smaller components of predictions are dropped, see
                 :func:`~wsseg.prediction.components.large_components`.
-            redraw: What happens to the predicted masks of a whole case before that.
+            refine: What happens to the predicted masks of a whole case before that.
             distances: Whether to compute surface distances; they are NaN otherwise.
         """
         super().__init__()
         self.grids = list(grids)
         self.classes = list(classes)
         self.smallest_component = smallest_component
-        self.redraw = redraw
+        self.refine = refine
         self.distances = distances
         self._inside = containers(classes)
         self.shape: tuple[int, ...] = ()
@@ -100,14 +100,14 @@ class CaseSegmentationMetric(Metric):
         )
         index, first = np.unique(index, return_index=True)
         case, bits = case[first], bits[first]
-        others = current_collective(self.device)
-        mine = np.unique(case)[others.rank :: others.size]
+        collective = current_collective(self.device)
+        mine = np.unique(case)[collective.rank :: collective.size]
         scored = np.zeros((len(mine), len(self.classes), len(Scores._fields)))
-        with others.together("scoring cases"):
+        with collective.together("scoring cases"):
             for number, position in enumerate(mine):
                 here = case == position
                 scored[number] = self._score_case(self.grids[position], index[here], bits[here])
-        positions, scores = (others.gather(torch.from_numpy(part)) for part in (mine, scored))
+        positions, scores = (collective.gather(torch.from_numpy(part)) for part in (mine, scored))
         order = positions.argsort()
         return [
             CaseRow(self.grids[position].id, name, Scores(*each))
@@ -122,8 +122,8 @@ class CaseSegmentationMetric(Metric):
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
         slices, rows = flat.reshape(len(index), *self.shape), index - grid.first_index
-        if self.redraw is not None:
-            slices[:, 0] = self.redraw(grid.id, rows, slices[:, 0])
+        if self.refine is not None:
+            slices[:, 0] = self.refine(grid.id, rows, slices[:, 0])
         predictions, truths = grid.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
         return [

@@ -1,69 +1,18 @@
-"""The learning-rate schedule and the mean teacher of every module."""
+"""The optimiser and the learning-rate schedule of every module."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 from wsseg.errors import InputError
 
 WARMUP = 0.15  # of all steps: the learning rate rises over these
-
-
-@torch.no_grad()
-def follow(
-    slow: Sequence[Tensor], fast: Sequence[Tensor], updates: Tensor, *, decay: float
-) -> None:
-    """Move averaged weights towards the current ones, first all the way and then ever slower.
-
-    Args:
-        slow: The averaged weights, changed in place.
-        fast: The current weights.
-        updates: How often they were averaged.
-        decay: Share that is kept in the long run.
-    """
-    # Tensors all along, also to tell the first time: no wait for the device.
-    moved = torch.where(updates == 0, 1.0, torch.clamp(9 / (10 + updates), min=1 - decay))
-    for old, new in zip(slow, fast, strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, moved.to(old.dtype))
-        else:
-            old.copy_(new)
-
-
-class MeanTeacher(AveragedModel):
-    """A copy of a network whose weights and buffers follow it, see :func:`follow`.
-
-    torch's own update asks twice in every step how often it was called, of a GPU's memory: each
-    time the host waits until the whole step is done.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        """Copy a network.
-
-        Args:
-            network: The network.
-            decay: How much of the averaged weights every step keeps.
-        """
-        super().__init__(network, use_buffers=True)
-        self.decay = decay
-        self.requires_grad_(False)
-
-    def update_parameters(self, model: nn.Module) -> None:
-        """Follow.
-
-        Args:
-            model: The network as it is now.
-        """
-        slow, fast = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
-        follow(slow, fast, self.n_averaged, decay=self.decay)
-        self.n_averaged += 1
 
 
 def one_cycle(step: int, steps: float) -> float:

@@ -12,7 +12,8 @@ from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.schedules import MeanTeacher, annealed_adamw
+from wsseg.models.mean_teacher import MeanTeacher
+from wsseg.models.schedules import annealed_adamw
 
 CLASS_PATH = "class_path"  # where a checkpoint says of which class its module is
 

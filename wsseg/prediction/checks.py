@@ -11,7 +11,7 @@ from wsseg.data.file_checks import Grid, check_files
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.nifti import read_header
-from wsseg.data.spec import DataSpec, size_of
+from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.errors import InputError
 from wsseg.files import check_writable
 from wsseg.messages import first_of
@@ -77,11 +77,11 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
         if path.is_file():  # stacks of TIFF slices know no pixel size
             shape, affine = Grid.of(read_header(path, case.id))
             pixel = whole_plane_geometry(shape[:3], affine, spec.axis, None).pixel
-            if spec.takes_for_alike(pixel):
-                others.append(f"{path}: pixels are {size_of(pixel)}")
+            if spec.ignores_pixel_size(pixel):
+                others.append(f"{path}: pixels are {format_pixel(pixel)}")
     if others:
         warnings.warn(
-            f"{first_of(others)}, but the checkpoint was trained on {size_of(spec.pixel)}, and "
+            f"{first_of(others)}, but the checkpoint was trained on {format_pixel(spec.pixel)} and "
             "treats them all alike; train it on a store that was prepared with --spacing",
             stacklevel=2,
         )

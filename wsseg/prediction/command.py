@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError, attempt, results, sort
+from wsseg.errors import InputError, attempt, partition, results
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
@@ -88,7 +88,7 @@ def predict(
             setattr(module, name, value)
     cases, lacking = find_raw_cases(input, layout, spec)
     check_targets(cases, output)
-    sound, faults = sort(attempt(check_images, case, spec) for case in cases)
+    sound, faults = partition(attempt(check_images, case, spec) for case in cases)
     warn_of_pixels(sound, spec)
     masks = write_masks(module, sound, output, batch_size)
     skipped = len(lacking) + len(faults)
@@ -114,7 +114,7 @@ def write_masks(
         Each mask file, or why the volumes of a case cannot be used.
     """
     spec = module.spec
-    level = module.threshold
+    threshold = module.threshold
     beside = module.device.type != "cpu"
 
     def read(files: CaseFiles) -> RawCase | InputError:
@@ -125,26 +125,28 @@ def write_masks(
             return prediction
         case, probability = prediction
         finished = finish(module, probability, case.image, case.valid)
-        return write_prediction(Prediction(case, finished), spec, level, output)
+        return write_prediction(Prediction(case, finished), spec, threshold, output)
 
     raw = read_ahead(read, cases, beside)
     return write_behind(write, _forward(module, raw, batch_size), beside)
 
 
-def write_prediction(prediction: Prediction, spec: DataSpec, level: float, output: Path) -> Path:
+def write_prediction(
+    prediction: Prediction, spec: DataSpec, threshold: float, output: Path
+) -> Path:
     """Write the mask and the picture of one case.
 
     Args:
         prediction: The case and its probabilities.
         spec: The data specification of the checkpoint.
-        level: Probability above which a voxel belongs to a class.
+        threshold: Probability above which a voxel belongs to a class.
         output: Folder to write to.
 
     Returns:
         The mask file.
     """
     case = prediction.case
-    masks = case.mask_of(prediction.probability, level)
+    masks = case.mask_of(prediction.probability, threshold)
     voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
     volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
@@ -152,7 +154,7 @@ def write_prediction(prediction: Prediction, spec: DataSpec, level: float, outpu
     picture = overview(
         case.image[:, shown].numpy(),
         case.valid.numpy(),
-        (prediction.probability > level).numpy(),
+        (prediction.probability > threshold).numpy(),
         modality=spec.modalities[shown],
         classes=list(spec.classes),
         title=f"{case.id}: {sizes}",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsseg.models.inclusion import containers
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.appearance import REACH, sharpen_classes
+from wsseg.prediction.border_refinement import REACH, refine_classes
 from wsseg.prediction.components import tidy
 
 # Log odds of a pixel's side of the border, before intensities are looked at. Tags say less of the
@@ -28,24 +28,24 @@ def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tenso
         [S, C, H, W]; above the module's threshold where the finished masks are. Still soft at
         borders, so that these are smooth on the finer grid of the source, too.
     """
-    level = module.threshold
+    threshold = module.threshold
     if module.sharpening > 0:
-        drawn = redraw(module, probability > level, image, valid)
-        probability = _moved(drawn, level)
-    masks = (probability > level).numpy()
+        drawn = refine(module, probability > threshold, image, valid)
+        probability = _moved(drawn, threshold)
+    masks = (probability > threshold).numpy()
     kept = tidy(masks, module.smallest_component, containers(module.spec.classes))
     return probability.masked_fill(torch.from_numpy(masks & ~kept), 0.0)
 
 
-def _moved(drawn: Tensor, level: float) -> Tensor:
-    """Return probabilities with their borders, which lie at one half, at a level."""
-    if level == 0.5:
+def _moved(drawn: Tensor, threshold: float) -> Tensor:
+    """Return probabilities with their borders, which lie at one half, at a threshold."""
+    if threshold == 0.5:
         return drawn
-    inside, outside = level + (1 - level) * (2 * drawn - 1), level * 2 * drawn
+    inside, outside = threshold + (1 - threshold) * (2 * drawn - 1), threshold * 2 * drawn
     return torch.where(drawn > 0.5, inside, outside)
 
 
-def redraw(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+def refine(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Refine borders by what the patient's own lesion looks like.
 
     Args:
@@ -59,12 +59,12 @@ def redraw(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> 
     """
     odds = [FIRM_INSIDE if outer else FIRM for outer in containers(module.spec.classes)]
     firm = torch.tensor(odds)[:, None, None]
-    return sharpen_classes(
+    return refine_classes(
         torch.where(masks, torch.sigmoid(firm), torch.sigmoid(-firm)),
         image,
         valid,
         module.spec.classes,
-        level=0.5,
+        threshold=0.5,
         reach=REACH,
         weight=module.sharpening,
         smallest=module.smallest_component,

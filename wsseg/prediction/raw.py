@@ -38,15 +38,15 @@ class RawCase(NamedTuple):
     geometry: Geometry
     source: nib.Nifti1Image
 
-    def mask_of(self, probability: Tensor, level: float) -> NDArray[np.bool_]:
-        """Return where a probability [S, C, H, W] is above a level, as [C, X, Y, Z] of the source.
+    def mask_of(self, probability: Tensor, threshold: float) -> NDArray[np.bool_]:
+        """Return where a probability [S, C, H, W] exceeds a threshold, [C, X, Y, Z] of the source.
 
         Where the pixels of slices are the source's own, the order does not matter, and masks take
         a quarter of the memory.
         """
         if self.geometry.resamples:
-            return slices_to_volume(probability.numpy(), self.geometry) > level
-        return slices_to_volume((probability > level).numpy(), self.geometry)
+            return slices_to_volume(probability.numpy(), self.geometry) > threshold
+        return slices_to_volume((probability > threshold).numpy(), self.geometry)
 
 
 def find_raw_cases(

@@ -21,7 +21,7 @@ from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import CaseSlices, SliceDataset
 from wsseg.errors import InputError
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.appearance import REACH, sharpen_classes
+from wsseg.prediction.border_refinement import REACH, refine_classes
 from wsseg.prediction.checkpoint import load_module, read_content
 from wsseg.prediction.inference import predict_slices
 from wsseg.resuming import check_cases, check_data
@@ -154,12 +154,12 @@ class PseudoMasks(TargetSource):
             batch = SliceDataset(data.store.root, [case]).__getitems__(range(len(case.tags)))
             probability = self._predict(first, batch["image"], batch["valid"])
             if self.sharpening > 0:
-                probability = sharpen_classes(
+                probability = refine_classes(
                     probability * (case.tags > 0.5)[:, :, None, None],
                     batch["image"],
                     batch["valid"],
                     data.spec.classes,
-                    level=self.high,
+                    threshold=self.high,
                     reach=self.reach,
                     weight=self.sharpening,
                     smallest=first.smallest_component,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.clustering.isolation import evaluating
-from wsseg.clustering.source import evenly_spaced
+from wsseg.clustering.selection import evenly_spaced
 from wsseg.data.store import SliceStore
 from wsseg.tracking.images import add_image, write_figure
 

@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
-from wsseg.errors import InputError, attempt, sort
+from wsseg.errors import InputError, attempt, partition
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 ENDINGS = {
@@ -63,7 +63,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
             )
         group[kind] = ImageFile(path)
     made = (attempt(_case, *place, group, chosen) for place, group in groups.items())
-    cases, faults = sort(made)
+    cases, faults = partition(made)
     found = sorted_cases(source, cases, EXPECTED, faults)
     return CaseList(chosen, {"tumour": LABELS[1:]}, frozenset(LABELS), found, tuple(faults))
 

@@ -15,7 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
-from wsseg.errors import InputError, attempt, sort
+from wsseg.errors import InputError, attempt, partition
 
 EXPECTED = "entries under `cases`"
 ENTRIES = ("modalities", "classes", "labels", "cases")
@@ -55,7 +55,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
     classes = _classes(source, content)
     made = (attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
-    cases, faults = sort(made)
+    cases, faults = partition(made)
     found = sorted_cases(source, cases, EXPECTED, faults)
     labels = {label for values in classes.values() for label in values}
     labels |= _labels(source, "`labels`", content.get("labels", []))

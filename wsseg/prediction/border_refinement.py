@@ -32,13 +32,13 @@ CERTAIN = 1e-4
 """Pixels of one slice that share a side belong together."""
 
 
-def sharpen_classes(
+def refine_classes(
     probability: Tensor,
     image: Tensor,
     valid: Tensor,
     classes: Mapping[str, Sequence[int]],
     *,
-    level: float,
+    threshold: float,
     reach: int,
     weight: float,
     smallest: float,
@@ -46,11 +46,11 @@ def sharpen_classes(
     """Sharpen every class of a case; one that lies in others is sought within them.
 
     Args:
-        probability: [S, C, H, W]; see :func:`sharpen` for this and the rest.
+        probability: [S, C, H, W]; see :func:`refine_borders` for this and the rest.
         image: [S, M, H, W].
         valid: The anatomy, [S, H, W] bool.
         classes: The mask labels that make each class, in channel order.
-        level: Where the probability exceeds it the masks are.
+        threshold: Where the probability exceeds it the masks are.
         reach: How far refinement may move the borders, in pixels.
         weight: Of the discriminant's log odds.
         smallest: Components below this share of the largest are dropped.
@@ -61,11 +61,11 @@ def sharpen_classes(
     found = torch.zeros_like(probability)
     outer = containers(classes)
     for channel in sorted(range(len(outer)), key=lambda number: len(outer[number])):
-        found[:, channel] = sharpen(
+        found[:, channel] = refine_borders(
             probability[:, channel],
             image,
-            valid & (found[:, outer[channel]] > level).all(dim=1),
-            level=level,
+            valid & (found[:, outer[channel]] > threshold).all(dim=1),
+            threshold=threshold,
             reach=reach,
             weight=weight,
             smallest=smallest,
@@ -74,12 +74,12 @@ def sharpen_classes(
     return found
 
 
-def sharpen(
+def refine_borders(
     probability: Tensor,
     image: Tensor,
     valid: Tensor,
     *,
-    level: float,
+    threshold: float,
     reach: int,
     weight: float,
     smallest: float,
@@ -92,7 +92,7 @@ def sharpen(
             without the class.
         image: [S, M, H, W].
         valid: Where the class may be, [S, H, W] bool: the anatomy, or the class that contains it.
-        level: Where the probability exceeds it the mask is.
+        threshold: Where the probability exceeds it the mask is.
         reach: How far refinement may move the border, in pixels.
         weight: Of the discriminant's log odds beside those of the probability; 0 leaves the
             border as it is.
@@ -103,7 +103,7 @@ def sharpen(
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
     """
-    mask = _without_specks((probability > level) & valid, smallest)
+    mask = _without_specks((probability > threshold) & valid, smallest)
     if not mask.any():
         return torch.zeros_like(probability)
     box = _box(mask, (ROUNDS + 1) * reach + 1)  # nothing further away has a say
@@ -121,7 +121,7 @@ def sharpen(
         odds[around] = discriminate(pixels[around], inside[around], outside[around])
         odds = (odds + OUTWARD * outermost).clamp(-LARGEST, LARGEST)
         drawn = torch.sigmoid(prior + weight * odds).to(probability.dtype)
-        inside = _without_specks((drawn > level) & near, smallest)
+        inside = _without_specks((drawn > threshold) & near, smallest)
     found, mask = torch.zeros_like(probability), torch.zeros_like(mask)
     found[box], mask[box] = drawn * near, inside
     return found.masked_fill_(enclosed(mask, valid), 1.0) if outermost else found

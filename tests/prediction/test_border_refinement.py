@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from wsseg.prediction.appearance import discriminate, enclosed, sharpen
+from wsseg.prediction.border_refinement import discriminate, enclosed, refine_borders
 
 DEFAULTS: dict[str, Any] = {
-    "level": 0.5,
+    "threshold": 0.5,
     "reach": 4,
     "weight": 2.0,
     "smallest": 0.1,
@@ -41,7 +41,7 @@ def dice(found: torch.Tensor, truth: torch.Tensor) -> float:
 
 def run(patient: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
     inputs = {name: value for name, value in patient.items() if name != "truth"}
-    return sharpen(**inputs, **DEFAULTS | options)
+    return refine_borders(**inputs, **DEFAULTS | options)
 
 
 def test_a_mask_that_is_too_small_grows_to_the_border(patient: dict[str, torch.Tensor]) -> None:

@@ -1,0 +1,77 @@
+"""What the callback asks of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, feature_pixels
+from wsseg.clustering.errors import ClusteringError
+
+
+def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
+    return PixelEmbeddings(
+        features=torch.randn(batch, 4, 5, 6),
+        activation=torch.rand(batch, classes, 5, 6),
+        valid=torch.rand(batch, 5, 6) > 0.3,
+        tags=torch.ones(batch, classes),
+        index=torch.arange(batch),
+        group=torch.arange(batch),
+        stratum=torch.arange(batch),
+    )
+
+
+def test_asymmetry_and_appearance_stand_behind_the_features() -> None:
+    asymmetry, appearance = torch.randn(3, 2, 5, 6), torch.randn(3, 1, 5, 6)
+    batch = embeddings()._replace(asymmetry=asymmetry, appearance=appearance)
+    place = torch.tensor([[0, 1, 2], [2, 4, 5]])
+    both = torch.cat([batch.features, asymmetry, appearance], dim=1)
+    expected = torch.stack([both[0, :, 1, 2], both[2, :, 4, 5]])
+    assert torch.equal(feature_pixels(batch, place), expected)
+
+
+def test_some_slices_of_a_batch() -> None:
+    batch = embeddings()._replace(activation=None)
+    some = batch.of(torch.tensor([True, False, True]))
+    assert some.index.tolist() == [0, 2]
+    assert torch.equal(some.features, batch.features[[0, 2]])
+    assert some.activation is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": torch.zeros(3, 4)}, "`features` is"),
+        ({"activation": torch.zeros(3, 2, 9, 9)}, "`activation` is .*make it .3, 2, 5, 6"),
+        ({"valid": torch.zeros(3, 5, 6)}, "make it torch.bool"),
+        ({"index": torch.tensor([0, -1, 2])}, "integers from 0"),
+        ({"group": torch.zeros(2)}, "`group`"),
+        ({"group": torch.zeros(3)}, "`group` must hold integers"),
+        ({"stratum": torch.zeros(3)}, "`stratum` must hold integers"),
+        ({"appearance": torch.zeros(3, 2, 9, 9)}, "`appearance` is .*make it .3, 2, 5, 6"),
+        ({"asymmetry": torch.zeros(3)}, r"`asymmetry` is \(3,\); make it \(3, 5, 6\)"),
+        ({"stratum": torch.zeros(2)}, "`stratum`"),
+        ({"tags": torch.zeros(3)}, r"`tags` is \(3,\); make it .B, C."),
+        ({"group": ["ann", "ben", "eve"]}, "`group` is of type list; make it a tensor"),
+        ({"valid": None}, "`valid` is of type NoneType"),
+    ],
+)
+def test_wrong_embeddings_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClusteringError, match=message):
+        check_embeddings(embeddings()._replace(**change))
+
+
+def test_embeddings_of_another_type() -> None:
+    with pytest.raises(ClusteringError, match="returned tuple"):
+        check_embeddings(tuple(embeddings()))
+
+
+def test_without_patients_and_levels_every_slice_is_its_own_patient_of_one_level() -> None:
+    plain = check_embeddings(embeddings()._replace(group=None, stratum=None))
+    assert plain.groups.equal(plain.index)
+    assert not plain.strata.any()
+    told = embeddings()
+    assert told.groups is told.group
+    assert told.strata is told.stratum
