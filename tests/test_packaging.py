@@ -21,12 +21,8 @@ def test_the_wheel_holds_the_package_and_its_command(tmp_path: Path) -> None:
         names = archive.namelist()
         entry = next(name for name in names if name.endswith("entry_points.txt"))
         assert "wsseg = wsseg.cli:main" in archive.read(entry).decode()
-    ours = {
-        str(path.relative_to(REPOSITORY))
-        for path in (REPOSITORY / "wsseg").rglob("*.py*")
-        if path.suffix != ".pyc"
-    }
-    assert ours <= set(names)
+    ours = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "wsseg").rglob("*.py")}
+    assert ours | {"wsseg/py.typed"} <= set(names)
     assert not any(name.startswith(("tests/", "experiments/")) for name in names)
 
 
