@@ -18,6 +18,8 @@ from wsseg.comparators.prototype_clusters import (
     select_prototypes,
     spherical_clusters,
 )
+from wsseg.comparators.prototypes import _sample
+from wsseg.models.cam_network import CamOutput
 
 
 def test_clusters_are_directions() -> None:
@@ -69,6 +71,26 @@ def test_prototypes_are_made_once_at_the_end(
     assert calls == [limit.get("max_steps", 4)]
     assert module.used[:, 0].any(dim=1).all()
     assert torch.isfinite(module.centres).all()
+
+
+def test_prototypes_are_made_of_what_the_teacher_sees() -> None:
+    module, made = small(PrototypeCam), []
+    assert isinstance(module, PrototypeCam)
+    for _ in range(2):
+        module.make_prototypes([batch()])
+        made.append(module.centres.clone())
+        for parameter in module.network.parameters():
+            parameter.data += 1
+    assert torch.equal(*made)
+
+
+def test_pixels_outside_anatomy_are_of_no_prototype() -> None:
+    def network(image: torch.Tensor, valid: torch.Tensor) -> CamOutput:
+        return CamOutput(image, image.mean(dim=(2, 3))[None], valid[:, None].float())
+
+    for inside, outside in _sample(network, [batch()]):
+        assert inside.all()
+        assert outside.all()
 
 
 def test_before_the_end_it_is_plain_cam() -> None:
