@@ -84,13 +84,16 @@ def test_prototypes_are_made_of_what_the_teacher_sees() -> None:
     assert torch.equal(*made)
 
 
-def test_pixels_outside_anatomy_are_of_no_prototype() -> None:
+def test_a_tenth_of_the_maximum_parts_class_from_context_within_anatomy() -> None:
+    level = torch.tensor([0.5, 0.15, 0.02, 0.02]).repeat_interleave(8)  # by column
+
     def network(image: torch.Tensor, valid: torch.Tensor) -> CamOutput:
-        return CamOutput(image, image.mean(dim=(2, 3))[None], valid[:, None].float())
+        cam = level.logit().expand_as(image)
+        return CamOutput(cam, cam.mean(dim=(2, 3))[None], level * valid[:, None])
 
     for inside, outside in _sample(network, [batch()]):
-        assert inside.all()
-        assert outside.all()
+        torch.testing.assert_close(inside.unique(), torch.tensor([0.15, 0.5]))
+        torch.testing.assert_close(outside.unique(), torch.tensor([0.02]))
 
 
 def test_before_the_end_it_is_plain_cam() -> None:

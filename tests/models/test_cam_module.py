@@ -110,6 +110,15 @@ def test_patches_of_the_target_modality_alone_are_masked() -> None:
     assert not seen[0][:, 1].any()
 
 
+def test_what_is_masked_is_to_be_filled_in() -> None:
+    alone = {"classification_weight": 0.0, "suppression_weight": 0.0}
+    module, views = CamModule(**SMALL, target_modality="FLAIR", mask_ratio=1.0, **alone), batch()
+    module.augmentation = nn.Identity()  # type: ignore[assignment]
+    before = train_once(module, views)
+    views["image"][:, 1] *= 10
+    assert train_once(module, views) > before + 0.5
+
+
 def test_no_tag_reaches_the_embeddings() -> None:
     """What keeps the clusters from confirming themselves: the two networks share no gradient."""
     module = CamModule(**SMALL, reconstruction_weight=1e-30)
