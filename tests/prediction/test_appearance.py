@@ -11,7 +11,7 @@ import torch
 from wsseg.prediction.appearance import discriminate, enclosed, sharpen
 
 DEFAULTS: dict[str, Any] = {
-    "level": 0.5,
+    "threshold": 0.5,
     "reach": 4,
     "weight": 2.0,
     "smallest": 0.1,
