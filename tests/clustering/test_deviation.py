@@ -76,17 +76,26 @@ def test_tagged_slices_do_not_say_what_is_normal() -> None:
     images = torch.zeros(2 * PATIENTS, 1, 8, 8)
     images[PATIENTS:] = 9
     batch = slices(images, [0] * PATIENTS + [1] * PATIENTS, [0] * 2 * PATIENTS)
+    batch = batch._replace(tags=batch.tags * torch.tensor([1.0, 0.0]))  # one of two is enough
     assert not find_norms(untagged_slices(batch), Collective()).any()
 
 
-def test_a_place_without_anatomy_has_no_norm() -> None:
+def test_a_place_with_anatomy_in_less_than_half_of_the_slices_has_no_norm() -> None:
     images = torch.ones(PATIENTS, 1, 8, 8)
     batch = slices(images, [0] * PATIENTS, [0] * PATIENTS)
     batch.valid[:, :, 4:] = False
     batch.valid[: PATIENTS // 2, 4:, 4:] = True
+    batch.valid[: PATIENTS // 2 - 1, :4, 4:] = True
     norms = find_norms(untagged_slices(batch), Collective())
     assert norms[0, 0].isnan().tolist() == [[False, True], [False, False]]
     assert bool((norms[0, 0][~norms[0, 0].isnan()] == 1).all())
+
+
+def test_the_outside_has_no_share_in_appearance() -> None:
+    valid = torch.zeros(1, 20, 20, dtype=torch.bool)
+    valid[:, 4:16, 4:16] = True
+    found = appearance(valid[:, None].float(), valid)
+    torch.testing.assert_close(found, valid[:, None].float())
 
 
 @given(seed=st.integers(0, 2**31), cut=st.integers(0, 12))

@@ -96,9 +96,17 @@ def test_vague_maps_are_smoothed_more(best: list[float]) -> None:
     widths = [breadth(torch.full((2, 3, 1), score)) for score in sorted(best)]
     assert widths == sorted(widths, reverse=True)
     assert all(1 <= width <= 2 for width in widths)
-    mixed = torch.tensor([0.1, PLAIN, 0.0]).view(1, 3, 1)
+    mixed = torch.tensor([[0.1, PLAIN, 0.0], [0.1, 0.0, 0.0]])[..., None]
     assert breadth(mixed) == 1
     assert breadth(mixed * 0.1) == 2
+
+
+def test_smoothing_wears_nothing_away_at_the_edge_of_anatomy() -> None:
+    valid = torch.zeros(1, 8, 8, dtype=torch.bool)
+    valid[:, 2:6, 2:6] = True
+    labels, sure = torch.zeros(16, 1, dtype=torch.int64), verdict(torch.ones(1, 1, 1))
+    found = relevance_map(labels, valid, sure, torch.ones(1, 1), smoothing=1.0)
+    torch.testing.assert_close(found[valid[:, None]], torch.ones(16))
 
 
 @given(st.floats(0.2, 1.0), st.integers(0, 2**31))

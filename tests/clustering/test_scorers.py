@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wsseg.clustering.scorers import (
+    FLAT,
     UNDECIDED,
     ErasureScorer,
     EvidenceScorer,
     PurityScorer,
     Scorer,
     VoteScorer,
+    contrast,
     focus,
     lower_bound,
     outer_class,
@@ -130,9 +132,11 @@ def test_shares_are_compared_level_by_level() -> None:
     place = in_a_line(20, 10)
     found = slice_statistics(white.long()[:, None], activation, row, place, tags, each, level, 2)
     assert float(PurityScorer()(found)[0, 1, 0]) == pytest.approx(0.5, abs=1e-3)
-    level = level * 0
-    blind = slice_statistics(white.long()[:, None], activation, row, place, tags, each, level, 2)
-    assert float(PurityScorer()(blind)[0, 1, 0]) == pytest.approx(0.8, abs=1e-3)
+    for other in (level * 0, tags[:, 0].long()):  # one level, or none with both kinds of slices
+        blind = slice_statistics(
+            white.long()[:, None], activation, row, place, tags, each, other, 2
+        )
+        assert float(PurityScorer()(blind)[0, 1, 0]) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_erasure_compares_the_drop_with_the_area() -> None:
@@ -153,6 +157,11 @@ def test_evidence_needs_purity_and_is_moderated_by_activation() -> None:
     assert 0.4 * good < pure_but_dark < 0.7 * good
 
 
+def test_what_stands_out_by_chance_from_flat_activation_has_little_contrast() -> None:
+    assert contrast(one_cluster([0.11], [0.1])).max() == pytest.approx(0.01 / FLAT, rel=1e-3)
+    assert contrast(one_cluster([0.9], [0.1])).max() == 1
+
+
 def test_a_lesion_is_in_one_place() -> None:
     """Two clusters that only tagged slices hold: a blob, and tissue all over the slice."""
     slices, labels = 12, torch.zeros(100, dtype=torch.int64)
@@ -171,17 +180,22 @@ def test_a_lesion_is_in_one_place() -> None:
     assert scores[2] < 0.1
 
 
-def nested(tags: list[list[float]]) -> ClusterStatistics:
+def nested(tags: list[list[float]], patients: int = 99) -> ClusterStatistics:
     """Each slice: healthy tissue (0), oedema (1) with the first tag, a core (2) with the second."""
     chosen = torch.tensor(tags)
-    slices = len(chosen)
-    labels = torch.zeros(slices, 100, dtype=torch.int64)
+    labels = torch.zeros(len(chosen), 100, dtype=torch.int64)
     labels[chosen[:, 0] > 0, 40:52] = 1
     labels[chosen[:, 1] > 0, 44:48] = 2
+    return count(labels, chosen, patients)
+
+
+def count(labels: Tensor, tags: Tensor, patients: int = 99) -> ClusterStatistics:
+    slices = len(labels)
     row, each = torch.arange(slices).repeat_interleave(100), torch.arange(slices)
-    activation = chosen[row] * (labels.flatten() > 0)[:, None] * 0.9
+    activation = tags[row] * (labels.flatten() > 0)[:, None] * 0.9
+    group, place = each % patients, in_a_line(slices)
     return slice_statistics(
-        labels.flatten()[:, None], activation, row, in_a_line(slices), chosen, each, each * 0, 3
+        labels.flatten()[:, None], activation, row, place, tags, group, each * 0, 3
     )
 
 
@@ -202,6 +216,20 @@ def test_what_an_outer_class_is_made_of_is_not_the_inner_class() -> None:
     assert core[1] < 0.05
     assert core[0] < 0.05
     assert whole[1] > 0.5
+
+
+def test_an_inner_class_must_stand_out_of_untagged_slices_as_well() -> None:
+    """Cluster 1 is as frequent in healthy slices; only that of the outer class alone lacks it."""
+    tags = torch.tensor([[0.0, 0]] * 8 + [[1.0, 0]] + [[1.0, 1]] * 8)
+    labels = torch.zeros(17, 100, dtype=torch.int64)
+    labels[:8, 40:44] = labels[9:, 40:44] = 1
+    assert EvidenceScorer()(count(labels, tags))[0, 1, 1] < 0.2
+
+
+def test_one_patient_is_less_evidence_than_many() -> None:
+    tags = [[0.0, 0]] * 8 + [[1.0, 0]] * 8 + [[1.0, 1]] * 8
+    one, many = (EvidenceScorer()(nested(tags, patients))[0, 2, 1] for patients in (1, 99))
+    assert one < many - 0.02
 
 
 @given(share=st.floats(0, 1), count=st.floats(0.1, 1e4), confidence=st.floats(0, 3))

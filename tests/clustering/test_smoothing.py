@@ -37,10 +37,12 @@ def test_maps_of_half_precision_are_smoothed_in_full_precision() -> None:
 
 
 def test_half_precision_training_smooths_in_full_precision() -> None:
-    maps, known = torch.rand(1, 2, 9, 8), torch.ones(1, 1, 9, 8, dtype=torch.bool)
+    maps, known = torch.rand(4, 2, 9, 8), torch.ones(4, 1, 9, 8, dtype=torch.bool)
+    depth = torch.arange(4.0)
+    expected = blur(maps, known, 2.0), blur_across(maps, known, depth, 2.0)
     with torch.autocast("cpu", torch.bfloat16):
-        found = blur(maps, known, 2.0)
-    assert torch.equal(found, blur(maps, known, 2.0))
+        assert torch.equal(blur(maps, known, 2.0), expected[0])
+        assert torch.equal(blur_across(maps, known, depth, 2.0), expected[1])
 
 
 @given(seed=st.integers(0, 1000), sigma=st.floats(0.3, 3.0), step=st.floats(0.2, 2.0))

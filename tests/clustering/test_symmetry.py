@@ -48,14 +48,31 @@ def test_a_lesion_and_the_tissue_opposite_it_differ_from_each_other() -> None:
     assert brightness[20, 12].abs() < 0.1
 
 
+def test_texture_differs_where_brightness_does_not() -> None:
+    row, column = torch.meshgrid(torch.arange(24), torch.arange(40), indexing="ij")
+    chequered = (row + column) % 2 * 2.0 - 1
+    image = torch.where(column < 20, chequered, 0.0)[None, None]
+    texture = asymmetry(image, torch.ones(1, 24, 40, dtype=torch.bool))[0, 1]
+    assert texture[12, 8] > 0.5
+    assert texture[12, 31] < -0.5
+
+
 def test_of_two_sides_the_one_that_looks_like_the_class_is_it() -> None:
     valid = brain(0)
     leaning = torch.full((1, 1, 24, 40), 0.2)
     leaning[:, :, 8:14, 22:28] = 0.8
+    leaning[:, :, 11, 25] = 0.1  # single pixels are noise
     weight = one_sided(leaning, valid)
     assert weight[0, 0, 11, 25] == 1
     assert weight[0, 0, 11, 14] < 0.4
     assert torch.allclose(weight[0, 0, 20, 12:28], torch.ones(16), atol=0.05)
+
+
+def test_what_lies_opposite_the_outside_of_a_slice_has_no_counterpart() -> None:
+    valid = torch.ones(1, 2, 10, dtype=torch.bool)
+    valid[:, 1, :8] = False  # the middle of the anatomy is at column 5
+    _, both = mirror(valid[:, None].float(), valid)
+    assert both[0, 0, 0].tolist() == [False] + [True] * 9
 
 
 def test_pixels_without_a_counterpart_speak_for_themselves() -> None:

@@ -76,6 +76,12 @@ def test_maps_that_leave_each_other_alone_are_cheaper() -> None:
     assert apart < overlapping
 
 
+def test_overlap_costs_where_the_outer_class_is_tagged() -> None:
+    cam, within = torch.ones(1, 2, 2, 4, 8), nesting([(1, 2), (1,)])
+    losses = [exclusion_loss(cam, torch.tensor([[tag, 0.0]]), within) for tag in (1.0, 0.0)]
+    assert losses[0] - losses[1] == pytest.approx(0.1 * (1 - 0.1))
+
+
 def test_the_inner_class_is_the_one_that_erases() -> None:
     cam, tags = pair((0, 4), (0, 5)), torch.tensor([[1.0, 0.0]])
     given = exclusion_loss(cam, tags, nesting([(1, 2), (1,)]))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, kl_divergence
 
 from tests.comparators.conftest import batch, small
-from wsseg.comparators import CrossModality, SelfEquivariance
+from wsseg.comparators import Comparator, CrossModality, SelfEquivariance
 from wsseg.comparators.cross_modality import agreement, cross_equivariance, equivariance
 from wsseg.comparators.self_equivariance import distance
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.augmentation import sampling_grid
+from wsseg.models.cam_network import CamOutput
 
 
 def identity(count: int, size: tuple[int, int]) -> Tensor:
@@ -36,16 +37,26 @@ def test_slices_are_moved_differently_and_nothing_valid_comes_from_outside() -> 
     assert not torch.equal(grid[0], grid[1])
 
 
-def test_a_constant_network_is_equivariant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its map is the same everywhere that is valid, wherever the slice is moved."""
-    module, views = small(SelfEquivariance), batch()
-    with torch.no_grad():
-        module.network.fine_head.weight.zero_()
-    views["valid"][:] = True
-    grid = identity(4, (32, 32))
-    monkeypatch.setattr("wsseg.comparators.self_equivariance.random_grid", lambda *_: grid)
-    losses = module.losses(views)
-    assert losses["equivariance"] < 1e-6
+class Echo(nn.Module):
+    """A network whose maps are the slice itself."""
+
+    def forward(self, image: Tensor, valid: Tensor) -> CamOutput:
+        cam = image[:, :1].expand(-1, 2, -1, -1)
+        return CamOutput(cam, cam.mean(dim=(2, 3))[None], cam)
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [(SelfEquivariance, Echo()), (CrossModality, nn.ModuleList([Echo(), Echo()]))],
+)
+def test_maps_that_move_with_the_slice_are_equivariant(
+    kind: type[Comparator], network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = small(kind)
+    module.network = network
+    mirror = sampling_grid(torch.tensor([[-1.0, 0.0], [0.0, 1.0]]).expand(4, 2, 2), 32, 32)
+    monkeypatch.setattr(f"{kind.__module__}.random_grid", lambda *_: mirror)
+    assert module.losses(batch())["equivariance"] < 1e-5
 
 
 def test_distance_counts_what_is_valid() -> None:
@@ -67,6 +78,15 @@ def test_agreement_is_the_divergence_from_the_others() -> None:
     expected = kl_divergence(soft[0], soft[1]) + kl_divergence(soft[1], soft[0])
     torch.testing.assert_close(agreement([one, other], 3.0), 9 * expected.mean() / 2)
     assert agreement([one, one], 3.0).abs() < 1e-6
+
+
+def test_agreement_does_not_pull_the_others() -> None:
+    one, other = torch.randn(5, 2, requires_grad=True), torch.randn(5, 2)
+    own, theirs = Bernoulli(logits=one / 3), Bernoulli(logits=other / 3)
+    expected = 9 * kl_divergence(theirs, own).mean() / 2
+    torch.testing.assert_close(
+        torch.autograd.grad(agreement([one, other], 3.0), one), torch.autograd.grad(expected, one)
+    )
 
 
 def test_modalities_learn_from_others_that_find_the_tag_and_do_not_pull_them() -> None:

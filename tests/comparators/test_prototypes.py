@@ -18,6 +18,8 @@ from wsseg.comparators.prototype_clusters import (
     select_prototypes,
     spherical_clusters,
 )
+from wsseg.comparators.prototypes import _sample
+from wsseg.models.cam_network import CamOutput
 
 
 def test_clusters_are_directions() -> None:
@@ -69,6 +71,29 @@ def test_prototypes_are_made_once_at_the_end(
     assert calls == [limit.get("max_steps", 4)]
     assert module.used[:, 0].any(dim=1).all()
     assert torch.isfinite(module.centres).all()
+
+
+def test_prototypes_are_made_of_what_the_teacher_sees() -> None:
+    module, made = small(PrototypeCam), []
+    assert isinstance(module, PrototypeCam)
+    for _ in range(2):
+        module.make_prototypes([batch()])
+        made.append(module.centres.clone())
+        for parameter in module.network.parameters():
+            parameter.data += 1
+    assert torch.equal(*made)
+
+
+def test_a_tenth_of_the_maximum_parts_class_from_context_within_anatomy() -> None:
+    level = torch.tensor([0.5, 0.15, 0.02, 0.02]).repeat_interleave(8)  # by column
+
+    def network(image: torch.Tensor, valid: torch.Tensor) -> CamOutput:
+        cam = level.logit().expand_as(image)
+        return CamOutput(cam, cam.mean(dim=(2, 3))[None], level * valid[:, None])
+
+    for inside, outside in _sample(network, [batch()]):
+        torch.testing.assert_close(inside.unique(), torch.tensor([0.15, 0.5]))
+        torch.testing.assert_close(outside.unique(), torch.tensor([0.02]))
 
 
 def test_before_the_end_it_is_plain_cam() -> None:

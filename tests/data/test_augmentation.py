@@ -154,6 +154,14 @@ def test_intensity_changes_stay_inside_and_differ_by_modality() -> None:
     assert len(set(change.flatten().tolist())) == change.numel()
 
 
+@pytest.mark.parametrize("name", ["gain", "shift", "gamma", "noise"])
+def test_every_slice_and_modality_draws_its_own_change(name: str) -> None:
+    batch = make_batch()
+    batch["image"] = torch.rand(32, 48).expand(4, 2, -1, -1) * batch["valid"][:, None]
+    image = SliceAugmentation(**STILL, **PLAIN | {name: 0.3})(batch)["image"].flatten(0, 1)
+    assert len({tuple(each.flatten().tolist()) for each in image}) == 8
+
+
 def test_a_mask_is_left_alone() -> None:
     batch = make_batch()
     batch["mask"] = torch.rand(4, 1, 32, 48) > 0.5

@@ -25,6 +25,7 @@ from wsseg.data import dataset as dataset_file
 from wsseg.data import loading as loading_file
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.dataset import ArrayFolder
+from wsseg.data.store import SliceStore
 from wsseg.errors import InputError
 
 MakeStore = Callable[..., Path]
@@ -238,6 +239,23 @@ def test_an_empty_validation_split_does_not_stop_training(
     root = make_store(tmp_path / "store", split=split)
     recorder, _ = record(root, tmp_path / "run", 1)
     assert recorder.seen
+
+
+def test_a_case_in_two_splits_is_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    root = make_store(tmp_path, split={"train": ["a", "b"], "val": ["c"], "test": ["b"]})
+    with pytest.raises(InputError, match="fold 0 names case b twice"):
+        MRISliceDataModule(str(root))
+
+
+def test_depth_counts_pixels_also_where_slices_were_left_out(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    manifest = json.loads((make_store(tmp_path) / "manifest.json").read_text())
+    manifest["options"] = {"slice_step": 2}
+    manifest["cases"][0] |= {"positions": [10, 12, 14, 16, 18, 20], "spacing": [6.0, 1.5, 1.0]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    depth = SliceStore(tmp_path).cases["a"].depth
+    assert depth.diff().tolist() == [4.0] * 5  # 6 mm apart, in pixels of 1.5 mm
 
 
 def test_missing_store_says_to_prepare(tmp_path: Path) -> None:

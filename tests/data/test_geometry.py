@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wsseg.data.geometry import whole_plane_geometry
+from wsseg.data.resampling import linear_weights
 from wsseg.data.slicing import mask_to_slices, slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 
@@ -126,6 +128,33 @@ def test_smooth_images_keep_their_values_when_resampled() -> None:
     coarse = volume_to_slices(volume, np.eye(4), make_spec("axial", 2.0, (32, 32))).image
     mean = fine.reshape(3, 1, 32, 2, 32, 2).mean(axis=(3, 5))
     np.testing.assert_allclose(coarse[..., 4:-4, 4:-4], mean[..., 4:-4, 4:-4], atol=0.02)
+
+
+def test_what_is_finer_than_pixels_is_not_folded_back() -> None:
+    stripes = np.where(np.arange(15) % 2, -1, 1)
+    assert np.abs(linear_weights(5, 15, 3.0) @ stripes).max() < 0.2
+
+
+def test_the_edge_of_anatomy_is_not_mixed_with_the_empty_outside() -> None:
+    volume = np.zeros((1, 40, 40, 2), np.float32)
+    volume[:, 8:32, 8:32] = 1, 3
+    image, valid, _ = volume_to_slices(volume, np.eye(4), make_spec("axial", 2.0))
+    np.testing.assert_allclose(image[0, 0][valid[0]], -1, atol=1e-4)
+    np.testing.assert_allclose(image[1, 0][valid[1]], 1, atol=1e-4)
+
+
+def test_half_a_pixel_covered_is_enough() -> None:
+    mask = np.zeros((1, 32, 32, 2), bool)
+    mask[:, 16:17, 8:24] = True
+    spec = make_spec("axial", 2.0, (16, 16))
+    geometry = volume_to_slices(noise(mask.shape), np.eye(4), spec).geometry
+    assert mask_to_slices(mask, geometry).sum() == 2 * 8
+
+
+def test_pixels_are_those_of_the_axes_that_a_slice_has() -> None:
+    affine = affine_of(("P", "S", "L"), (2.0, 3.0, 5.0))
+    whole = whole_plane_geometry((9, 11, 14), affine, "axial", None)
+    assert (whole.pixel, whole.thickness, whole.plane) == ((2.0, 5.0), 3.0, (9, 14))
 
 
 def test_parts_outside_the_slice_come_back_as_nothing() -> None:

@@ -49,6 +49,12 @@ def test_outliers_do_not_set_the_scale() -> None:
     np.testing.assert_allclose(zscores(planes)[1:], plain[1:], atol=0.1)
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_percentiles_are_of_the_whole_volume(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsseg.data.normalisation.SAMPLE", 100)
+    assert find_scale(np.arange(1000).astype(kind)).high > 950
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.uint16])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @settings(max_examples=20, deadline=None)

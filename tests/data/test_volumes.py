@@ -65,7 +65,11 @@ def test_scaled_and_plain_files_and_nifti2(case: CaseFiles, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", [">i2", np.uint16, np.int32, np.float64])
 def test_voxels_of_every_type(case: CaseFiles, kind: object) -> None:
     array = np.random.default_rng(0).integers(1, 900, SHAPE).astype(kind)
-    save(case.images["FLAIR"].path, array)
+    header = nib.Nifti1Header(endianness=array.dtype.byteorder)
+    header.set_data_dtype(array.dtype)
+    path = case.images["FLAIR"].path
+    nib.save(nib.Nifti1Image(array, np.eye(4), header), path)
+    assert nib.load(path).get_data_dtype() == kind
     [volume] = read_case_images(case, ("FLAIR",)).volumes
     np.testing.assert_array_equal(volume, array)
     assert volume.dtype in (np.int16, np.uint16, np.float32)

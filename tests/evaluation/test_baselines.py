@@ -8,10 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.data.conftest import write_store
+from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.errors import InputError
-from wsseg.evaluation.baselines import BASELINES, purity, run_baseline, smooth
+from wsseg.evaluation.baselines import (
+    BASELINES,
+    intensity_clustering,
+    purity,
+    run_baseline,
+    smooth,
+)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -25,6 +33,28 @@ def test_finds_bright_squares_without_masks_in_training(tmp_path: Path, name: st
     # Half of all noise is brighter than Otsu's threshold.
     floor = {"intensity_clustering": 0.6, "zscore_threshold": 0.3, "otsu_threshold": 0.1}
     assert got["dice"]["mean"] > floor[name]
+
+
+def test_clustering_learns_from_training_cases_alone(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    for case in "efg":
+        (store / "images" / f"{case}.npy").unlink()
+    intensity_clustering(MRISliceDataModule(str(store)), 0)
+
+
+def test_what_is_no_anatomy_is_in_no_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in the first one either, which is the bright one here."""
+    centroids = torch.tensor([[1.5, 0.0], [0.0, 0.0]])
+    monkeypatch.setattr("wsseg.evaluation.baselines.CLUSTERS", 2)
+    monkeypatch.setattr("wsseg.evaluation.baselines.fit_kmeans", lambda *_: centroids)
+    store = write_store(tmp_path / "store")
+    image, valid = (np.load(store / name / "f.npy") for name in ("images", "valid"))
+    predict = intensity_clustering(MRISliceDataModule(str(store)), 0)
+    found = predict(image.astype(np.float32), valid)
+    assert found[1::2, 0, 10:14, 10:14].all()
+    assert not found[::2].any()
 
 
 def test_clustering_repeats_itself(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tests.training import quiet_trainer
+from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 
@@ -43,13 +44,87 @@ def test_probability_is_zero_outside_anatomy() -> None:
     assert (probability[inside] > 0).all()
 
 
+def test_the_teacher_is_clustered() -> None:
+    module, views = CamModule(**SMALL).eval(), batch()
+    before = module.embed_pixels(views).activation
+    for parameter in module.network.parameters():
+        parameter.data += 1
+    assert torch.equal(module.embed_pixels(views).activation, before)
+
+
+def test_embeddings_are_features_of_the_reconstruction_by_patient_and_level() -> None:
+    module, views = CamModule(**SMALL).eval(), batch()
+    views["case"], views["level"] = torch.tensor([5, 9, 2, 6]), torch.tensor([3, 1, 4, 1])
+    found = module.embed_pixels(views)
+    assert module.reconstruction is not None
+    assert torch.equal(found.features, module.reconstruction(views["image"]).features)
+    assert torch.equal(found.group, views["case"])
+    assert torch.equal(found.stratum, views["level"])
+
+
+def train_once(module: CamModule, views: Batch) -> Tensor:
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    return module.training_step(views, 0)
+
+
+class Turn(nn.Module):
+    """An augmentation: a quarter turn of all that has rows and columns."""
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: turned(value) if value.ndim > 2 else value for name, value in batch.items()}
+
+
+def turned(maps: Tensor) -> Tensor:
+    return maps.rot90(dims=(-2, -1))
+
+
+def test_losses_are_those_of_the_augmented_view() -> None:
+    module, views = CamModule(**SMALL, symmetry=False), batch()
+    views["valid"][:, :, :6] = False
+    views["cluster_map"] = torch.rand(4, 2, 16, 16)
+    losses = []
+    for augmentation, given in ((Turn(), views), (nn.Identity(), Turn()(views))):
+        module.augmentation = augmentation  # type: ignore[assignment]
+        losses.append(train_once(module, given))
+    torch.testing.assert_close(*losses)
+
+
+def test_the_asymmetry_is_that_before_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a turned view the line between the sides is no longer upright."""
+    monkeypatch.setattr("wsseg.models.network_input.SHOWN", 1.0)
+    module, views, seen = CamModule(**SMALL), batch(), []
+    module.augmentation = Turn()  # type: ignore[assignment]
+    module.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    train_once(module, views)
+    expected = torch.cat((views["image"], asymmetry(views["image"], views["valid"])), dim=1)
+    assert torch.equal(seen[0], turned(expected))
+
+
+def test_patches_of_the_target_modality_alone_are_masked() -> None:
+    module, views, seen = CamModule(**SMALL, target_modality="FLAIR", mask_ratio=1.0), batch(16), []
+    module.augmentation = nn.Identity()  # type: ignore[assignment]
+    assert module.reconstruction is not None
+    module.reconstruction.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    train_once(module, views)
+    assert torch.equal(seen[0][:, 0], views["image"][:, 0])
+    assert not seen[0][:, 1].any()
+
+
+def test_what_is_masked_is_to_be_filled_in() -> None:
+    alone = {"classification_weight": 0.0, "suppression_weight": 0.0}
+    module, views = CamModule(**SMALL, target_modality="FLAIR", mask_ratio=1.0, **alone), batch()
+    module.augmentation = nn.Identity()  # type: ignore[assignment]
+    before = train_once(module, views)
+    views["image"][:, 1] *= 10
+    assert train_once(module, views) > before + 0.5
+
+
 def test_no_tag_reaches_the_embeddings() -> None:
     """What keeps the clusters from confirming themselves: the two networks share no gradient."""
     module = CamModule(**SMALL, reconstruction_weight=1e-30)
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     views = batch()
     views["cluster_map"] = torch.ones(4, 2, 16, 16)
-    module.training_step(views, 0).backward()
+    train_once(module, views).backward()
     assert module.reconstruction is not None
     assert largest_gradient(module.reconstruction) < 1e-20
     assert largest_gradient(module.network) > 1e-4

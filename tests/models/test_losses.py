@@ -30,6 +30,13 @@ def test_suppression_counts_untagged_slices_only() -> None:
     assert suppression_loss(cam, VALID, torch.ones(2, 1)).item() == 0
 
 
+def test_suppression_counts_anatomy_only() -> None:
+    valid = torch.zeros(2, 4, 4, dtype=torch.bool)
+    valid[:, 1:3] = True
+    cam = torch.where(valid[:, None], -50.0, 50.0)
+    assert suppression_loss(cam, valid, torch.zeros(2, 1)).item() == pytest.approx(0, abs=1e-6)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
 def test_cluster_loss_has_no_gradient_at_ignored_or_invalid_pixels(seed: int) -> None:
@@ -52,6 +59,11 @@ def test_cluster_loss_is_least_at_its_target_and_bounded_without_one() -> None:
     assert cluster_loss(-perfect, VALID, target).item() > 10
     ignored = torch.full_like(target, -1.0)
     assert cluster_loss(perfect, VALID, ignored).item() == 0
+
+
+def test_dice_is_left_out_without_a_relevant_pixel() -> None:
+    nothing = torch.zeros(2, 1, 4, 4)
+    assert cluster_loss(nothing, VALID, nothing).item() == pytest.approx(math.log(2))
 
 
 def test_reconstruction_counts_anatomy_only() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tests.training import quiet_trainer
@@ -30,6 +32,10 @@ def make(kind: type[SliceModule], **changed: Any) -> SliceModule:
     return kind(**{"spec": SPEC, "widths": WIDTHS[kind], **changed})  # type: ignore[arg-type]
 
 
+def state(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
 @KINDS
 def test_the_teacher_only_follows(kind: type[SliceModule]) -> None:
     """Its normalisation must not learn from batches, such as those whose targets it corrects."""
@@ -41,15 +47,25 @@ def test_the_teacher_only_follows(kind: type[SliceModule]) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
     module.teacher.update_parameters(module.network)
+    for value in state(module.network):
+        value.data += 1
+    module.teacher.update_parameters(module.network)
+    for slow, fast in zip(state(module.teacher.module), state(module.network), strict=True):
+        expected = fast - 2 / 11 if fast.is_floating_point() else fast  # counts are copied
+        torch.testing.assert_close(slow, expected)
+
+
+@KINDS
+def test_the_teacher_predicts(kind: type[SliceModule]) -> None:
+    module = make(kind).eval()
+    image, valid = torch.randn(2, 2, 16, 16), torch.ones(2, 16, 16, dtype=torch.bool)
+    before = module(image, valid)
     for parameter in module.network.parameters():
         parameter.data += 1
-    module.teacher.update_parameters(module.network)
-    pairs = zip(module.teacher.module.parameters(), module.network.parameters(), strict=True)
-    for slow, fast in pairs:
-        torch.testing.assert_close(slow, fast - 2 / 11)
+    assert torch.equal(module(image, valid), before)
 
 
-def fit(module: SliceModule, batches: int, **settings: Any) -> None:
+def fit(module: SliceModule, batches: int, **settings: Any) -> pl.Trainer:
     batch = Batch(
         image=torch.randn(4, 2, 16, 16),
         tags=torch.tensor([[0.0], [1.0], [0.0], [1.0]]),
@@ -58,15 +74,16 @@ def fit(module: SliceModule, batches: int, **settings: Any) -> None:
         case=torch.arange(4),
         level=torch.zeros(4, dtype=torch.int64),
     )
-    quiet_trainer(max_epochs=1, **settings).fit(
-        module, DataLoader([batch] * batches, batch_size=None)
-    )
+    trainer = quiet_trainer(max_epochs=1, **settings)
+    trainer.fit(module, DataLoader([batch] * batches, batch_size=None))
+    return trainer
 
 
-def test_the_teacher_follows_steps_of_the_optimiser_not_batches() -> None:
+def test_teacher_and_rate_follow_steps_of_the_optimiser_not_batches_or_epochs() -> None:
     module = make(CamModule)
-    fit(module, 6, accumulate_grad_batches=3)
+    trainer = fit(module, 6, accumulate_grad_batches=3)
     assert int(module.teacher.n_averaged) == 2
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])

@@ -60,6 +60,24 @@ def test_nothing_grows_out_of_the_anatomy(patient: dict[str, torch.Tensor]) -> N
     assert not (run(patient)[~patient["valid"]] > 0.5).any()
 
 
+def test_pixels_that_touch_the_mask_do_not_show_what_is_outside(
+    patient: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt = []
+
+    def watched(points: torch.Tensor, inside: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+        learnt.append((points[inside, 0].min(), points[outside, 0].max()))
+        return discriminate(points, inside, outside)
+
+    monkeypatch.setattr("wsseg.prediction.appearance.discriminate", watched)
+    column = torch.arange(40.0)
+    patient["image"][:, 0] = column  # brightness tells the place
+    patient["probability"] = torch.where(column >= 20, 0.8, 0.2).expand(3, 40, 40)
+    patient["valid"] = torch.ones(3, 40, 40, dtype=torch.bool)
+    run(patient)
+    assert learnt[0] == (20, 18)
+
+
 def test_brighter_or_darker_is_the_same(patient: dict[str, torch.Tensor]) -> None:
     found = run(patient)
     patient["image"] = -patient["image"]

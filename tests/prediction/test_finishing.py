@@ -58,6 +58,11 @@ def test_without_sharpening_only_specks_go(case: dict[str, torch.Tensor]) -> Non
     assert torch.equal(kept, case["probability"])
 
 
+def test_little_sharpening_moves_borders_little(case: dict[str, torch.Tensor]) -> None:
+    found, before = finish(module(sharpening=0.01), **case) > 0.5, case["probability"] > 0.5
+    assert dice(found[:, 0], before[:, 0]) > 0.95
+
+
 @pytest.mark.parametrize("level", [0.0, 0.3, 0.7])
 def test_the_border_lies_at_the_threshold(case: dict[str, torch.Tensor], level: float) -> None:
     masks = case["probability"] > level

@@ -78,6 +78,18 @@ def test_it_learns_its_targets(
     assert found[given["valid"]].float().mean() > 0.9
 
 
+def test_targets_outside_anatomy_do_not_count(small: Make) -> None:
+    module, given = small(symmetry=False), batch()
+    module.augmentation = torch.nn.Identity()  # type: ignore[assignment]
+    module._correct = lambda view: view["target"]  # type: ignore[method-assign]
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    losses = []
+    for outside in (0.0, 1.0):
+        given["target"] = torch.where(given["valid"][:, None], 0.0, outside)
+        losses.append(module.training_step(given, 0))
+    assert torch.equal(*losses)
+
+
 @pytest.mark.parametrize(
     ("correct_from", "correction", "expected"), [(0.5, 1.0, {2, 3}), (0.0, 0.0, set())]
 )

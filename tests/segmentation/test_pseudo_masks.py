@@ -87,6 +87,21 @@ def test_targets_are_what_the_first_stage_says(
     assert keep.logged["pseudo_masks/empty_slices"] == 0
 
 
+def test_untagged_slices_do_not_say_what_lesions_look_like(
+    small: Make, store: Path, bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[torch.Tensor] = []
+
+    def watched(probability: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        given.append(probability)
+        return probability
+
+    monkeypatch.setattr("wsseg.segmentation.pseudo_masks.sharpen_classes", watched)
+    train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
+    assert len(given) == 4
+    assert all(each[1::2].any() and not each[::2].any() for each in given)
+
+
 def test_the_folder_is_cleared_also_after_an_error(
     small: Make, store: Path, bright: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +200,18 @@ def test_a_first_stage_of_other_modalities_is_refused(
     module = small(targets=PseudoMasks(str(tmp_path / "other.ckpt")))
     with pytest.raises(InputError, match="was trained on the modalities T1, T2"):
         make_trainer(tmp_path).fit(module, MRISliceDataModule(str(store)))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_first_stage_that_was_trained_on_held_out_cases_is_refused(
+    store: Path, bright: Path, split: str
+) -> None:
+    data = MRISliceDataModule(str(store))
+    held_out = data.splits[split][0]
+    state = {"trained_on": [held_out.source]}
+    torch.save({"state_dict": {}, "MRISliceDataModule": state}, bright)
+    with pytest.raises(InputError, match=f"was trained on case {held_out.id}, which fold 0"):
+        PseudoMasks(str(bright)).check(data)
 
 
 def test_loaders_alone_are_refused(small: Make, bright: Path, store: Path, tmp_path: Path) -> None:
