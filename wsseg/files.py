@@ -30,6 +30,13 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all; see :func:`replacing`."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
 @contextmanager
 def holding(folder: Path) -> Iterator[bool]:
     """Hold a folder against other processes until the block, or this process, ends.

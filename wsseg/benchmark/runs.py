@@ -11,7 +11,8 @@ from pathlib import Path
 from wsseg.benchmark.child_process import run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
 from wsseg.errors import InputError
-from wsseg.evaluation.results import METRICS_FILE, write_text
+from wsseg.evaluation.results import METRICS_FILE
+from wsseg.files import write_text
 from wsseg.precision import native_precision
 
 RECORD = "benchmark.json"

@@ -22,7 +22,7 @@ from wsseg.data.spec import DataSpec
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.errors import InputError
-from wsseg.files import replacing
+from wsseg.files import replacing, write_text
 
 SPARSE = 5  # of so many voxels along each axis one tells a volume from others
 IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"
@@ -101,14 +101,8 @@ def build_case(job: CaseJob, folder: Path) -> Record:
     if record.get("key") != key:
         place.unlink(missing_ok=True)
         record = {"key": key, "sha256": sha256, **_build(job, folder)}
-        write_json(place, record)
+        write_text(place, json.dumps(record) + "\n")
     return record
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(content) + "\n")
 
 
 def keep_slices(

@@ -23,7 +23,6 @@ from wsseg.data.case_preparation import (
     Record,
     build_case,
     hash_case,
-    write_json,
 )
 from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import find_cases
@@ -42,7 +41,7 @@ from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
 from wsseg.errors import InputError, attempt, results
-from wsseg.files import holding
+from wsseg.files import holding, write_text
 
 Entry = dict[str, Any]
 
@@ -264,8 +263,8 @@ def _complete(staging: Path, manifest: Entry, folds: list[Fold], seed: int) -> N
         for path in (staging / folder).glob("*"):
             if path.name not in names:
                 path.unlink()
-    write_json(staging / "splits.json", {"seed": seed, "folds": folds})
-    write_json(staging / "manifest.json", manifest)
+    write_text(staging / "splits.json", json.dumps({"seed": seed, "folds": folds}) + "\n")
+    write_text(staging / "manifest.json", json.dumps(manifest) + "\n")
 
 
 def _staging(out: Path) -> Path:

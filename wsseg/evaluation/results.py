@@ -12,7 +12,7 @@ from typing import Any
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.summary import summarise
-from wsseg.files import replacing
+from wsseg.files import write_text
 
 METRICS_FILE = "metrics.json"
 CASES_FILE = "per_case.csv"
@@ -61,10 +61,3 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     """Read the ``per_case.csv`` of a run folder, one dictionary per row."""
     with (folder / CASES_FILE).open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file, whole or not at all."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
-    return path
