@@ -69,7 +69,7 @@ def test_pixels_that_touch_the_mask_do_not_show_what_is_outside(
         learnt.append((points[inside, 0].min(), points[outside, 0].max()))
         return discriminate(points, inside, outside)
 
-    monkeypatch.setattr("wsseg.prediction.appearance.discriminate", watched)
+    monkeypatch.setattr("wsseg.prediction.border_refinement.discriminate", watched)
     column = torch.arange(40.0)
     patient["image"][:, 0] = column  # brightness tells the place
     patient["probability"] = torch.where(column >= 20, 0.8, 0.2).expand(3, 40, 40)

@@ -96,7 +96,7 @@ def test_untagged_slices_do_not_say_what_lesions_look_like(
         given.append(probability)
         return probability
 
-    monkeypatch.setattr("wsseg.segmentation.pseudo_masks.sharpen_classes", watched)
+    monkeypatch.setattr("wsseg.segmentation.pseudo_masks.refine_classes", watched)
     train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
     assert len(given) == 4
     assert all(each[1::2].any() and not each[::2].any() for each in given)
