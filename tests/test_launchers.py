@@ -91,3 +91,15 @@ def test_every_launcher_trains_the_same(
     found = weights(tmp_path, store, launch)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_prototypes_are_made_by_two_processes_beside_a_progress_bar(
+    store: Path, tmp_path: Path
+) -> None:
+    """Only the first process has the bar, which reduces the logged losses before the end."""
+    where = [f"--data.root={store}", f"--trainer.default_root_dir={tmp_path}"]
+    small = ["--model=PrototypeCam", "--model.widths=[4,8]", "--model.n_prototypes=2"]
+    quick = ["--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--data.batch_size=4"]
+    by_lightning(["fit", *where, *small, *quick, *DDP])
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert saved["centres"].shape[2] == 2

@@ -134,6 +134,11 @@ class Normalising(Finder):
         self.embedded_with = self.body[1].running_mean.clone()
         return super().embed_pixels(batch)
 
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss, on_epoch=True, prog_bar=True, sync_dist=True)
+        return loss
+
 
 class Reporter(pl.Callback):
     """Writes the state of the callback and of the weights at the end of training."""
@@ -166,13 +171,13 @@ def train(processes: int, folder: Path, strategy: str) -> None:
         accelerator="cpu",
         devices=processes,
         strategy=strategy,
-        callbacks=[clustering, Reporter(folder)],
+        # First the progress bar, which only the first process has: it reduces the logged loss.
+        callbacks=[pl.callbacks.TQDMProgressBar(), clustering, Reporter(folder)],
         default_root_dir=folder,
         logger=pl.loggers.CSVLogger(folder / "logs"),
         log_every_n_steps=1,
         accumulate_grad_batches=2,
         precision="bf16-mixed",
-        enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import FORMAT, DataSpec
 
 SPLIT = {"train": ["a", "b", "c", "d"], "val": ["e"], "test": ["f", "g"]}
 
@@ -59,7 +59,7 @@ def write_store(
             }
         )
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "spec": spec.to_dict(),
         "layout": "datalist",
         "has_masks": masks,

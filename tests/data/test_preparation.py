@@ -363,6 +363,15 @@ def test_the_order_of_classes_is_that_of_the_channels(source: Path, tmp_path: Pa
     refused(source, store, "with other options .*classes", classes=one)
 
 
+def test_a_store_of_another_version_is_not_taken_for_complete(source: Path, tmp_path: Path) -> None:
+    store = run(source, tmp_path / "store")
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    refused(source, store, "was prepared by another version of wsseg; .* --overwrite true")
+    run(source, store, overwrite=True)
+    assert json.loads((store / "manifest.json").read_text()) == manifest
+
+
 def test_this_folder_as_store(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,6 +264,15 @@ def test_a_patient_with_two_cases_is_in_one_split(tmp_path: Path) -> None:
         prepare("datalist", source, store, folds=3, workers=1, min_anatomy=0.0)
 
 
+def test_stacks_of_few_planes_that_begin_with_nothing_are_not_the_same(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    for number in range(4):
+        for name in (f"c{number}.nii.gz", f"c{number}_mask.nii.gz"):
+            volume = nib.load(tmp_path / name).get_fdata()[:, :, 1:6]
+            save(tmp_path / name, volume.astype(np.float32))
+    prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_the_same_images_under_two_names(tmp_path: Path, kind: type) -> None:
     """Whatever the bytes of the file are: data sets are released again, packed anew."""

@@ -96,6 +96,15 @@ def test_checkpoint_of_another_class(tmp_path: Path, name: str) -> None:
     assert name in refused(path)
 
 
+def test_checkpoint_that_does_not_tell_its_class(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    del content["class_path"]
+    torch.save(content, path)
+    assert "does not say of which class its module is; train again" in refused(path)
+
+
 def test_checkpoint_of_another_version(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, state_dict={"weight": torch.zeros(1)})

@@ -19,7 +19,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
 from wsseg.clustering.kmeans import load_faiss
-from wsseg.clustering.lightning_compat import LightningCallback, is_last_epoch
+from wsseg.clustering.lightning_compat import LightningCallback, is_last_epoch, join_metrics
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
@@ -141,7 +141,7 @@ class ClusterReSupervision(LightningCallback):
             ("sample_size", sample_size < n_clusters, "at least n_clusters"),
             ("iterations", iterations < 1, "at least 1"),
             ("smoothing", smoothing < 0, "at least 0"),
-            ("low", not 0 <= low <= high, "from 0 to high"),
+            ("low", not 0 <= low <= high, f"from 0 to high, {high:g}, and is {low:g}"),
             ("high", not 0 < high <= 1, "above 0, at most 1"),
             ("dominance", not 0 <= dominance <= 1, "from 0 to 1"),
             ("momentum", not 0 <= momentum < 1, "at least 0 and below 1"),
@@ -205,6 +205,7 @@ class ClusterReSupervision(LightningCallback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Refresh the maps for the next epoch, if there is one."""
+        join_metrics(trainer)
         if not is_last_epoch(trainer):
             self._prepare(trainer, pl_module, trainer.current_epoch + 1)
 

@@ -19,7 +19,7 @@ else:
             _INSTALLED.append(import_module(_package).Callback)
     LightningCallback = type("LightningCallback", tuple(_INSTALLED), {})
 
-__all__ = ["LightningCallback", "is_last_epoch"]
+__all__ = ["LightningCallback", "is_last_epoch", "join_metrics"]
 
 
 def is_last_epoch(trainer: Any) -> bool:
@@ -31,3 +31,15 @@ def is_last_epoch(trainer: Any) -> bool:
     if trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step:
         return True
     return trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+
+
+def join_metrics(trainer: Any) -> None:
+    """Let all processes reduce the metrics that were logged in an epoch, at its end.
+
+    Else the first process may do so alone, for its progress bar, while the others are already at
+    what comes next: two collectives that wait for each other.
+
+    Args:
+        trainer: The Lightning trainer.
+    """
+    _ = trainer.callback_metrics

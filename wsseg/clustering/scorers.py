@@ -65,7 +65,7 @@ class VoteScorer(Scorer):
     one that makes only tagged slices vote for it is relevant (1); the others are left alone.
     """
 
-    high: ClassVar[float] = 0.75  # of four clusterings three must vote for a pixel
+    high: ClassVar[float] = 0.75  # of four clusterings three must vote for a pixel, none against
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return 0, ``UNDECIDED`` or 1 for every cluster and class."""
@@ -77,8 +77,8 @@ class PurityScorer(Scorer):
     """A cluster is relevant as far as it keeps to tagged slices.
 
     Attributes:
-        smoothing: Added to both shares of pixels; a cluster that holds less of the data than this
-            stays undecided.
+        smoothing: Added to both shares of pixels, so that a cluster that holds less of the data
+            than this has a purity near one half.
     """
 
     low: ClassVar[float] = 0.7

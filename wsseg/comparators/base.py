@@ -34,13 +34,13 @@ class Comparator(SliceModule):
         spec: dict[str, Any],
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
-        symmetry: bool = False,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         teacher_decay: float = 0.98,
         sharpening: float = 0.0,
         smallest_component: float = 0.1,
         augmentation: SliceAugmentation | None = None,
+        symmetry: bool = False,
     ) -> None:
         """Build the network and its teacher.
 
@@ -49,8 +49,6 @@ class Comparator(SliceModule):
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
             widths: Channels of each level of a "unet" encoder, finest first.
-            symmetry: Let the network see how the two sides of a slice differ, as wsseg's own
-                modules do; as published, it does not.
             lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
             weight_decay: Weight decay of AdamW.
             teacher_decay: Share of the averaged weights that every step keeps; 0 predicts with
@@ -60,6 +58,8 @@ class Comparator(SliceModule):
             smallest_component: Predicted components, connected in 3-D, below this share of the
                 volume of the case's largest one are dropped; 0 keeps all.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
+            symmetry: Let the network see how the two sides of a slice differ, as wsseg's own
+                modules do; as published, it does not.
 
         Raises:
             ValueError: The encoder is unknown or has more levels than slices can be halved for, or

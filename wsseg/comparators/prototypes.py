@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wsseg.clustering.collective import current_collective
-from wsseg.clustering.lightning_compat import is_last_epoch
+from wsseg.clustering.lightning_compat import is_last_epoch, join_metrics
 from wsseg.clustering.selection import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
@@ -86,6 +86,7 @@ class PrototypeCam(Comparator):
 
     def on_train_epoch_end(self) -> None:
         """Make the prototypes at the end of the last epoch, before the weights are saved."""
+        join_metrics(self.trainer)
         if is_last_epoch(self.trainer):
             self.make_prototypes(self.trainer.train_dataloader)
 

@@ -24,7 +24,7 @@ from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_c
 from wsseg.errors import InputError
 from wsseg.files import replacing, write_text
 
-SPARSE = 5  # of so many voxels along each axis one tells a volume from others
+SPARSE, FEW = 5, 16  # one in so many voxels along an axis tells volumes apart, but at least so many
 IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"
 Record = dict[str, Any]
 
@@ -215,8 +215,12 @@ def _fingerprint(volume: NDArray[Any]) -> str:
     """Return what tells a volume from others, in whatever file and type it is kept.
 
     Of evenly spaced voxels: reading and hashing all of them would cost a tenth of a second more.
+    Of few planes all are looked at, since the first ones often show nothing.
     """
-    sample = np.ascontiguousarray(volume[::SPARSE, ::SPARSE, ::SPARSE], np.float32)
+    steps = (max(1, min(SPARSE, length // FEW)) for length in volume.shape)
+    sample = np.ascontiguousarray(
+        volume[tuple(slice(None, None, step) for step in steps)], np.float32
+    )
     return hashlib.sha256(str(volume.shape).encode() + sample.tobytes()).hexdigest()
 
 

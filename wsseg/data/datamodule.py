@@ -121,7 +121,7 @@ class MRISliceDataModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the training order of a checkpoint, and what it was trained on."""
         self._order_seed = state_dict["order_seed"]
-        self._learnt_from |= set(state_dict["trained_on"])
+        self._learnt_from |= set(state_dict.get("trained_on", ()))
 
     def learns_from(self, checkpoint: Mapping[str, Any]) -> None:
         """Count the training cases of a checkpoint, by its content, as those of this run, too."""
@@ -183,7 +183,7 @@ def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> li
         checkpoint: Its content.
         cases: The cases, of any store.
     """
-    known = _sources(checkpoint) - {""}
+    known = _sources(checkpoint)
     return [case.id for case in cases if case.source in known]
 
 

@@ -206,9 +206,15 @@ def _is_current(
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
+    if found.get("format") != FORMAT and not overwrite:
+        raise InputError(
+            f"{out}: was prepared by another version of wsseg; name another folder or give "
+            "--overwrite true"
+        )
     files = [job.files for job in jobs]
     patients = {case["id"]: case["patient"] for case in found["cases"] if "patient" in case}
-    alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
+    alike = found.get("format") == FORMAT and found.get("options") == options
+    alike = alike and spec == jobs[0].spec.to_dict()
     alike = alike and list(spec["classes"]) == list(jobs[0].spec.classes)  # as the channels are
     alike = alike and patients == shared_patients(files)
     if overwrite and not alike:  # whatever its files were

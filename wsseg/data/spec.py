@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
-FORMAT = 1  # of slice stores
+FORMAT = 2  # of slice stores; since 2 they tell images apart by their voxels
 FLAIR_NAMES = ("flair", "t2f")
 MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
 

@@ -57,7 +57,7 @@ class SliceStore:
                 first,
                 tags,
                 depth,
-                _hash_images(case.get("content", {})),
+                _hash_images(case["content"]),
                 tuple(case["positions"]),
             )
             first += len(tags)
@@ -88,9 +88,7 @@ class SliceStore:
 
 def _hash_images(content: dict[str, str]) -> str:
     """Return one hash of a case's images, from that of each by modality."""
-    return (
-        hashlib.sha256(" ".join(sorted(content.values())).encode()).hexdigest() if content else ""
-    )
+    return hashlib.sha256(" ".join(sorted(content.values())).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -29,7 +29,6 @@ RIDGE = 0.01  # of intensities with a variance of 1
 LARGEST = 8.0  # log odds of a single pixel
 OUTWARD = 0.5  # log odds of any pixel: networks that tags taught keep to the inside of lesions
 CERTAIN = 1e-4
-"""Pixels of one slice that share a side belong together."""
 
 
 def refine_classes(
@@ -43,7 +42,7 @@ def refine_classes(
     weight: float,
     smallest: float,
 ) -> Tensor:
-    """Sharpen every class of a case; one that lies in others is sought within them.
+    """Refine the borders of every class of a case; one that lies in others is sought within them.
 
     Args:
         probability: [S, C, H, W]; see :func:`refine_borders` for this and the rest.

@@ -30,10 +30,15 @@ def load_module(ckpt_path: Path) -> SliceModule:
         InputError: The file is missing, is not a checkpoint, or belongs to another program.
     """
     content = read_content(ckpt_path)
-    if CLASS_PATH not in content or "spec" not in content.get("hyper_parameters", {}):
+    if "spec" not in content.get("hyper_parameters", {}):
         raise InputError(
             f"{ckpt_path}: does not say how its data was prepared; "
             "give a checkpoint that `wsseg fit` wrote"
+        )
+    if CLASS_PATH not in content:
+        raise InputError(
+            f"{ckpt_path}: does not say of which class its module is; train again if an earlier "
+            "wsseg wrote it, or let its module's on_save_checkpoint call super()"
         )
     module_class = _module_class(content[CLASS_PATH], ckpt_path)
     try:
