@@ -13,6 +13,7 @@ from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
 from wsseg.models.network_input import (
     batch_input,
+    input_channels,
     shows_both_sides,
     slice_input,
     with_asymmetry,
@@ -76,7 +77,7 @@ class Comparator(SliceModule):
             in_channels: Number of input channels; by default those of the modalities and, if the
                 network sees it, of their asymmetry.
         """
-        channels = in_channels or (3 if self.symmetric else 1) * len(self.spec.modalities)
+        channels = in_channels or input_channels(self.spec, self.symmetric)
         name, widths = self.hparams["encoder"], self.hparams["widths"]
         return build_encoder(name, channels, widths, self.spec.size)
 

@@ -23,6 +23,7 @@ from wsseg.models.losses import (
 )
 from wsseg.models.network_input import (
     batch_input,
+    input_channels,
     shows_both_sides,
     slice_input,
     with_asymmetry,
@@ -108,7 +109,7 @@ class CamModule(SliceModule):
             if target_modality is None
             else modality_channel(target_modality, self.spec.modalities)
         )
-        channels = (3 if self.symmetric else 1) * modalities
+        channels = input_channels(self.spec, self.symmetric)
         built = build_encoder(encoder, channels, widths, self.spec.size)
         self.adopt(CamNetwork(built, self.num_classes), teacher_decay)
         self.reconstruction = (

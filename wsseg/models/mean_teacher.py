@@ -44,7 +44,7 @@ class MeanTeacher(AveragedModel):
             network: The network.
             decay: How much of the averaged weights every step keeps.
         """
-        super().__init__(network, use_buffers=True)
+        super().__init__(network)
         self.decay = decay
         self.requires_grad_(False)
 

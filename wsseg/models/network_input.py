@@ -18,6 +18,11 @@ def shows_both_sides(spec: DataSpec) -> bool:
     return spec.axis != "sagittal"
 
 
+def input_channels(spec: DataSpec, symmetric: bool) -> int:
+    """Return the channels of :func:`slice_input`: M, or 3M with the asymmetry."""
+    return (3 if symmetric else 1) * len(spec.modalities)
+
+
 def with_asymmetry(batch: Batch) -> Batch:
     """Return a training batch with its ``asymmetry`` [B, 2M, H, W], which half of the slices show.
 

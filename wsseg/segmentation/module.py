@@ -16,6 +16,7 @@ from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
 from wsseg.models.network_input import (
     batch_input,
+    input_channels,
     shows_both_sides,
     slice_input,
     with_asymmetry,
@@ -92,7 +93,7 @@ class SegmentationModule(SliceModule):
         self.targets = targets
         self.containers = containers(self.spec.classes)
         self.symmetric = symmetry and shows_both_sides(self.spec)
-        channels = (3 if self.symmetric else 1) * len(self.spec.modalities)
+        channels = input_channels(self.spec, self.symmetric)
         self.adopt(build_network(channels, self.num_classes, widths), teacher_decay)
 
     def configure_callbacks(self) -> list[pl.Callback]:
