@@ -68,7 +68,7 @@ def _draw_class(panel: Any, values: dict[str, list[float]]) -> None:
     panel.set_xlim(0, 1.1)
     panel.set_xticks(np.linspace(0, 1, 6))
     panel.set_xlabel(
-        "Dice of each case; box: quartiles, bar: median, diamond: mean with its 95 % interval"
+        "Dice of each case; box: quartiles, bar: median,\ndiamond: mean with its 95 % interval"
     )
 
 
