@@ -21,6 +21,7 @@ from timing import Row, machine, markdown
 from wsseg.allocation import keep_freed_memory
 
 HERE = Path(__file__).parent
+FAILED = "failed: "
 SECTIONS = {
     "backends": "Clustering back ends",
     "shares": "Refresh beside an epoch",
@@ -53,6 +54,9 @@ def main() -> None:
         timed[name] = Timed(facts, _section(name, options.scale))
         # After each, so that a run that is stopped keeps what it has timed.
         _write(timed, options.out, options.scale)
+    failed = [name for name, each in timed.items() if each.rows[0].note.startswith(FAILED)]
+    if failed:
+        sys.exit(f"{FAILED}{', '.join(failed)}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def _section(name: str, scale: float) -> list[Row]:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         print(done.stderr, file=sys.stderr)
-        return [Row(name, note=f"failed: {reason}")]
+        return [Row(name, note=f"{FAILED}{reason}")]
     return [Row(**each) for each in json.loads(done.stdout.splitlines()[-1])]
 
 

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import FORMAT, DataSpec
 
 SLICES_PER_CASE = 50
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
@@ -37,7 +37,7 @@ def write_store(root: Path, slices: int, size: int, modalities: int = 4) -> Path
         _write_case(root, number, count, size, modalities) for number, count in enumerate(counts)
     ]
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "layout": "synthetic",
         "has_masks": True,
         "spec": _spec(size, modalities),
@@ -94,6 +94,7 @@ def _write_case(root: Path, number: int, count: int, size: int, modalities: int)
         "positions": list(range(count)),
         "spacing": [1.0, 1.0, 1.0],
         "sha256": {},
+        "content": {"T1": f"case {number}"},
     }
 
 
