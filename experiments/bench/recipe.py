@@ -84,8 +84,9 @@ class QuickstartNetwork(nn.Module):
         """Map slices, [B, M, H, W]; the last modality is the one reconstructed."""
         levels = self.encoder(image)
         maps = self.heads([self.decoder(levels, image.shape[-2:]), levels[-1]], image.shape[-2:])
-        made = self.reconstruction(image)
-        return ReferenceOutput(maps, torch.tanh(made.image[:, -1]), made.features)
+        embedding = self.reconstruction.embed(image)
+        made = self.reconstruction.head(embedding)
+        return ReferenceOutput(maps, torch.tanh(made[:, -1]), embedding)
 
 
 @torch.no_grad()

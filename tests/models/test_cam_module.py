@@ -57,7 +57,7 @@ def test_embeddings_are_features_of_the_reconstruction_by_patient_and_level() ->
     views["case"], views["level"] = torch.tensor([5, 9, 2, 6]), torch.tensor([3, 1, 4, 1])
     found = module.embed_pixels(views)
     assert module.reconstruction is not None
-    assert torch.equal(found.features, module.reconstruction(views["image"]).features)
+    assert torch.equal(found.features, module.reconstruction.embed(views["image"]))
     assert torch.equal(found.group, views["case"])
     assert torch.equal(found.stratum, views["level"])
 

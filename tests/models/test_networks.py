@@ -35,9 +35,9 @@ def test_an_encoder_of_ones_own_can_be_named() -> None:
 
 
 def test_reconstruction_gives_an_embedding_per_pixel() -> None:
-    output = ReconstructionNetwork(2, (4, 8))(torch.randn(3, 2, 16, 16))
-    assert output.image.shape == (3, 2, 16, 16)
-    assert output.features.shape == (3, 4, 16, 16)
+    network, slices = ReconstructionNetwork(2, (4, 8)), torch.randn(3, 2, 16, 16)
+    assert network(slices).shape == (3, 2, 16, 16)
+    assert network.embed(slices).shape == (3, 4, 16, 16)
 
 
 def test_masking_touches_whole_patches_of_one_modality() -> None:

@@ -30,7 +30,7 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
         return blur(maps.float(), known, sigma).to(maps.dtype)
     weight = known.to(maps.dtype)
     with torch.autocast(maps.device.type, enabled=False):
-        return _blur(maps * weight, sigma) * (weight / _blur(weight, sigma).clamp_min(1e-6))
+        return _blur(maps * weight, sigma).mul_(weight / _blur(weight, sigma).clamp_min(1e-6))
 
 
 def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Tensor:
@@ -80,12 +80,13 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
     planes = maps.flatten(0, 1)
     if not len(planes):
         return maps
-    together = max(PLANES, PART // planes[0].numel())
-    parts = [
-        _convolve_planes(part if len(part) > 1 else part.expand(2, -1, -1), kernel)[: len(part)]
-        for part in planes.split(together if planes.is_cpu else len(planes))
-    ]
-    return torch.cat(parts).view_as(maps)
+    together = max(PLANES, PART // planes[0].numel()) if planes.is_cpu else len(planes)
+    found = torch.empty_like(planes)
+    for start in range(0, len(planes), together):
+        part = planes[start : start + together]
+        pair = part if len(part) > 1 else part.expand(2, -1, -1)
+        found[start : start + together] = _convolve_planes(pair, kernel)[: len(part)]
+    return found.view_as(maps)
 
 
 def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
@@ -96,4 +97,4 @@ def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
     across = kernel[None, None, None, :].expand(count, 1, 1, -1)
     channels = F.conv2d(channels, across, padding=(0, radius), groups=count)
     channels = F.conv2d(channels, across.transpose(2, 3), padding=(radius, 0), groups=count)
-    return channels[0].contiguous()
+    return channels[0]

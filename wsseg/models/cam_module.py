@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wsseg.clustering.deviation import appearance
 from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering.symmetry import asymmetry
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
@@ -24,6 +25,7 @@ from wsseg.models.losses import (
 from wsseg.models.network_input import (
     batch_input,
     input_channels,
+    join,
     shows_both_sides,
     slice_input,
     with_asymmetry,
@@ -163,15 +165,14 @@ class CamModule(SliceModule):
         )
         if not (activation or features):
             return slices
-        seen = slice_input(image, valid, self.symmetric)
-        asymmetry = seen[:, image.shape[1] :] if self.symmetric else None
-        embedding = None if self.reconstruction is None else self.reconstruction(image).features
+        sides = asymmetry(image, valid) if self.symmetric else None
         cam: Tensor | None = None
-        if activation or embedding is None:
-            output: CamOutput = self.teacher(seen, valid)
-            cam = torch.sigmoid(output.cam)
-            embedding = output.features if embedding is None else embedding
-        return slices._replace(features=embedding, activation=cam, asymmetry=asymmetry)
+        if activation or self.reconstruction is None:
+            output: CamOutput = self.teacher(join(image, sides), valid)
+            cam, embedding = torch.sigmoid(output.cam), output.features
+        if self.reconstruction is not None:
+            embedding = self.reconstruction.embed(image)
+        return slices._replace(features=embedding, activation=cam, asymmetry=sides)
 
     def _reconstruct(self, view: Batch) -> Tensor:
         assert self.reconstruction is not None
@@ -181,5 +182,4 @@ class CamModule(SliceModule):
             self.hparams["mask_patch_size"],
             self.target_channel,
         )
-        image = self.reconstruction(masked).image
-        return reconstruction_loss(image, view["image"], view["valid"])
+        return reconstruction_loss(self.reconstruction(masked), view["image"], view["valid"])

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsseg.models.conv_block import ConvBlock
+
 
 class Encoder(nn.Module):
     """What the CAM network needs of an encoder.
@@ -28,18 +30,6 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
-def conv_block(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each with batch normalisation and a leaky rectifier."""
-    layers: list[nn.Module] = []
-    for channels in (channels_in, channels_out):
-        layers += [
-            nn.Conv2d(channels, channels_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels_out),
-            nn.LeakyReLU(0.1, inplace=True),
-        ]
-    return nn.Sequential(*layers)
-
-
 class UNetEncoder(Encoder):
     """The contracting path of a U-Net: the first level has the resolution of the image."""
 
@@ -54,7 +44,7 @@ class UNetEncoder(Encoder):
         self.widths = tuple(widths)
         inputs = (in_channels, *self.widths[:-1])
         self.blocks = nn.ModuleList(
-            conv_block(channels, width) for channels, width in zip(inputs, self.widths, strict=True)
+            ConvBlock(channels, width) for channels, width in zip(inputs, self.widths, strict=True)
         )
 
     def forward(self, image: Tensor) -> list[Tensor]:

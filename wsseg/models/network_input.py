@@ -42,9 +42,7 @@ def with_asymmetry(batch: Batch) -> Batch:
 
 def batch_input(batch: Batch) -> Tensor:
     """Return the slices of a batch with what it has of their asymmetry, [B, M or 3M, H, W]."""
-    if "asymmetry" not in batch:
-        return batch["image"]
-    return torch.cat((batch["image"], batch["asymmetry"]), dim=1)
+    return join(batch["image"], batch.get("asymmetry"))
 
 
 def slice_input(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
@@ -58,4 +56,9 @@ def slice_input(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
     Returns:
         [B, M, H, W], or [B, 3M, H, W] with the asymmetry.
     """
-    return torch.cat((image, asymmetry(image, valid)), dim=1) if symmetric else image
+    return join(image, asymmetry(image, valid) if symmetric else None)
+
+
+def join(image: Tensor, sides: Tensor | None) -> Tensor:
+    """Return slices [B, M, H, W] with their asymmetry [B, 2M, H, W], if it is given."""
+    return image if sides is None else torch.cat((image, sides), dim=1)

@@ -10,7 +10,6 @@ decay from refresh to refresh.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +17,6 @@ from torch.nn import functional as F
 
 from wsseg.models.decoder import Decoder
 from wsseg.models.encoders import UNetEncoder
-
-
-class Reconstruction(NamedTuple):
-    """What one pass of the reconstruction network gives."""
-
-    image: Tensor
-    """The reconstructed modalities, [B, M, H, W]."""
-    features: Tensor
-    """The last decoder features: the embedding of every pixel, [B, D, H, W]."""
 
 
 class ReconstructionNetwork(nn.Module):
@@ -44,10 +34,19 @@ class ReconstructionNetwork(nn.Module):
         self.decoder = Decoder(widths)
         self.head = nn.Conv2d(widths[0], num_modalities, 1)
 
-    def forward(self, image: Tensor) -> Reconstruction:
+    def forward(self, image: Tensor) -> Tensor:
         """Reconstruct slices, [B, M, H, W]."""
-        features = self.decoder(self.encoder(image), image.shape[-2:])
-        return Reconstruction(self.head(features), features)
+        reconstructed: Tensor = self.head(self.embed(image))
+        return reconstructed
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Return the embedding of every pixel, [B, D, H, W]: the last features of the decoder.
+
+        Args:
+            image: Slices, [B, M, H, W].
+        """
+        features: Tensor = self.decoder(self.encoder(image), image.shape[-2:])
+        return features
 
 
 def mask_patches(
