@@ -11,13 +11,7 @@ from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.network_input import (
-    batch_input,
-    input_channels,
-    shows_both_sides,
-    slice_input,
-    with_asymmetry,
-)
+from wsseg.models.network_input import batch_input
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 
@@ -66,8 +60,7 @@ class Comparator(SliceModule):
             ValueError: The encoder is unknown or has more levels than slices can be halved for, or
                 ``sharpening`` or ``smallest_component`` is out of range.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening)
-        self.symmetric = symmetry and shows_both_sides(self.spec)
+        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
         self.adopt(self.build_network(), teacher_decay)
 
     def build_encoder(self, in_channels: int | None = None) -> Encoder:
@@ -77,7 +70,7 @@ class Comparator(SliceModule):
             in_channels: Number of input channels; by default those of the modalities and, if the
                 network sees it, of their asymmetry.
         """
-        channels = in_channels or input_channels(self.spec, self.symmetric)
+        channels = in_channels or self.input_channels
         name, widths = self.hparams["encoder"], self.hparams["widths"]
         return build_encoder(name, channels, widths, self.spec.size)
 
@@ -105,12 +98,12 @@ class Comparator(SliceModule):
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher."""
-        seen = slice_input(image, valid, self.symmetric)
+        seen = self.input_of(image, valid)
         prediction = self.predict_with(self.teacher.module, seen, valid)
         return prediction._replace(probability=prediction.probability * valid[:, None])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the losses of one augmented batch."""
-        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        view = self.augment(batch)
         view["image"] = batch_input(view)
         return self.add_up(self.losses(view), batch)

@@ -21,7 +21,6 @@ from wsseg.comparators.prototype_clusters import (
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
-from wsseg.models.network_input import slice_input
 from wsseg.models.slice_module import SlicePrediction
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
@@ -98,7 +97,7 @@ class PrototypeCam(Comparator):
             batches: Training batches. Of several processes, the first one's become everybody's.
         """
         moved = (self.transfer_batch_to_device(batch, self.device, 0) for batch in batches)
-        seen = ({**b, "image": slice_input(b["image"], b["valid"], self.symmetric)} for b in moved)
+        seen = ({**b, "image": self.input_of(b["image"], b["valid"])} for b in moved)
         sides = _sample(self.teacher.module, seen)
         for c, (inside, outside) in enumerate(sides):
             if len(inside):

@@ -22,14 +22,7 @@ from wsseg.models.losses import (
     reconstruction_loss,
     suppression_loss,
 )
-from wsseg.models.network_input import (
-    batch_input,
-    input_channels,
-    join,
-    shows_both_sides,
-    slice_input,
-    with_asymmetry,
-)
+from wsseg.models.network_input import batch_input, join
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
@@ -101,18 +94,16 @@ class CamModule(SliceModule):
                 ``smallest_component`` is out of range, or there are more levels than slices can be
                 halved for.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening)
+        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
         check_levels("--model.embedding_widths", embedding_widths, self.spec.size)
         modalities = len(self.spec.modalities)
         self.containers = containers(self.spec.classes)
-        self.symmetric = symmetry and shows_both_sides(self.spec)
         self.target_channel = (
             None
             if target_modality is None
             else modality_channel(target_modality, self.spec.modalities)
         )
-        channels = input_channels(self.spec, self.symmetric)
-        built = build_encoder(encoder, channels, widths, self.spec.size)
+        built = build_encoder(encoder, self.input_channels, widths, self.spec.size)
         self.adopt(CamNetwork(built, self.num_classes), teacher_decay)
         self.reconstruction = (
             ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
@@ -121,14 +112,14 @@ class CamModule(SliceModule):
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher; no class is more probable than one that contains it."""
-        output: CamOutput = self.teacher(slice_input(image, valid, self.symmetric), valid)
+        output: CamOutput = self.teacher(self.input_of(image, valid), valid)
         probability = torch.sigmoid(output.cam) * valid[:, None]
         tags = output.slice_logits.mean(dim=0).sigmoid()
         return SlicePrediction(nest(probability, self.containers), tags)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Add up the weighted losses of one augmented batch."""
-        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        view = self.augment(batch)
         output = self.network(batch_input(view), view["valid"])
         losses = {
             "classification": classification_loss(output.slice_logits, view["tags"]),

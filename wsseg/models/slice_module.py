@@ -13,6 +13,12 @@ from torchmetrics.classification import BinaryAccuracy
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.mean_teacher import MeanTeacher
+from wsseg.models.network_input import (
+    input_channels,
+    shows_both_sides,
+    slice_input,
+    with_asymmetry,
+)
 from wsseg.models.schedules import annealed_adamw
 
 CLASS_PATH = "class_path"  # where a checkpoint says of which class its module is
@@ -44,6 +50,7 @@ class SliceModule(pl.LightningModule):
         smallest_component: float,
         augmentation: SliceAugmentation | None,
         sharpening: float = 0.0,
+        symmetry: bool = False,
     ) -> None:
         """Save what a subclass was made with.
 
@@ -55,6 +62,8 @@ class SliceModule(pl.LightningModule):
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
             sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
                 borders as predicted.
+            symmetry: Let networks see how the two sides of a slice differ; does nothing in
+                sagittal slices, which show one.
 
         Raises:
             ValueError: ``smallest_component`` or ``sharpening`` is out of range.
@@ -68,6 +77,7 @@ class SliceModule(pl.LightningModule):
             raise ValueError(f"--model.sharpening {sharpening:g}: must be at least 0")
         self.save_hyperparameters(ignore=["augmentation", "targets"])
         self.spec = DataSpec.from_dict(spec)
+        self.symmetric = symmetry and shows_both_sides(self.spec)
         self.smallest_component = smallest_component
         self.sharpening = sharpening
         self.augmentation = augmentation or SliceAugmentation()
@@ -88,6 +98,25 @@ class SliceModule(pl.LightningModule):
     def num_classes(self) -> int:
         """Number of tags C."""
         return len(self.spec.classes)
+
+    @property
+    def input_channels(self) -> int:
+        """Number of channels of :meth:`input_of`."""
+        return input_channels(self.spec, self.symmetric)
+
+    def input_of(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return what networks see of slices that nothing has moved, [B, M or 3M, H, W].
+
+        Args:
+            image: Normalised slices, [B, M, H, W].
+            valid: Pixels that hold anatomy, [B, H, W] bool.
+        """
+        return slice_input(image, valid, self.symmetric)
+
+    def augment(self, batch: Batch) -> Batch:
+        """Return a random view of a training batch; ``batch_input`` is what networks see of it."""
+        view: Batch = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        return view
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher.

@@ -14,13 +14,7 @@ from wsseg.data.datamodule import data_of
 from wsseg.data.spec import Batch
 from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
-from wsseg.models.network_input import (
-    batch_input,
-    input_channels,
-    shows_both_sides,
-    slice_input,
-    with_asymmetry,
-)
+from wsseg.models.network_input import batch_input
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
@@ -80,7 +74,7 @@ class SegmentationModule(SliceModule):
         Raises:
             ValueError: A value is out of range.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening)
+        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
         shares = {
             "robustness": robustness,
             "correction": correction,
@@ -92,9 +86,8 @@ class SegmentationModule(SliceModule):
                 raise ValueError(f"--model.{name} {value:g}: must be from 0 to 1")
         self.targets = targets
         self.containers = containers(self.spec.classes)
-        self.symmetric = symmetry and shows_both_sides(self.spec)
-        channels = input_channels(self.spec, self.symmetric)
-        self.adopt(build_network(channels, self.num_classes, widths), teacher_decay)
+        network = build_network(self.input_channels, self.num_classes, widths)
+        self.adopt(network, teacher_decay)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Attach the source of targets to the trainer.
@@ -110,7 +103,7 @@ class SegmentationModule(SliceModule):
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher; no class is more probable than one that contains it."""
-        opinion = self._opinion(slice_input(image, valid, self.symmetric), valid)
+        opinion = self._opinion(self.input_of(image, valid), valid)
         found = nest(opinion, self.containers)
         return SlicePrediction(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
 
@@ -125,7 +118,7 @@ class SegmentationModule(SliceModule):
                 "--model.targets: is missing; masks to learn from come from a first stage, give "
                 "--model.targets.checkpoint RUN/last.ckpt"
             )
-        view = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        view = self.augment(batch)
         target = self._correct(view)
         counted = (view["target"] >= 0) & view["valid"][:, None]
         seen = batch_input(view).contiguous(memory_format=torch.channels_last)
