@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from foreign_project import Finder, Squares
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from toy_source import SETTINGS, ToySource, scene
 
 from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
@@ -184,6 +184,35 @@ def train(processes: int, folder: Path, strategy: str) -> None:
     trainer.fit(Normalising(), DataLoader(Squares(count=31), batch_size=4, shuffle=True))
 
 
+class Sharded(Finder):
+    """Serves every process slices of its own, as some shard their data by hand."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        rank = self.trainer.global_rank
+        return DataLoader(Subset(Squares(count=32), range(16 * rank, 16 * rank + 16)), batch_size=4)
+
+
+def train_sharded(processes: int, folder: Path) -> None:
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp_fork",
+        use_distributed_sampler=False,
+        callbacks=[ClusterReSupervision(n_clusters=8)],
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    try:
+        trainer.fit(Sharded())
+    except mp.ProcessRaisedException as error:
+        for rank in range(processes):
+            write(folder, rank, error=str(error))
+
+
 def main(folder: Path, scenarios: list[str]) -> None:
     warnings.simplefilter("ignore")
     for scenario in scenarios:
@@ -192,6 +221,8 @@ def main(folder: Path, scenarios: list[str]) -> None:
         own.mkdir()
         if name in STRATEGIES:
             train(int(processes), own, STRATEGIES[name])
+        elif name == "sharded":
+            train_sharded(int(processes), own)
         else:
             arguments = (name, int(processes), own)
             mp.start_processes(refresh, arguments, nprocs=int(processes), start_method="fork")

@@ -40,6 +40,7 @@ SCENARIOS = (
     "train-2",
     "train-4",
     "spawn-2",
+    "sharded-2",
 )
 
 Found = dict[str, list[dict[str, Any]]]
@@ -125,3 +126,9 @@ def test_training_on_several_processes(found: Found, scenario: str) -> None:
     assert all(each == first for each in others)
     assert first["slices"] == 31
     assert first["churn"] < 0.5
+
+
+def test_processes_with_slices_of_their_own_are_refused(found: Found) -> None:
+    """Each would cluster and map a part of its own slices, and the others would have no maps."""
+    for each in found["sharded-2"]:
+        assert "ClusteringError: the processes have different training slices" in each["error"]

@@ -75,3 +75,13 @@ def test_without_patients_and_levels_every_slice_is_its_own_patient_of_one_level
     told = embeddings()
     assert told.groups is told.group
     assert told.strata is told.stratum
+
+
+def test_ids_have_one_type_whatever_they_came_as() -> None:
+    """A process without slices sends int64, and the others must send the same."""
+    given = embeddings()
+    short = given._replace(**{n: getattr(given, n).int() for n in ("index", "group", "stratum")})
+    found = check_embeddings(short)
+    for name in ("index", "group", "stratum"):
+        assert getattr(found, name).dtype == torch.int64
+        assert torch.equal(getattr(found, name), getattr(given, name))

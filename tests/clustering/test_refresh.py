@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,6 +76,38 @@ def test_a_small_sample_still_has_a_pixel_for_each_cluster(
 ) -> None:
     clusters, _, _ = refresh(toys.ToySource(), tmp_path, n_clusters=40, sample_size=40)
     assert clusters.centroids.shape[1] == 40
+
+
+def test_items_of_several_slices_take_no_more_memory(
+    toys: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a data set of volumes: bounds hold for the slices in them."""
+    monkeypatch.setattr("wsseg.clustering.evidence.PIXELS", 1280)
+
+    class Volumes(toys.ToySource):  # type: ignore[misc,name-defined]
+        def __len__(self) -> int:
+            return super().__len__() // 8
+
+        def __call__(self, positions: Any, *wanted: Any, **also: Any) -> Any:
+            slices = [8 * position + part for position in positions for part in range(8)]
+            return super().__call__(slices, *wanted, **also)
+
+    sizes: list[int] = []
+
+    class Watching(Evidence):
+        def sample(self, quota: int) -> Any:
+            sizes.append(sum(len(part.row) for part in self._parts))
+            found = super().sample(quota)
+            sizes.append(len(found[0]))
+            return found
+
+    monkeypatch.setattr("wsseg.clustering.refresh.Evidence", Watching)
+    work = Refresh(
+        Volumes(64), replace(toys.SETTINGS, sample_size=640), MapFolder(tmp_path), Collective()
+    )
+    _, maps = work.run()
+    assert sizes == [1280, 640]
+    assert (maps.lookup(torch.arange(64)) != IGNORE).any(dim=(1, 2, 3)).all()
 
 
 def test_wide_embeddings_take_no_more_memory(

@@ -45,6 +45,8 @@ def test_evaluation_is_that_of_the_layers_one_after_the_other(coarse: bool) -> N
     for layer in block:
         expected = layer(expected)
     assert torch.allclose(block(fine, *under), expected)
+    with torch.no_grad():  # the normalisation is in the weights
+        assert torch.allclose(block(fine, *under), expected)
 
 
 def test_training_moves_the_running_statistics_and_evaluation_does_not() -> None:
@@ -55,3 +57,12 @@ def test_training_moves_the_running_statistics_and_evaluation_does_not() -> None
     block.train()(maps)
     assert block[1].running_mean.all()
     assert block[4].running_mean.all()
+
+
+def test_whoever_looks_into_the_layers_sees_them_at_work() -> None:
+    block, maps, seen = ConvBlock(3, 4).eval(), torch.randn(2, 3, 8, 12), []
+    block[0].register_forward_hook(lambda *_: seen.append("convolution"))
+    block[4].register_forward_hook(lambda *_: seen.append("normalisation"))
+    with torch.no_grad():
+        block(maps)
+    assert seen == ["convolution", "normalisation"]

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tests.training import quiet_trainer
 from wsseg.comparators import GradCam
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.errors import InputError
 from wsseg.models import CamModule
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checkpoint import load_module
@@ -86,11 +87,21 @@ def test_teacher_and_rate_follow_steps_of_the_optimiser_not_batches_or_epochs() 
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_every_precision_trains(precision: str) -> None:
     module = make(CamModule)
     fit(module, 2, precision=precision)
     assert all(bool(each.isfinite().all()) for each in module.teacher.parameters())
+
+
+def test_weights_of_too_few_bits_to_be_averaged() -> None:
+    with pytest.raises(InputError, match=r"precision bf16-true: .*; give bf16-mixed"):
+        fit(make(CamModule), 2, precision="bf16-true")
+
+
+def test_a_second_averaging_of_weights() -> None:
+    with pytest.raises(InputError, match=r"StochasticWeightAveraging .*; leave it out"):
+        fit(make(CamModule), 2, callbacks=[pl.callbacks.StochasticWeightAveraging(1e-3)])
 
 
 @KINDS

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsseg.clustering.checks import check_batch, check_known, check_pixels
+from wsseg.clustering.checks import check_batch, check_common, check_known, check_pixels
 from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.errors import ClusteringError
@@ -192,7 +192,8 @@ class ClusterReSupervision(LightningCallback):
             load_faiss()  # now, rather than when it is needed and perhaps missing
             source = self._source(trainer, pl_module)
             check_known(source.known)
-            check_pixels(source, self.settings.n_clusters)
+            first = check_pixels(source, self.settings.n_clusters)
+        check_common(source, first, collective)
         with collective.together("restoring the cluster maps"):
             self._recognise(source)
             self._restore()

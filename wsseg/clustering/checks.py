@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsseg.clustering.collective import Collective
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.source import EmbeddingSource, KnownSlices
@@ -145,18 +146,42 @@ def check_probable(activation: Tensor) -> None:
         )
 
 
-def check_pixels(source: EmbeddingSource, clusters: int) -> None:
+def check_common(source: EmbeddingSource, first: Tensor, collective: Collective) -> None:
+    """Refuse processes that have different slices: each maps a part of what all of them have.
+
+    Args:
+        source: Of this process.
+        first: Ids of its first slices.
+        collective: The processes; all must call this.
+
+    Raises:
+        ClusteringError: Some have other slices.
+    """
+    own = source.fingerprint(first)
+    if collective.maximum(own) + collective.maximum(-own):
+        raise ClusteringError(
+            "the processes have different training slices; give all of them the same data set "
+            "(Lightning's sampler shares it out), or ClusterReSupervision(dataloader=...) a loader "
+            "over the slices of all processes"
+        )
+
+
+def check_pixels(source: EmbeddingSource, clusters: int) -> Tensor:
     """Embed slices until there is a pixel for each cluster, which is soon.
 
     Args:
         source: Embeds the training slices.
         clusters: Wanted number of clusters.
 
+    Returns:
+        The ids of the first slices, [n] on the CPU.
+
     Raises:
         ClusteringError: There are fewer pixels, the module's embeddings are unusable, or the data
             set tells other ids or tags of its slices than its batches hold.
     """
     pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
+    first: list[Tensor] = []
     for embeddings in source(range(len(source))):
         if source.known is not None:
             rows = range(seen, seen + len(embeddings.index))
@@ -168,8 +193,9 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> None:
                 "from 0 (hashes cannot be used), since the file of cluster maps has a row for each"
             )
         pixels += int(embeddings.valid.sum())
+        first.append(embeddings.index.cpu())
         if pixels >= clusters:
-            return
+            return torch.cat(first)
     raise ClusteringError(
         f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
         "n_clusters or give more slices"

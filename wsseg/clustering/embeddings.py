@@ -89,7 +89,7 @@ def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
 
 
 def check_embeddings(embeddings: object) -> PixelEmbeddings:
-    """Return the embeddings if their shapes fit together.
+    """Return the embeddings, with ids as int64, if their shapes fit together.
 
     Args:
         embeddings: What ``embed_pixels`` returned.
@@ -128,17 +128,20 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
         raise ClusteringError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
-    _check_numbers(embeddings)
-    return embeddings
+    return _with_long_numbers(embeddings)
 
 
-def _check_numbers(embeddings: PixelEmbeddings) -> None:
-    for name in ("index", "group", "stratum"):
-        numbers = getattr(embeddings, name)
-        if numbers is not None and numbers.is_floating_point():
+def _with_long_numbers(embeddings: PixelEmbeddings) -> PixelEmbeddings:
+    """Return embeddings whose numbers are int64, as all processes must send them."""
+    numbers = {name: getattr(embeddings, name) for name in ("index", "group", "stratum")}
+    for name, each in numbers.items():
+        if each is not None and each.is_floating_point():
             raise ClusteringError(f"embed_pixels: `{name}` must hold integers")
     if len(embeddings.index) and int(embeddings.index.min()) < 0:
         raise ClusteringError("embed_pixels: `index` must hold integers from 0")
+    return embeddings._replace(
+        **{name: each.long() for name, each in numbers.items() if each is not None}
+    )
 
 
 def _check_tensors(embeddings: PixelEmbeddings) -> None:

@@ -20,6 +20,7 @@ from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
 
 PIXELS = 2**19  # most that all processes keep together
 VALUES = 2**24  # most that these have together, 64 MiB
+OF_PIXELS = ("features", "activation", "row", "place")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,8 @@ class Evidence:
         """
         for batch in batches:
             self.columns = Columns.of(batch)
-            pixels = min(PIXELS, VALUES // max(1, sum(self.columns)))
             place = batch.valid.nonzero()
-            kept = place[sample_rows(place[:, 0], max(1, pixels // self._slices))]
+            kept = place[sample_rows(place[:, 0], self._quota())]
             features = feature_pixels(batch, kept)
             check_finite(features)
             if batch.activation is None:
@@ -86,6 +86,25 @@ class Evidence:
             )
             self._parts.append(_Part(features, activation, slice_, kept[:, 1:], slices))
             self.untagged += untagged_slices(batch)
+
+    @property
+    def count(self) -> int:
+        """Number of slices that were collected here."""
+        return sum(len(part.slices.index) for part in self._parts)
+
+    def thin_out(self, slices: int) -> None:
+        """Keep fewer pixels of each slice if there are more slices than was expected.
+
+        Args:
+            slices: How many all processes have collected.
+        """
+        if slices <= self._slices:
+            return
+        self._slices = slices
+        for number, part in enumerate(self._parts):
+            kept = sample_rows(part.row, self._quota())
+            of_pixels = {name: getattr(part, name)[kept] for name in OF_PIXELS}
+            self._parts[number] = replace(part, **of_pixels)
 
     def compare(self, norms: Tensor) -> None:
         """Replace the appearance of the pixels by its deviation from what is normal.
@@ -150,6 +169,11 @@ class Evidence:
             tags = part.slices.tags.cpu().float()
             found.append(slice_peaks(self._labels(part).cpu(), part.row.cpu(), votes.cpu(), tags))
         return torch.cat(found)
+
+    def _quota(self) -> int:
+        """Return the most pixels that are kept of a slice."""
+        pixels = min(PIXELS, VALUES // max(1, sum(self.columns)))
+        return max(1, pixels // self._slices)
 
     @staticmethod
     def _labels(part: _Part) -> Tensor:

@@ -142,11 +142,12 @@ class Refresh:
         chosen = choose_slices(
             len(self._source), settings.evidence_slices, settings.seed, tags, stratum
         )
-        slices = max(1, len(chosen))
         evidence = Evidence(slices=len(chosen))
         with collective.together("embedding slices"):
             mine = share(len(chosen), collective.rank, collective.size)
             evidence.collect(self._source([chosen[number] for number in mine]))
+        slices = max(1, int(collective.sum(torch.tensor(evidence.count))))
+        evidence.thin_out(slices)  # an item of the data set may hold several
         # An appearance does not change in training, nor does what is normal.
         norms = None if previous is None else previous.norms
         if norms is None or not len(norms):

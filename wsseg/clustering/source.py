@@ -122,7 +122,7 @@ class EmbeddingSource:
         self._dataset: Dataset[Any] = dataset
         self._embed = embed
         self.known = KnownSlices.of(dataset, len(self))
-        rows = drawn(loader, len(self))
+        self._rows = rows = drawn(loader, len(self))
         if len(rows) < len(self):
             self._dataset = Subset(dataset, rows)
             self.known = None if self.known is None else self.known.at(torch.tensor(rows))
@@ -130,6 +130,16 @@ class EmbeddingSource:
     def __len__(self) -> int:
         """Return the number of items that are drawn (slices, unless it serves batches)."""
         return len(cast(Sized, self._dataset))
+
+    def fingerprint(self, first: Tensor) -> int:
+        """Return what tells these slices from those of other processes, 62 bits.
+
+        Args:
+            first: Ids of the first slices, [n] int64.
+        """
+        known = "" if self.known is None else self.known.digest()
+        told = f"{list(self._rows)} {first.tolist()} {known}"
+        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) >> 2
 
     def __call__(
         self, positions: Sequence[int], activation: bool = True, features: bool = True

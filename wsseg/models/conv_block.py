@@ -46,15 +46,29 @@ class ConvBlock(nn.Sequential):
         """
         layers = iter(self)
         for convolution, norm, rectify in zip(layers, layers, layers, strict=True):
-            weight, bias = cast(nn.Conv2d, convolution).weight, None
-            if features.is_cpu and not norm.training:
-                weight, bias = fold(weight, cast(nn.BatchNorm2d, norm))
-            if coarse is None:
-                features = F.conv2d(features, weight, bias, padding=1)
+            weight = cast(nn.Conv2d, convolution).weight
+            if features.is_cpu and can_fold(convolution, norm):
+                features = convolve(features, coarse, *fold(weight, cast(nn.BatchNorm2d, norm)))
+            elif coarse is None:
+                features = norm(convolution(features))
             else:
-                features, coarse = convolve_upsampled(features, coarse, weight, bias), None
-            features = rectify(norm(features) if bias is None else features)
+                features = norm(convolve(features, coarse, weight))
+            features, coarse = rectify(features), None
         return features
+
+
+def can_fold(convolution: nn.Module, norm: nn.Module) -> bool:
+    """Return whether only the result of two layers matters, and the second is fixed.
+
+    Whoever explains predictions, prunes or counts hooks into layers; whoever takes gradients may
+    look at what is between them.
+
+    Args:
+        convolution: The first.
+        norm: The second.
+    """
+    hooks = (each._forward_hooks or each._forward_pre_hooks for each in (convolution, norm))
+    return not (norm.training or torch.is_grad_enabled() or any(hooks))
 
 
 def fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -70,6 +84,15 @@ def fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     return weight * scale[:, None, None, None], norm.bias - mean * scale
+
+
+def convolve(
+    features: Tensor, coarse: Tensor | None, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Convolve a map, or two of which the second is coarser, see :func:`convolve_upsampled`."""
+    if coarse is None:
+        return F.conv2d(features, weight, bias, padding=1)
+    return convolve_upsampled(features, coarse, weight, bias)
 
 
 def convolve_upsampled(

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import StochasticWeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from wsseg.errors import InputError
+
+COARSE = ("16-true", "bf16-true")  # in which a small step towards other weights rounds to none
 
 
 @torch.no_grad()
@@ -57,3 +63,26 @@ class MeanTeacher(AveragedModel):
         slow, fast = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
         update_average(slow, fast, self.n_averaged, decay=self.decay)
         self.n_averaged += 1
+
+
+def check_averaging(trainer: pl.Trainer) -> None:
+    """Refuse to train where the teacher, which makes all predictions, cannot follow its network.
+
+    Args:
+        trainer: What is going to train.
+
+    Raises:
+        InputError: Weights have too few bits to be averaged, or something else averages them and
+            resets the teacher's running statistics.
+    """
+    if trainer.precision in COARSE:
+        raise InputError(
+            f"--trainer.precision {trainer.precision}: weights of 16 bits cannot be averaged, and "
+            "averaged weights predict; give bf16-mixed or 32-true"
+        )
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+        raise InputError(
+            "--trainer.callbacks: StochasticWeightAveraging resets running statistics of the "
+            "averaged weights that predict already (teacher_decay); leave it out"
+        )

@@ -8,11 +8,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics.classification import BinaryAccuracy
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.mean_teacher import MeanTeacher
+from wsseg.models.mean_teacher import MeanTeacher, check_averaging
 from wsseg.models.network_input import (
     input_channels,
     shows_both_sides,
@@ -20,6 +19,7 @@ from wsseg.models.network_input import (
     with_asymmetry,
 )
 from wsseg.models.schedules import annealed_adamw
+from wsseg.models.tag_accuracy import TagAccuracy
 
 CLASS_PATH = "class_path"  # where a checkpoint says of which class its module is
 
@@ -81,7 +81,7 @@ class SliceModule(pl.LightningModule):
         self.smallest_component = smallest_component
         self.sharpening = sharpening
         self.augmentation = augmentation or SliceAugmentation()
-        self.tag_accuracy = BinaryAccuracy()  # over all tags of all slices
+        self.tag_accuracy = TagAccuracy()
 
     def adopt(self, network: nn.Module, teacher_decay: float) -> None:
         """Take a network to train, and an average of its weights to predict with.
@@ -142,6 +142,18 @@ class SliceModule(pl.LightningModule):
         """
         return self.predict(image, valid).probability
 
+    def setup(self, stage: str) -> None:
+        """Refuse what the teacher cannot follow, see ``check_averaging``.
+
+        Args:
+            stage: "fit" or another.
+
+        Raises:
+            InputError: There is something of that kind.
+        """
+        if stage == "fit":
+            check_averaging(self.trainer)
+
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
         super().train(mode)
@@ -178,7 +190,7 @@ class SliceModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
         prediction = self.predict(batch["image"], batch["valid"])
-        self.tag_accuracy(prediction.tags, batch["tags"])
+        self.tag_accuracy.update(prediction.tags, batch["tags"], batch["index"])
         self.log("val/tag_accuracy", self.tag_accuracy, batch_size=len(batch["index"]))
         return {"probability": prediction.probability}
 

@@ -1,0 +1,48 @@
+"""How well tags are predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+class TagAccuracy(Metric):
+    """Share of the tags of all slices that are predicted right.
+
+    Slices come from any process, and as often as a distributed sampler likes to repeat them: each
+    counts once.
+    """
+
+    full_state_update = False
+    index: list[Tensor] | Tensor
+    right: list[Tensor] | Tensor
+
+    def __init__(self) -> None:
+        """Begin with no slices."""
+        super().__init__()
+        for state in ("index", "right"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, probability: Tensor, tags: Tensor, index: Tensor) -> None:
+        """Add the slices of a batch.
+
+        Args:
+            probability: Of every tag, [B, C].
+            tags: [B, C], 0 or 1.
+            index: Stable ids of the slices, [B] int64.
+        """
+        assert isinstance(self.index, list)
+        assert isinstance(self.right, list)
+        self.index.append(index)
+        self.right.append(((probability > 0.5) == (tags > 0.5)).float().mean(dim=1))
+
+    def compute(self) -> Tensor:
+        """Return the share, []; NaN before any update."""
+        if not len(self.index):
+            return torch.tensor(torch.nan)
+        index, right = dim_zero_cat(self.index), dim_zero_cat(self.right)
+        first = np.unique(index.cpu().numpy(), return_index=True)[1]
+        return right[torch.from_numpy(first).to(right.device)].mean()
