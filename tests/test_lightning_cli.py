@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -161,16 +162,26 @@ class Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
+class Terminate(pl.Callback):
+    """Stops the run in the second epoch as a queue does whose time is up."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("by", ["Stop", "Terminate"])
 def test_a_stopped_run_says_how_to_resume(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
 ) -> None:
     run = tmp_path / "run"
-    more = ["--trainer.max_epochs=3", "--trainer.callbacks+=tests.test_lightning_cli.Stop"]
-    interrupt = signal.getsignal(signal.SIGINT)
+    more = ["--trainer.max_epochs=3", f"--trainer.callbacks+=tests.test_lightning_cli.{by}"]
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert fit(store, run, *more) == 130
     finally:
-        signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from then on
+        for number, handler in before.items():
+            signal.signal(number, handler)  # Lightning ignores them from then on
     assert f"to resume, add --ckpt_path {run}/last.ckpt" in capsys.readouterr().err
 
 

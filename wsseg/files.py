@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from wsseg.errors import InputError
 
@@ -59,6 +60,30 @@ def holding(folder: Path) -> Iterator[bool]:
         yield held
     finally:
         os.close(descriptor)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML; a key that comes twice is an error, where YAML's own would lose the first.
+
+    Args:
+        text: The document.
+
+    Raises:
+        yaml.YAMLError: It is not valid.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    problem = f"the key `{key.value}` comes twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)
 
 
 def check_writable(folder: Path) -> None:

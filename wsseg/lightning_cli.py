@@ -25,9 +25,9 @@ from wsseg.errors import InputError
 from wsseg.files import check_writable
 from wsseg.messages import one_line, plain_messages
 from wsseg.precision import computes_bfloat16
+from wsseg.prediction.checkpoint import LAST
 from wsseg.processes import check_processes
 from wsseg.resuming import (
-    LAST,
     check_cases,
     check_data,
     check_model,
@@ -191,16 +191,18 @@ class WssegCLI(LightningCLI):
             print(f"scored: {path}")
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Do it; if the user stops it, say how to resume.
+        """Do it; if the user or a queue stops it, say how to resume.
 
         Raises:
-            KeyboardInterrupt: The user did; Lightning has ended the run and now would leave.
+            KeyboardInterrupt: One did (a queue sends SIGTERM); Lightning has ended the run and now
+                would leave, after SIGTERM as if all had been done.
         """
         try:
             super()._run_subcommand(subcommand)
         except SystemExit as leaving:
             last = Path(self.trainer.default_root_dir) / LAST
-            if leaving.code != 1 or not self.trainer.interrupted:
+            interrupted = leaving.code == 1 and self.trainer.interrupted
+            if not (interrupted or self.trainer.received_sigterm):
                 raise
             if subcommand == "fit" and last.is_file() and self.trainer.is_global_zero:
                 print(f"to resume, add --ckpt_path {last}", file=sys.stderr)

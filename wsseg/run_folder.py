@@ -20,7 +20,7 @@ from wsseg.errors import InputError
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.files import replacing
-from wsseg.resuming import LAST
+from wsseg.prediction.checkpoint import LAST
 from wsseg.seeding import StepSeeding
 from wsseg.tracking.overlays import OverlayLogger
 

@@ -62,6 +62,10 @@ def test_overrides_of_a_method_follow_those_of_all(tmp_path: Path) -> None:
         ({"seeds": ["x"]}, "`seeds` must be whole numbers"),
         ({"folds": [-1]}, "`folds` must be whole numbers"),
         ({"prepare": {"layout": "brats"}}, "`prepare` must be a mapping"),
+        ({"store": 3}, "`store` is 3; give a folder"),
+        ({"output": ["runs"]}, r"`output` is \['runs'\]; give a folder"),
+        ({"overrides": [3]}, "`overrides` has 3; give --OPTION=VALUE"),
+        ({"overrides": ["max_epochs=3"]}, "`overrides` has 'max_epochs=3'"),
     ],
 )
 def test_refuses(config: Path, change: dict[str, Any], message: str) -> None:
@@ -75,6 +79,9 @@ def test_refuses_what_is_no_yaml(tmp_path: Path) -> None:
         load_config(tmp_path / "absent.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(InputError, match="is not valid YAML"):
+        load_config(tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_text("store: a\nmethods: {cam: {}, cam: {}}")
+    with pytest.raises(InputError, match="the key `cam` comes twice"):
         load_config(tmp_path / "bad.yaml")
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(InputError, match="is empty"):

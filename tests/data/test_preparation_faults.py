@@ -216,6 +216,39 @@ def test_a_misspelt_entry_of_a_datalist(tmp_path: Path) -> None:
         find_cases("datalist", write_datalist(tmp_path, lables=[2]))
 
 
+def test_an_entry_that_comes_twice(tmp_path: Path) -> None:
+    """YAML takes the last one, so that cases would be lost without a word."""
+    path = write_datalist(tmp_path)
+    path.write_text(path.read_text() + "cases: []\n")
+    with pytest.raises(InputError, match=r"at line 23 \(the key `cases` comes twice\)"):
+        find_cases("datalist", path)
+
+
+def test_a_folder_in_place_of_a_datalist(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; give the file that lists the cases"):
+        find_cases("datalist", tmp_path)
+
+
+def test_the_same_files_under_two_names(tmp_path: Path) -> None:
+    path = write_datalist(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["cases"][3]["images"] = content["cases"][1]["images"]
+    path.write_text(yaml.safe_dump(content))
+    (tmp_path / "c0.nii.gz").unlink()  # which reading the files would find
+    with pytest.raises(InputError, match=r"list\.yaml: cases c1 and c3 have the same images"):
+        prepare("datalist", path, tmp_path / "store", folds=2, workers=1)
+
+
+def test_slices_that_would_not_fit_into_memory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"spacing 0\.001: .* 26000 x 24000 pixels"):
+        prepare("datalist", write_datalist(tmp_path), tmp_path / "store", folds=2, spacing=1e-3)
+
+
+def test_a_class_of_no_label(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tumour is made of no label; choose from 1"):
+        prepare("datalist", write_datalist(tmp_path, classes={"tumour": []}), tmp_path / "store")
+
+
 def listed_patients(path: Path, patients: dict[int, str]) -> None:
     content = yaml.safe_load(path.read_text())
     for number, patient in patients.items():

@@ -26,6 +26,11 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
         build_encoder("vgg", 1, (4,), (16, 16))
 
 
+def test_an_encoder_without_levels() -> None:
+    with pytest.raises(ValueError, match=r"--model\.widths: is empty"):
+        build_encoder("unet", 1, (), (16, 16))
+
+
 def test_an_encoder_of_ones_own_can_be_named() -> None:
     ENCODERS["mine"] = UNetEncoder
     try:

@@ -58,6 +58,10 @@ def test_missing_file(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere.ckpt")
 
 
+def test_a_run_in_place_of_its_checkpoint(tmp_path: Path) -> None:
+    assert f"is a folder; give the checkpoint in it ({tmp_path}/last.ckpt)" in refused(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1, 2]), pickle.dumps({1: 2})])
 def test_not_a_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last.ckpt"

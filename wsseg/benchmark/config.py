@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from wsseg.errors import InputError
+from wsseg.files import load_yaml
 
 METHOD_KEYS = ("config", "overrides", "after", "baseline")
 KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds", "overrides")
@@ -68,7 +69,7 @@ def load_config(path: Path) -> BenchmarkConfig:
         InputError: It is missing, or says something that no benchmark can do.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a benchmark's YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -80,6 +81,9 @@ def load_config(path: Path) -> BenchmarkConfig:
         raise InputError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
     if missing := [key for key in KEYS[2:5] if not plain.get(key)]:
         raise InputError(f"{path}: `{missing[0]}` is missing; add it")
+    for key in ("store", "output"):
+        if not isinstance(plain[key], str):
+            raise InputError(f"{path}: `{key}` is {plain[key]!r}; give a folder")
     if not isinstance(plain["methods"], dict):
         raise InputError(f"{path}: `methods` is not a mapping; give each method a name")
     common = _overrides(str(path), plain)
@@ -133,7 +137,9 @@ def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
     overrides = block.get("overrides") or []
     if not isinstance(overrides, list):
         raise InputError(f"{where}: `overrides` is not a list; give arguments as on a command line")
-    return tuple(str(each) for each in overrides)
+    if wrong := [each for each in overrides if not str(each).startswith("--")]:
+        raise InputError(f"{where}: `overrides` has {wrong[0]!r}; give --OPTION=VALUE")
+    return tuple(overrides)
 
 
 def _check_order(path: Path, methods: Sequence[Method]) -> None:

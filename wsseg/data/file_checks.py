@@ -17,6 +17,7 @@ from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
 from wsseg.errors import InputError, attempt, results
 
+LONGEST = 4096  # pixels of a slice that is resampled
 SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart
 
 
@@ -37,17 +38,20 @@ class Grid(NamedTuple):
         return cls(squeezed(header.get_data_shape()), header.get_best_affine())
 
 
-def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
+def check_files(
+    case: CaseFiles, classes: Sequence[str], axis: str, spacing: float | None = None
+) -> None:
     """Check all that can be known of a case without reading its volumes.
 
     Args:
         case: Its files.
         classes: Names of the classes, for the table of tags.
         axis: Slicing axis, for the same.
+        spacing: Pixel size of slices in mm; None for that of the volumes.
 
     Raises:
         InputError: A file is missing or has no valid header, volumes differ in shape or position,
-            or the table of tags is not as it must be.
+            slices would be enormous, or the table of tags is not as it must be.
     """
     images = list(case.images.values())
     if twice := next((image for image in images if images.count(image) > 1), None):
@@ -69,7 +73,14 @@ def check_files(case: CaseFiles, classes: Sequence[str], axis: str) -> None:
             for path, grid in grids.items()
         )
         place = grids[first]
-        depth = whole_plane_geometry(place.shape[:3], place.affine, axis, None).depth
+        whole = whole_plane_geometry(place.shape[:3], place.affine, axis, spacing)
+        depth = whole.depth
+        if max(whole.resampled) > LONGEST and spacing is not None:
+            raise InputError(
+                f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
+                f"{whole.resampled[1]} pixels; give millimetres (those of the case are "
+                f"{whole.pixel[0]:.3g} x {whole.pixel[1]:.3g})"
+            )
     if case.tags:
         read_tags(case.tags, case.id, classes, depth)
 

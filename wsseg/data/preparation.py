@@ -31,6 +31,7 @@ from wsseg.data.preparation_checks import (
     check_classes,
     check_distinct,
     check_labelled,
+    check_named_once,
     check_options,
     check_output,
     warn_of_likely_mistakes,
@@ -107,17 +108,18 @@ def prepare(
         listed = replace(listed, labels=listed.labels | given)
     chosen = check_classes(source, listed, classes)
     check_labelled(source, listed)
+    check_named_once(source, listed)
     check_output(out)
     _finish_move(out)
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        check = partial(check_files, classes=list(chosen), axis=axis)
+        check = partial(check_files, classes=list(chosen), axis=axis, spacing=spacing)
         results([*listed.faults, attempt(run, "Checking", check, listed.cases)])
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / "manifest.json").read_text())
         else:
-            manifest = _prepare(run, jobs, out, options)
+            manifest = _prepare(run, jobs, source, out, options)
     print_summary(manifest, out)
     return out
 
@@ -125,7 +127,9 @@ def prepare(
 NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 
-def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) -> Entry:
+def _prepare(
+    run: Mapper, jobs: Sequence[CaseJob], source: Path, out: Path, options: Entry
+) -> Entry:
     """Build the store beside its place and move it there when it is complete."""
     files = [job.files for job in jobs]
     patients = shared_patients(files)
@@ -136,12 +140,13 @@ def _prepare(run: Mapper, jobs: Sequence[CaseJob], out: Path, options: Entry) ->
     with holding(staging) as held:
         if not held:
             raise InputError(f"{out}: another process is preparing it; wait until it is done")
-        return _build(run, jobs, out, options, folds, patients)
+        return _build(run, jobs, source, out, options, folds, patients)
 
 
 def _build(
     run: Mapper,
     jobs: Sequence[CaseJob],
+    source: Path,
     out: Path,
     options: Entry,
     folds: list[Fold],
@@ -151,7 +156,7 @@ def _build(
     (staging / "manifest.json").unlink(missing_ok=True)  # it is not complete any more
     try:
         records = run("Preparing", partial(build_case, folder=staging), jobs)
-        check_distinct(str(out), {c.id: r["content"] for c, r in zip(files, records, strict=True)})
+        check_distinct(source, {c.id: r["content"] for c, r in zip(files, records, strict=True)})
         warn_of_likely_mistakes(records, options["spacing"])
         sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
         pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)

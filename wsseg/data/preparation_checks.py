@@ -68,7 +68,7 @@ def check_classes(
     for name, labels in chosen.items():
         wrong = [label for label in labels if label not in listed.labels or label == 0]
         if wrong or not labels:
-            known = ", ".join(str(label) for label in sorted(listed.labels - {0}))
+            known = ", ".join(str(label) for label in sorted(listed.labels - {0})) or "1, 2, 3"
             problem = f"label {wrong[0]}, which no mask may hold" if wrong else "no label"
             raise InputError(f"{source}: class {name} is made of {problem}; choose from {known}")
     return chosen
@@ -94,6 +94,25 @@ def check_labelled(source: Path, listed: CaseList) -> None:
     )
 
 
+def check_named_once(source: Path, listed: CaseList) -> None:
+    """Refuse files that are named for two cases; copies of them show when they are read.
+
+    Args:
+        source: Where the cases are, for the message.
+        listed: The cases.
+
+    Raises:
+        InputError: Two cases have the same image files.
+    """
+    check_distinct(
+        source,
+        {
+            case.id: {name: f"{image.path} {image.channel}" for name, image in case.images.items()}
+            for case in listed.cases
+        },
+    )
+
+
 def check_output(out: Path) -> None:
     """Refuse to write where something else is.
 
@@ -111,12 +130,12 @@ def check_output(out: Path) -> None:
         raise InputError(f"{out}: is a file; name a folder to write to")
 
 
-def check_distinct(where: str, content: Mapping[str, Mapping[str, str]]) -> None:
+def check_distinct(source: Path, content: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse a patient under two names, who could both train and test.
 
     Args:
-        where: Where the cases belong, for the message.
-        content: For each case the hashes of its images by modality.
+        source: Where the cases are, for the message.
+        content: For each case what tells its images from others, by modality.
 
     Raises:
         InputError: The images of two cases are the same.
@@ -125,9 +144,8 @@ def check_distinct(where: str, content: Mapping[str, Mapping[str, str]]) -> None
     for case, hashes in content.items():
         images = frozenset(hashes.values())
         if images in seen:
-            raise InputError(
-                f"{where}: cases {seen[images]} and {case} have the same images; remove one of them"
-            )
+            both = f"cases {seen[images]} and {case}"
+            raise InputError(f"{source}: {both} have the same images; remove one of them")
         seen[images] = case
 
 

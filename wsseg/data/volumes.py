@@ -162,7 +162,7 @@ def _check_values(volume: NDArray[Any], path: Path, what: str) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         problem = "holds NaN or infinite voxels"
     elif extreme == 0:
-        problem = "is empty (no voxel, or all of them 0)"
+        problem = "is empty or constant (no voxel, or the same value in all of them)"
     elif low == high or (low * high == 0 and not _any_between(volume, extreme)):
         problem = f"is constant ({extreme:g} wherever it is not 0)"
     if problem:

@@ -115,8 +115,10 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
         size: Height and width of slices.
 
     Raises:
-        ValueError: The last level would have no pixels.
+        ValueError: There is no level, or the last one would have no pixels.
     """
+    if not widths:
+        raise ValueError(f"{name}: is empty; give the channels of each level")
     most = min(size).bit_length()
     if len(widths) > most:
         height, width = size

@@ -12,6 +12,8 @@ import torch
 from wsseg.errors import InputError
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
 
+LAST = "last.ckpt"  # in a run's folder
+
 
 def load_module(ckpt_path: Path) -> SliceModule:
     """Load a trained wsseg module, ready for prediction.
@@ -44,7 +46,7 @@ def load_module(ckpt_path: Path) -> SliceModule:
     try:
         module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
             f"{ckpt_path}: does not fit this version of wsseg ({reason}); train again or, if it "
             "uses an encoder of your own, predict from a script that registers it"
@@ -61,6 +63,8 @@ def read_content(path: Path) -> dict[str, Any]:
     Raises:
         InputError: There is no such file, or it is not a checkpoint.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the checkpoint in it ({path / LAST})")
     if not path.is_file():
         raise InputError(f"{path}: does not exist; give the path of a checkpoint (RUN/last.ckpt)")
     try:

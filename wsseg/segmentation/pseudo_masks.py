@@ -189,11 +189,6 @@ class PseudoMasks(TargetSource):
                 "--model.targets.checkpoint: is missing; give the checkpoint of the first stage, "
                 "RUN/last.ckpt"
             )
-        if not Path(self.checkpoint).is_file():
-            raise InputError(
-                f"--model.targets.checkpoint {self.checkpoint}: does not exist; give the "
-                "checkpoint of the first stage"
-            )
         with untouched_generators():
             first = load_module(Path(self.checkpoint))
         check_data(self.checkpoint, first.spec.to_dict(), data.spec.to_dict())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.errors import InputError
+from wsseg.files import load_yaml
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -20,10 +21,12 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the file that lists the cases")
     try:
         text = path.read_text(encoding="utf-8-sig")
         # The parser of JSON is a hundred times as fast, which long lists need.
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix.lower() == ".json" else load_yaml(text)
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not encoded in UTF-8; save it as UTF-8 text") from None
     except OSError as error:
@@ -33,7 +36,8 @@ def read_document(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
-        raise InputError(f"{path}: is not valid YAML{line}; correct the file") from None
+        why = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"{path}: is not valid YAML{line} ({why}); correct the file") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not a mapping; it must describe a data set")
     return content
