@@ -37,6 +37,15 @@ UNION = """Parser key "model":
             "--widths: Expected a <class 'list'>. Got value: 8",
             "--widths: write a list as [A,B], got 8",
         ),
+        (
+            "--model: Expected a dot import path string: Foo",
+            "--model: no such class is known; check the spelling or give its import path "
+            "(package.module.Foo)",
+        ),
+        (
+            "--k: Expected a <class 'int'>. Got value: 1.5\n- Option 'k' is not accepted",
+            "--k: must be a whole number, got 1.5",
+        ),
     ],
 )
 def test_a_parsers_account_becomes_one_line(message: str, expected: str) -> None:

@@ -61,12 +61,18 @@ EXPECTED = (
         re.compile(r"Expected a <class '(?:list|collections\.abc\.Sequence)'>"),
         "write a list as [A,B]",
     ),
+    (re.compile(r"Expected a <class 'dict'>"), "write a mapping as '{\"NAME\": VALUE}'"),
+    (
+        re.compile(r"Expected a dot import path string: (\w+)$"),
+        r"no such class is known; check the spelling or give its import path (package.module.\1)",
+    ),
     (re.compile(r"Expected a <class 'float'>"), "must be a number"),
     (re.compile(r"Expected a <class 'int'>"), "must be a whole number"),
     (re.compile(r"Expected a <class 'bool'>"), "must be true or false"),
     (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"must be one of \1"),
     (re.compile(r"\. Got value: "), ", got "),
 )
+UNKNOWN = re.compile(r"Option '.*' is not accepted")  # also said of a value that is refused
 PROBLEM = re.compile(r"(?:Problem with given class_path '.*'|Parser key \"(?P<key>.*)\"):")
 
 
@@ -93,6 +99,7 @@ def one_line(message: str, command: str = "") -> str:
             for pattern, words in EXPECTED:
                 reason = pattern.sub(words, reason)
             reasons.append(reason)
+    reasons = [reason for reason in reasons if not UNKNOWN.match(reason)] or reasons
     option = f"--{'.'.join(keys)}: " if keys else ""
     text = option + "; ".join(dict.fromkeys(reasons))
     return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")
