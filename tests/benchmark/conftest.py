@@ -101,6 +101,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Child:
     """Replaces the processes that `wsseg benchmark` starts."""
     stub = Child()
     monkeypatch.setattr(runs, "run_command", stub)
+    monkeypatch.setattr(runs, "refusal", lambda _: None)
     return stub
 
 

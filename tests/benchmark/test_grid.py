@@ -45,6 +45,15 @@ def test_writes_tables_and_pictures(
     assert "2 held-out cases, 2 seeds" in printed
 
 
+def test_settings_are_checked_before_anything_is_trained(
+    config: Path, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "refusal", lambda arguments: f"{arguments[-1]}: is not accepted")
+    with pytest.raises(InputError, match=r"^method `crs`: --model\.lr=0\.1: is not accepted$"):
+        benchmark(config)
+    assert not child.calls
+
+
 def test_goes_on_where_it_stopped(config: Path, child: Child) -> None:
     benchmark(config)
     count = len(child.calls)

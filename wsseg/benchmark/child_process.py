@@ -50,6 +50,20 @@ def run_command(arguments: Sequence[str]) -> str | None:
     return "\n".join(last) or f"`wsseg {arguments[0]}` ended with status {process.returncode}"
 
 
+def refusal(arguments: Sequence[str]) -> str | None:
+    """Return why ``wsseg`` would refuse the settings of a training; None if it would not.
+
+    Args:
+        arguments: Those of ``fit``.
+    """
+    command = [sys.executable, "-m", "wsseg", *arguments, "--print_config"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+    return lines[-1].removeprefix("error: ")
+
+
 @contextmanager
 def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
     """End a process, and wait for its end, if the block does not.

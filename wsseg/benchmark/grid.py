@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from wsseg.benchmark.locking import lock
-from wsseg.errors import InputError
+from wsseg.errors import InputError, attempt, results
 
 PATIENCE = 5.0  # seconds between looks at runs that another benchmark is at
 
@@ -32,8 +34,8 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
         per run.
 
     Raises:
-        InputError: The file or the store cannot be used, a finished run was made with other
-            settings, or there is none to report.
+        InputError: The file, the store or the settings of a method cannot be used, a finished run
+            was made with other settings, or there is none to report.
         SystemExit: A run failed (status 1).
     """
     from wsseg.benchmark.config import load_config
@@ -50,6 +52,8 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
         run.check()
         if not report_only:
             run.check_precision()
+    if not report_only:
+        _check_settings(runs)
     failures = {} if report_only else _execute(runs)
     done = [run for run in runs if run.finished]
     if report_only and not done:
@@ -143,6 +147,16 @@ def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[
     function(**{k: Path(v) if k in paths else v for k, v in arguments.items()})
 
 
+def _check_settings(runs: Sequence[Any]) -> None:
+    """Refuse a method that could not be trained, before another one is, for hours."""
+    left = {run.method: run for run in runs if run.method.config and not run.finished}
+    if not left:
+        return
+    status = _console().status(f"Checking the settings of {len(left)} methods")
+    with status, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        results(pool.map(lambda run: attempt(run.check_settings), left.values()))
+
+
 def _execute(runs: Sequence[Any]) -> dict[str, str]:
     """Do what is not done; return the last lines of what failed, by run."""
     failures: dict[str, str] = {}
@@ -175,14 +189,14 @@ def _execute(runs: Sequence[Any]) -> dict[str, str]:
 def _report(done: Sequence[Any], output: Path) -> None:
     from wsseg.benchmark import figure, overview, table
 
-    results = table.collect(done)
+    scores = table.collect(done)
     files = {
-        "every score": table.write_csv(results, output / "results.csv"),
-        "table": table.write_markdown(results, output / "table.md"),
-        "figure": figure.draw_dice(results, output / "dice.png"),
+        "every score": table.write_csv(scores, output / "results.csv"),
+        "table": table.write_markdown(scores, output / "table.md"),
+        "figure": figure.draw_dice(scores, output / "dice.png"),
     }
     print()
-    table.print_table(results)
+    table.print_table(scores)
     if picture := overview.draw_overview(done, output / "overview.png"):
         files["contact sheet"] = picture
     for name, path in files.items():

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsseg.benchmark.child_process import run_command
+from wsseg.benchmark.child_process import refusal, run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
 from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE
@@ -95,6 +95,15 @@ class Run:
                 f"to continue here, add `overrides: [--trainer.precision={there}]` under another "
                 "`output`, or continue on the original machine"
             )
+
+    def check_settings(self) -> None:
+        """Refuse settings with which training would not begin.
+
+        Raises:
+            InputError: An option is unknown, or has a value that it cannot have.
+        """
+        if problem := refusal(self.fit_arguments()):
+            raise InputError(f"method `{self.method.name}`: {problem}")
 
     def execute(self) -> str | None:
         """Do it.
