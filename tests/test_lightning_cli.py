@@ -185,6 +185,15 @@ def test_a_stopped_run_says_how_to_resume(
     assert f"to resume, add --ckpt_path {run}/last.ckpt" in capsys.readouterr().err
 
 
+def test_a_precision_that_cannot_be_averaged_is_refused_before_anything_is_written(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert fit(store, run, "--trainer.precision=bf16-true") == 2
+    assert "give bf16-mixed or 32-true" in capsys.readouterr().err
+    assert not run.exists()
+
+
 def test_every_checkpoint_is_announced(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,8 +43,14 @@ UNION = """Parser key "model":
             "(package.module.Foo)",
         ),
         (
-            "--k: Expected a <class 'int'>. Got value: 1.5\n- Option 'k' is not accepted",
+            "Parser key \"k\":\n  Expected a <class 'int'>. Got value: 1.5\n"
+            "- Option 'k' is not accepted",
             "--k: must be a whole number, got 1.5",
+        ),
+        (
+            "Parser key \"logger\":\n  - Expected a <class 'bool'>\n"
+            "  - Option 'foo' is not accepted",
+            "--logger: must be true or false; Option 'foo' is not accepted",
         ),
     ],
 )

@@ -11,6 +11,8 @@ from typing import Any
 
 from wsseg.errors import InputError
 
+MERGE = "tag:yaml.org,2002:merge"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -73,17 +75,25 @@ def load_yaml(text: str) -> Any:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    problem = f"the key `{key.value}` comes twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-            return super().construct_mapping(node, deep)
-
-    return yaml.load(text, Loader)
+    found = yaml.safe_load(text)
+    left, met = [yaml.compose(text, yaml.SafeLoader)], set()
+    while left:
+        node = left.pop()
+        if id(node) in met or not isinstance(node, yaml.CollectionNode):
+            continue
+        met.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+            continue
+        seen = set()
+        for key, value in node.value:
+            left.append(value)
+            name = (key.tag, str(key.value))
+            if key.tag != MERGE and name in seen:
+                problem = f"the key `{key.value}` comes twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(name)
+    return found
 
 
 def check_writable(folder: Path) -> None:

@@ -202,7 +202,9 @@ class WssegCLI(LightningCLI):
         except SystemExit as leaving:
             last = Path(self.trainer.default_root_dir) / LAST
             interrupted = leaving.code == 1 and self.trainer.interrupted
-            if not (interrupted or self.trainer.received_sigterm):
+            # Other processes end as Lightning has them end: it kills the first if one seems failed.
+            stopped = self.trainer.received_sigterm and self.trainer.is_global_zero
+            if not (interrupted or stopped):
                 raise
             if subcommand == "fit" and last.is_file() and self.trainer.is_global_zero:
                 print(f"to resume, add --ckpt_path {last}", file=sys.stderr)

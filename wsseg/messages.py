@@ -72,7 +72,6 @@ EXPECTED = (
     (re.compile(r"Expected a typing\.Literal\[(.*?)\]"), r"must be one of \1"),
     (re.compile(r"\. Got value: "), ", got "),
 )
-UNKNOWN = re.compile(r"Option '.*' is not accepted")  # also said of a value that is refused
 PROBLEM = re.compile(r"(?:Problem with given class_path '.*'|Parser key \"(?P<key>.*)\"):")
 
 
@@ -99,7 +98,9 @@ def one_line(message: str, command: str = "") -> str:
             for pattern, words in EXPECTED:
                 reason = pattern.sub(words, reason)
             reasons.append(reason)
-    reasons = [reason for reason in reasons if not UNKNOWN.match(reason)] or reasons
+    # Of an option whose value is refused it is also said that there is no such option.
+    known = [f"Option '{key.rpartition('.')[2]}' is not accepted" for key in keys[-1:]]
+    reasons = [reason for reason in reasons if reason not in known] or reasons
     option = f"--{'.'.join(keys)}: " if keys else ""
     text = option + "; ".join(dict.fromkeys(reasons))
     return text.replace(f"--{command}.", "--").replace(f" {command}.", " --")

@@ -54,7 +54,8 @@ def main() -> None:
         timed[name] = Timed(facts, _section(name, options.scale))
         # After each, so that a run that is stopped keeps what it has timed.
         _write(timed, options.out, options.scale)
-    failed = [name for name, each in timed.items() if each.rows[0].note.startswith(FAILED)]
+    asked = options.only or SECTIONS
+    failed = [name for name in asked if timed[name].rows[0].note.startswith(FAILED)]
     if failed:
         sys.exit(f"{FAILED}{', '.join(failed)}")
 

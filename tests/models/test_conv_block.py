@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from wsseg.models.conv_block import ConvBlock, convolve_upsampled
+from wsseg.models.conv_block import ConvBlock, can_fold, convolve_upsampled
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 12), (8, 13), (2, 2)])
@@ -66,3 +67,22 @@ def test_whoever_looks_into_the_layers_sees_them_at_work() -> None:
     with torch.no_grad():
         block(maps)
     assert seen == ["convolution", "normalisation"]
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)])
+def test_other_layers_in_its_place(norm: nn.Module) -> None:
+    block, maps = ConvBlock(3, 4), torch.randn(2, 3, 8, 12, dtype=torch.double)
+    block[1] = norm
+    expected = block.double().eval()(maps)
+    with torch.no_grad():
+        assert torch.allclose(block(maps), expected)
+
+
+def test_in_lower_precision_layers_are_rounded_one_by_one() -> None:
+    block, maps = ConvBlock(3, 4).eval(), torch.randn(2, 3, 8, 12)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert not can_fold(block[0], block[1])
+        expected = maps
+        for layer in block:
+            expected = layer(expected)
+        assert torch.equal(block(maps), expected)

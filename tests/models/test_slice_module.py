@@ -99,6 +99,13 @@ def test_weights_of_too_few_bits_to_be_averaged() -> None:
         fit(make(CamModule), 2, precision="bf16-true")
 
 
+def test_weights_of_few_bits_that_are_not_averaged() -> None:
+    module = make(CamModule, teacher_decay=0.0)
+    fit(module, 2, precision="bf16-true")
+    for old, new in zip(module.teacher.parameters(), module.network.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
 def test_a_second_averaging_of_weights() -> None:
     with pytest.raises(InputError, match=r"StochasticWeightAveraging .*; leave it out"):
         fit(make(CamModule), 2, callbacks=[pl.callbacks.StochasticWeightAveraging(1e-3)])

@@ -136,7 +136,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
 def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
     overrides = block.get("overrides") or []
     if not isinstance(overrides, list):
-        raise InputError(f"{where}: `overrides` is not a list; give arguments as on a command line")
+        raise InputError(f"{where}: `overrides` is not a list; give [--OPTION=VALUE, ...]")
     if wrong := [each for each in overrides if not str(each).startswith("--")]:
         raise InputError(f"{where}: `overrides` has {wrong[0]!r}; give --OPTION=VALUE")
     return tuple(overrides)

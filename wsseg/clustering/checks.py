@@ -146,12 +146,12 @@ def check_probable(activation: Tensor) -> None:
         )
 
 
-def check_common(source: EmbeddingSource, first: Tensor, collective: Collective) -> None:
+def check_common(source: EmbeddingSource, first: int, collective: Collective) -> None:
     """Refuse processes that have different slices: each maps a part of what all of them have.
 
     Args:
         source: Of this process.
-        first: Ids of its first slices.
+        first: Id of its first slice.
         collective: The processes; all must call this.
 
     Raises:
@@ -166,7 +166,7 @@ def check_common(source: EmbeddingSource, first: Tensor, collective: Collective)
         )
 
 
-def check_pixels(source: EmbeddingSource, clusters: int) -> Tensor:
+def check_pixels(source: EmbeddingSource, clusters: int) -> int:
     """Embed slices until there is a pixel for each cluster, which is soon.
 
     Args:
@@ -174,14 +174,14 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> Tensor:
         clusters: Wanted number of clusters.
 
     Returns:
-        The ids of the first slices, [n] on the CPU.
+        The id of the first slice.
 
     Raises:
         ClusteringError: There are fewer pixels, the module's embeddings are unusable, or the data
             set tells other ids or tags of its slices than its batches hold.
     """
     pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
-    first: list[Tensor] = []
+    first: int | None = None
     for embeddings in source(range(len(source))):
         if source.known is not None:
             rows = range(seen, seen + len(embeddings.index))
@@ -193,9 +193,9 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> Tensor:
                 "from 0 (hashes cannot be used), since the file of cluster maps has a row for each"
             )
         pixels += int(embeddings.valid.sum())
-        first.append(embeddings.index.cpu())
+        first = int(embeddings.index[0]) if first is None else first
         if pixels >= clusters:
-            return torch.cat(first)
+            return first
     raise ClusteringError(
         f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
         "n_clusters or give more slices"

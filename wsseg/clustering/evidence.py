@@ -42,7 +42,7 @@ class Evidence:
         """Begin with no slices.
 
         Args:
-            slices: How many all processes will collect together.
+            slices: How many all processes are expected to collect; see :meth:`thin_out`.
         """
         self.columns = Columns()
         self.untagged: list[Untagged] = []  # if the module gives their appearance

@@ -131,14 +131,14 @@ class EmbeddingSource:
         """Return the number of items that are drawn (slices, unless it serves batches)."""
         return len(cast(Sized, self._dataset))
 
-    def fingerprint(self, first: Tensor) -> int:
+    def fingerprint(self, first: int) -> int:
         """Return what tells these slices from those of other processes, 62 bits.
 
         Args:
-            first: Ids of the first slices, [n] int64.
+            first: Id of the first slice.
         """
         known = "" if self.known is None else self.known.digest()
-        told = f"{list(self._rows)} {first.tolist()} {known}"
+        told = f"{list(self._rows)} {first} {known}"
         return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) >> 2
 
     def __call__(

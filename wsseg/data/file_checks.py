@@ -46,7 +46,7 @@ def check_files(
     Args:
         case: Its files.
         classes: Names of the classes, for the table of tags.
-        axis: Slicing axis, for the same.
+        axis: Slicing axis.
         spacing: Pixel size of slices in mm; None for that of the volumes.
 
     Raises:
@@ -75,7 +75,7 @@ def check_files(
         place = grids[first]
         whole = whole_plane_geometry(place.shape[:3], place.affine, axis, spacing)
         depth = whole.depth
-        if max(whole.resampled) > LONGEST and spacing is not None:
+        if spacing is not None and max(whole.resampled) > max(LONGEST, *whole.plane):
             raise InputError(
                 f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
                 f"{whole.resampled[1]} pixels; give millimetres (those of the case are "

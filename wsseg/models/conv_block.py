@@ -61,14 +61,17 @@ def can_fold(convolution: nn.Module, norm: nn.Module) -> bool:
     """Return whether only the result of two layers matters, and the second is fixed.
 
     Whoever explains predictions, prunes or counts hooks into layers; whoever takes gradients may
-    look at what is between them.
+    look at what is between them. In lower precision the sum of both layers would be rounded.
 
     Args:
         convolution: The first.
-        norm: The second.
+        norm: The second, if nobody has put another kind there.
     """
+    if norm.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return False
     hooks = (each._forward_hooks or each._forward_pre_hooks for each in (convolution, norm))
-    return not (norm.training or torch.is_grad_enabled() or any(hooks))
+    known = isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm) and norm.running_var is not None
+    return known and convolution.bias is None and not any(hooks)
 
 
 def fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

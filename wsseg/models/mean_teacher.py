@@ -65,17 +65,18 @@ class MeanTeacher(AveragedModel):
         self.n_averaged += 1
 
 
-def check_averaging(trainer: pl.Trainer) -> None:
+def check_averaging(trainer: pl.Trainer, decay: float) -> None:
     """Refuse to train where the teacher, which makes all predictions, cannot follow its network.
 
     Args:
         trainer: What is going to train.
+        decay: Of the teacher; one of 0 is a copy of its network.
 
     Raises:
         InputError: Weights have too few bits to be averaged, or something else averages them and
             resets the teacher's running statistics.
     """
-    if trainer.precision in COARSE:
+    if decay > 0 and trainer.precision in COARSE:
         raise InputError(
             f"--trainer.precision {trainer.precision}: weights of 16 bits cannot be averaged, and "
             "averaged weights predict; give bf16-mixed or 32-true"

@@ -142,17 +142,15 @@ class SliceModule(pl.LightningModule):
         """
         return self.predict(image, valid).probability
 
-    def setup(self, stage: str) -> None:
-        """Refuse what the teacher cannot follow, see ``check_averaging``.
-
-        Args:
-            stage: "fit" or another.
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Refuse a training that the teacher cannot follow; this comes before any file is written.
 
         Raises:
-            InputError: There is something of that kind.
+            InputError: See :func:`~wsseg.models.mean_teacher.check_averaging`.
         """
-        if stage == "fit":
-            check_averaging(self.trainer)
+        if self.trainer.state.fn == "fit":
+            check_averaging(self.trainer, self.teacher.decay)
+        return []
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of all but the teacher: it never learns from a batch, only follows."""

@@ -25,6 +25,13 @@ class TagAccuracy(Metric):
         super().__init__()
         for state in ("index", "right"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew; a process without slices sends nothing, of the type that others send."""
+        super().reset()
+        self.index = [torch.empty(0, dtype=torch.int64, device=self.device)]
+        self.right = [torch.empty(0, device=self.device)]
 
     def update(self, probability: Tensor, tags: Tensor, index: Tensor) -> None:
         """Add the slices of a batch.
@@ -40,9 +47,7 @@ class TagAccuracy(Metric):
         self.right.append(((probability > 0.5) == (tags > 0.5)).float().mean(dim=1))
 
     def compute(self) -> Tensor:
-        """Return the share, []; NaN before any update."""
-        if not len(self.index):
-            return torch.tensor(torch.nan)
+        """Return the share, []; NaN without slices."""
         index, right = dim_zero_cat(self.index), dim_zero_cat(self.right)
         first = np.unique(index.cpu().numpy(), return_index=True)[1]
         return right[torch.from_numpy(first).to(right.device)].mean()

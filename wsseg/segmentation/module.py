@@ -93,13 +93,14 @@ class SegmentationModule(SliceModule):
         """Attach the source of targets to the trainer.
 
         Raises:
-            InputError: It is to train, and the source cannot be used.
+            InputError: It is to train, and the source or the trainer cannot be used.
         """
+        callbacks = super().configure_callbacks()
         if self.targets is None:
-            return []
+            return callbacks
         if self.trainer.state.fn == "fit":
             self.targets.check(data_of(self.trainer))
-        return [self.targets]
+        return [*callbacks, self.targets]
 
     def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices with the teacher; no class is more probable than one that contains it."""

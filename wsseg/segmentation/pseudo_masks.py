@@ -189,8 +189,11 @@ class PseudoMasks(TargetSource):
                 "--model.targets.checkpoint: is missing; give the checkpoint of the first stage, "
                 "RUN/last.ckpt"
             )
-        with untouched_generators():
-            first = load_module(Path(self.checkpoint))
+        try:
+            with untouched_generators():
+                first = load_module(Path(self.checkpoint))
+        except InputError as error:
+            raise InputError(f"--model.targets.checkpoint {error}") from None
         check_data(self.checkpoint, first.spec.to_dict(), data.spec.to_dict())
         content = read_content(Path(self.checkpoint))
         check_cases(self.checkpoint, content, data)
