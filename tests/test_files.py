@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 
 from wsseg.errors import InputError
-from wsseg.files import check_writable, load_yaml, replacing
+from wsseg.files import check_writable, replacing
 
 
 def test_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
@@ -54,24 +53,3 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
     with pytest.raises(InputError, match=": is not writable; name a folder other than"):
         check_writable(tmp_path / "a" / "b")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "base: &A {x: 1}\nb: &B {<<: *A, x: 2}\nc: {<<: *B, y: 3}",
-        "{1: a, '1': b}",
-        "a: {<<: {x: 1}, <<: {y: 2}}",
-        "a: &A [*A]",
-        "",
-        "3",
-    ],
-)
-def test_yaml_is_read_as_usual(text: str) -> None:
-    assert repr(load_yaml(text)) == repr(yaml.safe_load(text))
-
-
-@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "a: [{b: {x: 1, x: 1}}]", "{1: a, 1: b}"])
-def test_keys_that_come_twice(text: str) -> None:
-    with pytest.raises(yaml.YAMLError, match="comes twice"):
-        load_yaml(text)

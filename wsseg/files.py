@@ -7,11 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from wsseg.errors import InputError
-
-MERGE = "tag:yaml.org,2002:merge"
 
 
 @contextmanager
@@ -62,38 +59,6 @@ def holding(folder: Path) -> Iterator[bool]:
         yield held
     finally:
         os.close(descriptor)
-
-
-def load_yaml(text: str) -> Any:
-    """Read YAML; a key that comes twice is an error, where YAML's own would lose the first.
-
-    Args:
-        text: The document.
-
-    Raises:
-        yaml.YAMLError: It is not valid.
-    """
-    import yaml
-
-    found = yaml.safe_load(text)
-    left, met = [yaml.compose(text, yaml.SafeLoader)], set()
-    while left:
-        node = left.pop()
-        if id(node) in met or not isinstance(node, yaml.CollectionNode):
-            continue
-        met.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            left += node.value
-            continue
-        seen = set()
-        for key, value in node.value:
-            left.append(value)
-            name = (key.tag, str(key.value))
-            if key.tag != MERGE and name in seen:
-                problem = f"the key `{key.value}` comes twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(name)
-    return found
 
 
 def check_writable(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from wsseg.errors import InputError
-from wsseg.files import load_yaml
+from wsseg.yaml_text import load_yaml
 
 METHOD_KEYS = ("config", "overrides", "after", "baseline")
 KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds", "overrides")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.errors import InputError
-from wsseg.files import load_yaml
+from wsseg.yaml_text import load_yaml
 
 
 def read_document(path: Path) -> dict[str, Any]:
