@@ -16,15 +16,15 @@ from tests.comparators.conftest import KINDS, batch, small
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.clustering import ClusterReSupervision, kmeans
-from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
 from wsseg.clustering.lloyd import torch_search
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
 from wsseg.models import CamModule
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
+from wsseg.utils.distributed import DistributedCollective
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU that torch can use"

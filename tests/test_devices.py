@@ -22,8 +22,8 @@ from tests.models.test_slice_module import SPEC
 from tests.training import quiet_trainer
 from wsseg.comparators.explanations import by_slice_maximum
 from wsseg.models import CamModule
-from wsseg.prediction.checkpoint import load_module
-from wsseg.resuming import read_checkpoint
+from wsseg.models.checkpoint import load_module
+from wsseg.models.resuming import read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATHS = ("first_stage", "resumed_in_a_group", "second_stage", *(kind.__name__ for kind in KINDS))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.cli.test_cli import CLUSTERING, REPOSITORY, SMALL
 from tests.data.conftest import write_store
-from tests.test_cli import CLUSTERING, REPOSITORY, SMALL
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 DDP = ["--trainer.devices=2", "--trainer.strategy=ddp"]

@@ -58,7 +58,7 @@ def test_every_file_that_it_names_exists() -> None:
 
 
 def test_every_command_that_it_names_exists() -> None:
-    from wsseg.cli import COMMANDS
+    from wsseg.cli.commands import COMMANDS
 
     named = set(re.findall(r"^wsseg (\w+)", README, re.MULTILINE))
     assert named <= set(COMMANDS)

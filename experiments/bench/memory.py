@@ -20,12 +20,12 @@ from synthetic import write_store
 from timing import Row
 
 from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.models import CamModule
+from wsseg.utils.distributed import Collective
 
 SIZE = 64  # pixels: 16 times the slices must fit into the time
 
@@ -108,7 +108,7 @@ def _refresh(slices: int) -> None:
 
 
 if __name__ == "__main__":
-    from wsseg.allocation import keep_freed_memory
+    from wsseg.utils.allocation import keep_freed_memory
 
     keep_freed_memory()
     _refresh(int(sys.argv[1]))

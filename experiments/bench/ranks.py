@@ -15,11 +15,11 @@ from synthetic import write_store
 from timing import Row, row
 from torch.multiprocessing.spawn import start_processes
 
-from wsseg.allocation import keep_freed_memory
 from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.collective import Collective, current_collective
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
+from wsseg.utils.allocation import keep_freed_memory
+from wsseg.utils.distributed import Collective, current_collective
 
 REPEATS = 3  # after a first refresh, which warms up
 

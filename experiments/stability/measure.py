@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from wsseg.cli.seeding import StepSeeding
 from wsseg.clustering import ClusterReSupervision
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
 from wsseg.evaluation.metrics import dice
 from wsseg.models import CamModule
-from wsseg.precision import native_precision
-from wsseg.seeding import StepSeeding
+from wsseg.utils.precision import native_precision
 
 REFRESHES, EVERY, WARMUP = 15, 2, 2
 

@@ -14,7 +14,7 @@ from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark, overview
 from wsseg.benchmark.config import load_config
 from wsseg.benchmark.runs import plan
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from wsseg.benchmark.config import load_config
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted(

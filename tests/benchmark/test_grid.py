@@ -19,8 +19,8 @@ from wsseg.benchmark import benchmark, grid, runs
 from wsseg.benchmark.grid import check_store, make_data
 from wsseg.benchmark.locking import lock
 from wsseg.cli import main
-from wsseg.errors import InputError
-from wsseg.precision import native_precision
+from wsseg.utils.errors import InputError
+from wsseg.utils.precision import native_precision
 
 
 def test_writes_tables_and_pictures(

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Subset
 from toy_source import SETTINGS, ToySource, scene
 
 from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
-from wsseg.clustering.collective import DistributedCollective
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
+from wsseg.utils.distributed import DistributedCollective
 
 STRATEGIES = {"train": "ddp_fork", "spawn": "ddp_spawn"}
 
@@ -76,7 +76,7 @@ class Counting(Scorer):
 def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/group", rank=rank, world_size=processes
+        "gloo", init_method=f"file://{folder}/case", rank=rank, world_size=processes
     )
     sent = count_bytes()
     collective = DistributedCollective(torch.device("cpu"))

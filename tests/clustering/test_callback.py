@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
 
 from wsseg.clustering import (
-    ClusteringError,
     ClusterReSupervision,
     EvidenceScorer,
+    InputError,
     PixelEmbeddings,
 )
 from wsseg.clustering.targets import IGNORE
@@ -349,7 +349,7 @@ def test_what_a_data_set_tells_is_compared_with_its_batches_before_training(
     slices, witness = Squares(count=16), Witness()
     for name, value in {"index": torch.arange(16), **told}.items():
         setattr(slices, name, value)
-    with pytest.raises(ClusteringError, match=message):
+    with pytest.raises(InputError, match=message):
         fit(tmp_path, finder(project), DataLoader(slices, batch_size=4), clustering(), witness)
     assert witness.maps == {}
 
@@ -363,7 +363,7 @@ def test_batches_of_several_loaders_are_refused_at_once(
 
     callback = clustering(dataloader=lambda: loader(project), warmup_epochs=2)
     pair, witness = {"a": loader(project), "b": loader(project)}, Witness()
-    with pytest.raises(ClusteringError, match=r"hold batches \(a, b\), as several loaders make"):
+    with pytest.raises(InputError, match=r"hold batches \(a, b\), as several loaders make"):
         fit(tmp_path, Pair(), pair, callback, witness)
     assert witness.maps == {}
 
@@ -373,7 +373,7 @@ def test_that_faiss_is_missing_is_said_before_training(
 ) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     witness = Witness()
-    with pytest.raises(ClusteringError, match="pip install faiss-cpu"):
+    with pytest.raises(InputError, match="pip install faiss-cpu"):
         fit(tmp_path, finder(project), loader(project), clustering(warmup_epochs=2), witness)
     assert witness.maps == {}
 
@@ -448,7 +448,7 @@ def test_batches_that_cannot_be_used(
     project: ModuleType, tmp_path: Path, change: Any, message: str
 ) -> None:
     data = DataLoader(_Renamed(project.Squares(count=16), change), batch_size=4)
-    with pytest.raises(ClusteringError, match=message):
+    with pytest.raises(InputError, match=message):
         fit(tmp_path, finder(project), data, clustering(warmup_epochs=5))
     assert not (tmp_path / "cluster_maps").exists()
 
@@ -457,7 +457,7 @@ def test_module_without_embeddings(project: ModuleType, tmp_path: Path) -> None:
     class Mute(project.Finder):  # type: ignore[misc,name-defined]
         embed_pixels = None
 
-    with pytest.raises(ClusteringError, match="Mute has no embed_pixels"):
+    with pytest.raises(InputError, match="Mute has no embed_pixels"):
         fit(tmp_path, Mute(), loader(project), clustering())
 
 
@@ -467,7 +467,7 @@ def test_activation_of_no_probability(project: ModuleType, tmp_path: Path) -> No
             probable = super().embed_pixels(batch)
             return probable._replace(activation=20 * probable.activation - 10)
 
-    with pytest.raises(ClusteringError, match=r"`activation` goes from -\d.* the sigmoid"):
+    with pytest.raises(InputError, match=r"`activation` goes from -\d.* the sigmoid"):
         fit(tmp_path, Logits(), loader(project), clustering())
 
 
@@ -508,9 +508,7 @@ def test_maps_of_fewer_slices_cannot_be_gone_on_with(project: ModuleType, tmp_pa
     fit(tmp_path, finder(project), loader(project), former)
     callback.load_state_dict(former.state_dict())
     more = DataLoader(project.Squares(count=20), batch_size=4)
-    with pytest.raises(
-        ClusteringError, match="has seen other data cannot be used with these slices"
-    ):
+    with pytest.raises(InputError, match="has seen other data cannot be used with these slices"):
         fit(tmp_path, finder(project), more, callback)
 
 
@@ -519,7 +517,7 @@ def test_more_clusters_than_pixels_is_found_before_training(
 ) -> None:
     witness = Witness()
     data = loader(project, size=16)
-    with pytest.raises(ClusteringError, match=r"n_clusters is 5000, .* have 4096 valid pixels"):
+    with pytest.raises(InputError, match=r"n_clusters is 5000, .* have 4096 valid pixels"):
         fit(tmp_path, finder(project), data, clustering(n_clusters=5000), witness)
     assert witness.maps == {}
 
@@ -533,7 +531,7 @@ def test_nan_in_training_is_named(project: ModuleType, tmp_path: Path) -> None:
             nn.init.constant_(self.body[0].weight, float("nan"))
 
     torch.manual_seed(0)
-    with pytest.raises(ClusteringError, match="NaN"):
+    with pytest.raises(InputError, match="NaN"):
         fit(tmp_path, Diverging(), loader(project), clustering())
     assert not (tmp_path / "cluster_maps").exists()
 
@@ -555,7 +553,7 @@ def test_nan_in_training_is_named(project: ModuleType, tmp_path: Path) -> None:
     ],
 )
 def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ClusteringError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} must be"):
         clustering(**wrong)
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.deviation import (
     PATIENTS,
     Untagged,
@@ -22,11 +21,12 @@ from wsseg.clustering.deviation import (
 )
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.statistics import BUCKETS
+from wsseg.utils.distributed import Collective
 
 VALID = torch.ones(1, 24, 20, dtype=torch.bool)
 
 
-def slices(images: Tensor, tags: list[int], stratum: list[int]) -> PixelEmbeddings:
+def slices(images: Tensor, tags: list[int], level: list[int]) -> PixelEmbeddings:
     count, _, height, width = images.shape
     return PixelEmbeddings(
         features=images,
@@ -34,8 +34,8 @@ def slices(images: Tensor, tags: list[int], stratum: list[int]) -> PixelEmbeddin
         valid=torch.ones(count, height, width, dtype=torch.bool),
         tags=torch.tensor(tags, dtype=torch.float32)[:, None],
         index=torch.arange(count),
-        group=torch.arange(count),
-        stratum=torch.tensor(stratum),
+        case=torch.arange(count),
+        level=torch.tensor(level),
         appearance=images,
     )
 
@@ -62,9 +62,9 @@ def test_what_few_patients_show_is_not_taken_for_normal() -> None:
     enough = slices(images, [0] * PATIENTS, [1] * PATIENTS)
     norms = find_norms(untagged_slices(enough), Collective())
     assert norms.shape == (2, 2, 3, 3)
-    assert norms[0].isnan().all()  # a stratum without slices
+    assert norms[0].isnan().all()  # a level without slices
     torch.testing.assert_close(norms[1], coarse_sums(images, enough.valid)[:, :2].mean(dim=0))
-    same = enough._replace(group=torch.arange(PATIENTS).clamp_max(PATIENTS - 2))
+    same = enough._replace(case=torch.arange(PATIENTS).clamp_max(PATIENTS - 2))
     norms = find_norms(untagged_slices(same), Collective())
     assert norms.isnan().all()
     left = compare(same, norms).appearance
@@ -101,14 +101,12 @@ def test_the_outside_has_no_share_in_appearance() -> None:
 @given(seed=st.integers(0, 2**31), cut=st.integers(0, 12))
 def test_norms_depend_neither_on_order_nor_on_parts(seed: int, cut: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    stratum = torch.randint(3, (12,), generator=draw)
-    group = torch.arange(12)
+    level = torch.randint(3, (12,), generator=draw)
+    case = torch.arange(12)
     sums = torch.rand(12, 3, 2, 2, generator=draw)
-    whole = find_norms([Untagged(stratum, group, sums)], Collective())
+    whole = find_norms([Untagged(level, case, sums)], Collective())
     order = torch.randperm(12, generator=draw)
-    parts = [
-        Untagged(stratum[rows], group[rows], sums[rows]) for rows in (order[:cut], order[cut:])
-    ]
+    parts = [Untagged(level[rows], case[rows], sums[rows]) for rows in (order[:cut], order[cut:])]
     assert torch.equal(whole.nan_to_num(7), find_norms(parts, Collective()).nan_to_num(7))
 
 
@@ -132,7 +130,7 @@ def test_strata_of_any_number_share_buckets() -> None:
     batch = slices(torch.ones(PATIENTS, 1, 8, 8), [0] * PATIENTS, [10**9 + 3] * PATIENTS)
     norms = find_norms(untagged_slices(batch), Collective())
     assert len(norms) <= BUCKETS
-    found = normal_appearance(norms, batch.stratum, 8, 8)
+    found = normal_appearance(norms, batch.level, 8, 8)
     assert found.eq(1).all()
 
 

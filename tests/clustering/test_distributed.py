@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
+from wsseg.utils.distributed import Collective
 
 HERE = Path(__file__).parent
 
@@ -103,7 +103,7 @@ def test_traffic_does_not_grow_with_the_data(found: Found) -> None:
 def test_a_failure_of_one_ends_all(found: Found) -> None:
     healthy, failed = (each["error"] for each in found["failing-2"])
     assert failed == "RuntimeError: out of memory"
-    assert healthy.startswith("ClusteringError: embedding slices failed on rank 1")
+    assert healthy.startswith("InputError: embedding slices failed on rank 1")
 
 
 def test_a_later_failure_of_one_ends_all(found: Found) -> None:
@@ -111,9 +111,7 @@ def test_a_later_failure_of_one_ends_all(found: Found) -> None:
         if rank == 1:
             assert each["error"] == "RuntimeError: out of memory"
         else:
-            assert each["error"].startswith(
-                "ClusteringError: writing cluster maps failed on rank 1"
-            )
+            assert each["error"].startswith("InputError: writing cluster maps failed on rank 1")
 
 
 @pytest.mark.parametrize("scenario", ["train-2", "train-4", "spawn-2"])
@@ -131,4 +129,4 @@ def test_training_on_several_processes(found: Found, scenario: str) -> None:
 def test_processes_with_slices_of_their_own_are_refused(found: Found) -> None:
     """Each would cluster and map a part of its own slices, and the others would have no maps."""
     for each in found["sharded-2"]:
-        assert "ClusteringError: the processes have different training slices" in each["error"]
+        assert "InputError: the processes have different training slices" in each["error"]

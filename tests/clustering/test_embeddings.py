@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, feature_pixels
-from wsseg.clustering.errors import ClusteringError
+from wsseg.utils.errors import InputError
 
 
 def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
@@ -18,8 +18,8 @@ def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
         valid=torch.rand(batch, 5, 6) > 0.3,
         tags=torch.ones(batch, classes),
         index=torch.arange(batch),
-        group=torch.arange(batch),
-        stratum=torch.arange(batch),
+        case=torch.arange(batch),
+        level=torch.arange(batch),
     )
 
 
@@ -47,41 +47,41 @@ def test_some_slices_of_a_batch() -> None:
         ({"activation": torch.zeros(3, 2, 9, 9)}, "`activation` is .*make it .3, 2, 5, 6"),
         ({"valid": torch.zeros(3, 5, 6)}, "make it torch.bool"),
         ({"index": torch.tensor([0, -1, 2])}, "integers from 0"),
-        ({"group": torch.zeros(2)}, "`group`"),
-        ({"group": torch.zeros(3)}, "`group` must hold integers"),
-        ({"stratum": torch.zeros(3)}, "`stratum` must hold integers"),
+        ({"case": torch.zeros(2)}, "`case`"),
+        ({"case": torch.zeros(3)}, "`case` must hold integers"),
+        ({"level": torch.zeros(3)}, "`level` must hold integers"),
         ({"appearance": torch.zeros(3, 2, 9, 9)}, "`appearance` is .*make it .3, 2, 5, 6"),
         ({"asymmetry": torch.zeros(3)}, r"`asymmetry` is \(3,\); make it \(3, 5, 6\)"),
-        ({"stratum": torch.zeros(2)}, "`stratum`"),
+        ({"level": torch.zeros(2)}, "`level`"),
         ({"tags": torch.zeros(3)}, r"`tags` is \(3,\); make it .B, C."),
-        ({"group": ["ann", "ben", "eve"]}, "`group` is of type list; make it a tensor"),
+        ({"case": ["ann", "ben", "eve"]}, "`case` is of type list; make it a tensor"),
         ({"valid": None}, "`valid` is of type NoneType"),
     ],
 )
 def test_wrong_embeddings_are_named(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ClusteringError, match=message):
+    with pytest.raises(InputError, match=message):
         check_embeddings(embeddings()._replace(**change))
 
 
 def test_embeddings_of_another_type() -> None:
-    with pytest.raises(ClusteringError, match="returned tuple"):
+    with pytest.raises(InputError, match="returned tuple"):
         check_embeddings(tuple(embeddings()))
 
 
 def test_without_patients_and_levels_every_slice_is_its_own_patient_of_one_level() -> None:
-    plain = check_embeddings(embeddings()._replace(group=None, stratum=None))
-    assert plain.groups.equal(plain.index)
-    assert not plain.strata.any()
+    plain = check_embeddings(embeddings()._replace(case=None, level=None))
+    assert plain.cases.equal(plain.index)
+    assert not plain.levels.any()
     told = embeddings()
-    assert told.groups is told.group
-    assert told.strata is told.stratum
+    assert told.cases is told.case
+    assert told.levels is told.level
 
 
 def test_ids_have_one_type_whatever_they_came_as() -> None:
     """A process without slices sends int64, and the others must send the same."""
     given = embeddings()
-    short = given._replace(**{n: getattr(given, n).int() for n in ("index", "group", "stratum")})
+    short = given._replace(**{n: getattr(given, n).int() for n in ("index", "case", "level")})
     found = check_embeddings(short)
-    for name in ("index", "group", "stratum"):
+    for name in ("index", "case", "level"):
         assert getattr(found, name).dtype == torch.int64
         assert torch.equal(getattr(found, name), getattr(given, name))

@@ -15,7 +15,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         top, *rest = name.split(".")
-        ours = top == "wsseg" and rest[:1] not in ([], ["clustering"])
+        ours = top == "wsseg" and rest[:1] not in ([], ["clustering"], ["utils"])
         if ours or top in {"lightning", "monai"}:
             raise ModuleNotFoundError("blocked: " + name, name=name)
 

@@ -10,9 +10,9 @@ import faiss
 import pytest
 import torch
 
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import Clustering, assign, fit_clusterings, fit_kmeans
 from wsseg.clustering.lloyd import nearest
+from wsseg.utils.errors import InputError
 
 
 def lloyd(points: torch.Tensor, centroids: torch.Tensor, iterations: int) -> torch.Tensor:
@@ -81,12 +81,12 @@ def test_side_by_side_as_one_by_one() -> None:
 
 
 def test_side_by_side_an_error_is_raised() -> None:
-    with pytest.raises(ClusteringError, match="16 clusters of 8 pixels"):
+    with pytest.raises(InputError, match="16 clusters of 8 pixels"):
         fit_clusterings([Clustering(torch.randn(8, 2), 0)] * 2, 16)
 
 
 def test_too_few_points() -> None:
-    with pytest.raises(ClusteringError, match="8 clusters of 3 pixels"):
+    with pytest.raises(InputError, match="8 clusters of 3 pixels"):
         fit_kmeans(torch.randn(3, 2), 8, seed=0)
 
 
@@ -94,9 +94,9 @@ def test_too_few_points() -> None:
 def test_values_that_are_not_finite(value: float) -> None:
     points = blobs(100)
     points[3, 1] = value
-    with pytest.raises(ClusteringError, match="NaN"):
+    with pytest.raises(InputError, match="NaN"):
         fit_kmeans(points, 4, seed=0)
-    with pytest.raises(ClusteringError, match="NaN"):
+    with pytest.raises(InputError, match="NaN"):
         assign(points, blobs(100)[None, :4])
 
 

@@ -11,8 +11,6 @@ import pytest
 import torch
 
 from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.collective import Collective
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import MapMaker
@@ -21,6 +19,8 @@ from wsseg.clustering.scorers import PurityScorer, Scorer
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE
+from wsseg.utils.distributed import Collective
+from wsseg.utils.errors import InputError
 
 
 def refresh(
@@ -229,7 +229,7 @@ def test_classes_that_tags_say_nothing_about(
 ) -> None:
     source = toys.ToySource(classes=2)
     source.tags[:, 1] = tag
-    with pytest.raises(ClusteringError, match=f"no training slice is {kind} for class 1"):
+    with pytest.raises(InputError, match=f"no training slice is {kind} for class 1"):
         refresh(source, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -239,7 +239,7 @@ def test_a_rare_class_that_was_not_looked_at(toys: ModuleType, tmp_path: Path) -
     source.tags[:, 1] = 0
     source.tags[7, 1] = 1
     with pytest.raises(
-        ClusteringError, match=r"class 1 among the 4 that were looked at .evidence_slices"
+        InputError, match=r"class 1 among the 4 that were looked at .evidence_slices"
     ):
         refresh(source, tmp_path, evidence_slices=4)
     source.know()
@@ -247,17 +247,17 @@ def test_a_rare_class_that_was_not_looked_at(toys: ModuleType, tmp_path: Path) -
 
 
 def test_more_clusters_than_pixels(toys: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ClusteringError, match="5000 clusters of 3168 pixels"):
+    with pytest.raises(InputError, match="5000 clusters of 3168 pixels"):
         refresh(toys.ToySource(), tmp_path, n_clusters=5000, sample_size=5000)
 
 
 def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource()
     source.activation[3] = float("nan")
-    with pytest.raises(ClusteringError, match="activation holds NaN"):
+    with pytest.raises(InputError, match="activation holds NaN"):
         refresh(source, tmp_path)
     source.features[3] = float("nan")
-    with pytest.raises(ClusteringError, match="embeddings hold NaN"):
+    with pytest.raises(InputError, match="embeddings hold NaN"):
         refresh(source, tmp_path)
 
 
@@ -273,7 +273,7 @@ def test_slices_that_share_an_index(toys: ModuleType, tmp_path: Path) -> None:
         __call__ = staticmethod(twice)
         __len__ = source.__len__
 
-    with pytest.raises(ClusteringError, match="share the index 0"):
+    with pytest.raises(InputError, match="share the index 0"):
         refresh(Twice(), tmp_path)
 
 
@@ -298,7 +298,7 @@ class Broken(Scorer):
 def test_scorers_that_misbehave(
     toys: ModuleType, tmp_path: Path, value: torch.Tensor, message: str
 ) -> None:
-    with pytest.raises(ClusteringError, match=message):
+    with pytest.raises(InputError, match=message):
         refresh(toys.ToySource(), tmp_path, scorer=Broken(value))
 
 
@@ -332,7 +332,7 @@ def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: 
 def test_clusters_see_what_is_out_of_place(toys: ModuleType, tmp_path: Path) -> None:
     """The object looks like tissue that lies elsewhere in every slice; features show no more."""
     source = toys.ToySource(count=48, size=24)
-    source.group, source.stratum = torch.arange(48), torch.zeros(48, dtype=torch.int64)
+    source.case, source.level = torch.arange(48), torch.zeros(48, dtype=torch.int64)
     draw = torch.Generator().manual_seed(0)
     tissue = 0.1 * torch.randn(48, 1, 24, 24, generator=draw)
     tissue[:, :, 14:] += 3.0

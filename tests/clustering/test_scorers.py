@@ -44,9 +44,9 @@ def draw_statistics(seed: int, classes: int = C) -> ClusterStatistics:
     labels = torch.randint(K, (slices * pixels, R), generator=draw)
     labels = torch.where((tags[row, 0] > 0)[:, None], labels % (K - 1), labels)
     activation = torch.rand(slices * pixels, classes, generator=draw)
-    stratum = torch.randint(4, (slices,), generator=draw)
+    level = torch.randint(4, (slices,), generator=draw)
     place = torch.randint(20, (slices * pixels, 2), generator=draw)
-    return slice_statistics(labels, activation, row, place, tags, stratum, stratum, K)
+    return slice_statistics(labels, activation, row, place, tags, level, level, K)
 
 
 def permute(statistics: ClusterStatistics, order: Tensor) -> ClusterStatistics:
@@ -193,9 +193,9 @@ def count(labels: Tensor, tags: Tensor, patients: int = 99) -> ClusterStatistics
     slices = len(labels)
     row, each = torch.arange(slices).repeat_interleave(100), torch.arange(slices)
     activation = tags[row] * (labels.flatten() > 0)[:, None] * 0.9
-    group, place = each % patients, in_a_line(slices)
+    case, place = each % patients, in_a_line(slices)
     return slice_statistics(
-        labels.flatten()[:, None], activation, row, place, tags, group, each * 0, 3
+        labels.flatten()[:, None], activation, row, place, tags, case, each * 0, 3
     )
 
 

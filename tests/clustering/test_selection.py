@@ -35,11 +35,11 @@ def test_every_body_goes_to_one_process(sizes: list[int], size: int) -> None:
 
 
 def test_bodies_are_in_order() -> None:
-    group = torch.tensor([7, 3, 7, 3, 7, 9])
+    case = torch.tensor([7, 3, 7, 3, 7, 9])
     depth = torch.tensor([2.0, 1.0, 0.5, 0.0, 9.0, 4.0])
-    found = bodies(torch.tensor([0, 1, 2, 3, 5]), group, depth)
+    found = bodies(torch.tensor([0, 1, 2, 3, 5]), case, depth)
     assert [body.tolist() for body in found] == [[3, 1], [2, 0], [5]]
-    assert bodies(torch.empty(0, dtype=torch.int64), group, depth) == []
+    assert bodies(torch.empty(0, dtype=torch.int64), case, depth) == []
 
 
 def test_long_bodies_are_mapped_in_parts() -> None:
@@ -77,14 +77,14 @@ def test_rare_tags_are_not_left_out(rare: int, most: int, seed: int) -> None:
 
 @given(most=st.integers(20, 60), seed=st.integers(0, 2**40))
 def test_untagged_slices_come_from_where_tagged_ones_lie(most: int, seed: int) -> None:
-    """Ten strata; lesions keep to the middle ones, where fewer slices are untagged."""
-    stratum = torch.arange(10).repeat(20)
+    """Ten levels; lesions keep to the middle ones, where fewer slices are untagged."""
+    level = torch.arange(10).repeat(20)
     case = torch.arange(200) // 10
-    tags = ((stratum >= 4) & (stratum < 7) & (case < 14)).float()[:, None]
-    chosen = torch.tensor(choose_slices(200, most, seed, tags, stratum))
+    tags = ((level >= 4) & (level < 7) & (case < 14)).float()[:, None]
+    chosen = torch.tensor(choose_slices(200, most, seed, tags, level))
     tagged = tags[chosen, 0] > 0
     assert abs(int(tagged.sum()) - int((~tagged).sum())) <= 1
-    counts = torch.bincount(stratum[chosen][~tagged], minlength=10)
+    counts = torch.bincount(level[chosen][~tagged], minlength=10)
     middle = int(counts[4:7].sum())
     assert middle == min(18, int((~tagged).sum()))  # of which there are 18
     assert int(counts[4:7].max() - counts[4:7].min()) <= 1

@@ -9,23 +9,21 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.source import EmbeddingSource
+from wsseg.utils.errors import InputError
 
 
 def test_depths_that_are_not_finite() -> None:
     depth = torch.tensor([0.0, 1.0, torch.nan, 2.0])
     dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=depth)
-    with pytest.raises(ClusteringError, match="`depth` holds NaN"):
+    with pytest.raises(InputError, match="`depth` holds NaN"):
         EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
 def test_depth_of_another_kind() -> None:
     """As of a set of colour and depth images."""
     dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=torch.zeros(4, 8, 8))
-    with pytest.raises(
-        ClusteringError, match=r"`depth` holds \(4, 8, 8\) numbers; .* another name"
-    ):
+    with pytest.raises(InputError, match=r"`depth` holds \(4, 8, 8\) numbers; .* another name"):
         EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
@@ -41,12 +39,12 @@ class Told(list[int]):
 @pytest.mark.parametrize(
     ("told", "known", "lies"),
     [
-        ({"index": 4, "tags": 4, "group": 4, "depth": 4}, True, True),
-        ({"index": 4, "tags": 4, "group": 4}, True, False),
-        ({"index": 4, "tags": 4, "group": 9, "depth": 9}, True, False),
-        ({"index": 4, "group": 4, "depth": 4}, False, False),
+        ({"index": 4, "tags": 4, "case": 4, "depth": 4}, True, True),
+        ({"index": 4, "tags": 4, "case": 4}, True, False),
+        ({"index": 4, "tags": 4, "case": 9, "depth": 9}, True, False),
+        ({"index": 4, "case": 4, "depth": 4}, False, False),
         ({"index": 9, "tags": 9}, False, False),
-        ({"index": 4, "tags": 4, "group": 4, "depth": None}, True, False),
+        ({"index": 4, "tags": 4, "case": 4, "depth": None}, True, False),
     ],
 )
 def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: bool) -> None:
@@ -60,7 +58,7 @@ def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: b
     )
     found = EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch).known  # type: ignore[arg-type]
     assert (found is not None) == known
-    assert (found is not None and found.group is not None and found.depth is not None) == lies
+    assert (found is not None and found.case is not None and found.depth is not None) == lies
 
 
 @pytest.mark.parametrize(
@@ -68,13 +66,13 @@ def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: b
     [
         ({"tags": torch.zeros(4)}, r"`tags` is \(4,\); make it \[N, C\]"),
         ({"index": torch.zeros(4)}, r"`index` is \(4,\) of torch\.float32"),
-        ({"group": torch.zeros(4, 1).long()}, r"`group` is \(4, 1\)"),
-        ({"stratum": torch.zeros(4)}, r"`stratum` is .* a whole number for each slice"),
+        ({"case": torch.zeros(4, 1).long()}, r"`case` is \(4, 1\)"),
+        ({"level": torch.zeros(4)}, r"`level` is .* a whole number for each slice"),
     ],
 )
 def test_a_data_set_that_tells_nonsense(told: dict[str, torch.Tensor], message: str) -> None:
     dataset = Told(**{"index": torch.arange(4), "tags": torch.zeros(4, 1), **told})
-    with pytest.raises(ClusteringError, match=message):
+    with pytest.raises(InputError, match=message):
         EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
 
 
@@ -106,7 +104,7 @@ def test_workers_are_started_as_the_loader_starts_them() -> None:
 
 @pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])
 def test_loaders_that_cannot_be_used(loader: object) -> None:
-    with pytest.raises(ClusteringError, match="dataloader="):
+    with pytest.raises(InputError, match="dataloader="):
         EmbeddingSource(loader, lambda batch, **_: batch)
 
 
@@ -115,5 +113,5 @@ def test_streams_cannot_be_used() -> None:
         def __iter__(self) -> Iterator[int]:
             return iter(range(3))
 
-    with pytest.raises(ClusteringError, match="length, got DataLoader over Stream;"):
+    with pytest.raises(InputError, match="length, got DataLoader over Stream;"):
         EmbeddingSource(DataLoader(Stream()), lambda batch, **_: batch)

@@ -27,8 +27,8 @@ def draw_slices(seed: int, slices: int = 6, pixels: int = 40) -> dict[str, torch
         "row": torch.arange(slices).repeat_interleave(pixels),
         "place": torch.randint(50, (slices * pixels, 2), generator=draw),
         "tags": torch.randint(2, (slices, C), generator=draw).float(),
-        "group": torch.randint(200, (slices,), generator=draw),
-        "stratum": torch.randint(200, (slices,), generator=draw),
+        "case": torch.randint(200, (slices,), generator=draw),
+        "level": torch.randint(200, (slices,), generator=draw),
     }
 
 
@@ -45,7 +45,7 @@ def test_counts_as_by_hand() -> None:
     found = slice_statistics(**data, clusters=K)
     for r, k, c, tag in [(0, 0, 0, TAGGED), (1, 4, 1, UNTAGGED), (0, 3, 1, TAGGED)]:
         pixels = activation = slices = votes = area = drop = spread = 0.0
-        groups: dict[int, int] = {}
+        cases: dict[int, int] = {}
         for number, tags in enumerate(data["tags"]):
             if int(tags[c]) != tag:
                 continue
@@ -56,8 +56,8 @@ def test_counts_as_by_hand() -> None:
             if inside.any():
                 slices += 1
                 votes += float(data["activation"][inside, c].mean() > 0.5)
-                bucket = int(data["group"][number]) % BUCKETS
-                groups[bucket] = groups.get(bucket, 0) + int(inside.sum())
+                bucket = int(data["case"][number]) % BUCKETS
+                cases[bucket] = cases.get(bucket, 0) + int(inside.sum())
             area += float(inside.sum() / here.sum())
             spread += (
                 variance(data["place"][inside]) / variance(data["place"][here]) * int(inside.sum())
@@ -68,8 +68,8 @@ def test_counts_as_by_hand() -> None:
         assert found.pixels[at].sum() == pixels
         assert found.slices[at] == slices
         assert found.votes[at] == votes
-        squares = sum(pixels**2 for pixels in groups.values())
-        assert found.support[at] == pytest.approx(sum(groups.values()) ** 2 / max(1, squares))
+        squares = sum(pixels**2 for pixels in cases.values())
+        assert found.support[at] == pytest.approx(sum(cases.values()) ** 2 / max(1, squares))
         assert abs(found.activation[at] - activation) < 1e-4
         assert abs(found.area[at] - area) < 1e-4
         assert abs(found.drop[at] - drop) < 1e-4
@@ -94,8 +94,8 @@ def test_parts_add_up_to_the_whole_to_the_bit(seed: int, cut: int) -> None:
             data["row"][inside] - (int(chosen.min()) if len(chosen) else 0),
             data["place"][inside],
             data["tags"][chosen],
-            data["group"][chosen],
-            data["stratum"][chosen],
+            data["case"][chosen],
+            data["level"][chosen],
             K,
         )
     assert equal(total, whole)
@@ -110,8 +110,8 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
         data["row"][none],
         data["place"][none],
         data["tags"],
-        data["group"],
-        data["stratum"],
+        data["case"],
+        data["level"],
         K,
     )
     assert found.total.sum() == 6 * C
@@ -122,6 +122,6 @@ def test_slices_without_valid_pixels_count_as_slices_only() -> None:
 
 def test_any_kind_of_whole_number_names_groups_and_strata() -> None:
     data = draw_slices(3)
-    small = {name: data[name].int() for name in ("group", "stratum")}
+    small = {name: data[name].int() for name in ("case", "level")}
     left, right = (slice_statistics(**{**data, **more}, clusters=K) for more in ({}, small))
     assert equal(left, right)

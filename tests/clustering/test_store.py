@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE, decode, encode
+from wsseg.utils.errors import InputError
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_untouched_slices_take_no_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("index", [-1, 10])
 def test_index_out_of_range(maps: ClusterMaps, index: int) -> None:
-    with pytest.raises(ClusteringError, match=f"slice index {index} is out of range"):
+    with pytest.raises(InputError, match=f"slice index {index} is out of range"):
         maps.lookup(torch.tensor([0, index]))
 
 

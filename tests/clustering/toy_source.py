@@ -34,8 +34,8 @@ class ToySource:
         self.valid[:, :, 0] = False
         noise = 0.2 * torch.rand(self.objects.shape, generator=draw)
         self.activation: Tensor = noise + 0.7 * self.objects
-        self.group = order // 4
-        self.stratum = order // 4
+        self.case = order // 4
+        self.level = order // 4
         self.batch_size = 5
         self.known: KnownSlices | None = None
         self.embedded = 0
@@ -44,13 +44,13 @@ class ToySource:
     def know(self, bodies: bool = False) -> None:
         """Tell of the slices before they are read; also how they lie, four to a body."""
         order = torch.arange(len(self))
-        where = {"group": self.group, "depth": order % 4 * 1.5} if bodies else {}
+        where = {"case": self.case, "depth": order % 4 * 1.5} if bodies else {}
         self.known = KnownSlices(order, self.tags, **where)
 
     def be_comparable(self) -> None:
         """Show what every place looks like; each slice is of a patient of its own."""
         self.appearance = self.features[:, :1]
-        self.group, self.stratum = torch.arange(len(self)), torch.zeros(len(self)).long()
+        self.case, self.level = torch.arange(len(self)), torch.zeros(len(self)).long()
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -67,8 +67,8 @@ class ToySource:
                     self.valid[part],
                     self.tags[part],
                     part,
-                    self.group[part],
-                    self.stratum[part],
+                    self.case[part],
+                    self.level[part],
                     appearance=None if self.appearance is None else self.appearance[part],
                 )
 

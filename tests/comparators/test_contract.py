@@ -14,7 +14,7 @@ from tests.training import quiet_trainer
 from wsseg.comparators import Comparator, CrossModality, LayerCam, ReferenceCrs
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.models import CamModule
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -26,7 +26,7 @@ from wsseg.data import loading as loading_file
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.store import SliceStore
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 MakeStore = Callable[..., Path]
 

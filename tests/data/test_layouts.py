@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images, read_case_mask
-from wsseg.errors import InputError, results
+from wsseg.utils.errors import InputError, results
 
 OLD = ("_t1", "_t1ce", "_t2", "_flair")
 NEW = ("-t1n", "-t1c", "-t2w", "-t2f")

@@ -17,8 +17,8 @@ from wsseg.data.case_preparation import keep_slices
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import THREADS, mapper
-from wsseg.errors import InputError
-from wsseg.files import holding
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import holding
 
 MakeCase = Callable[..., Path]
 

@@ -21,7 +21,7 @@ from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.store import SliceStore
 from wsseg.data.tags import compare_tags, read_tags
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsseg.data.splits import SPLITS, check_disjoint, check_tagged, make_folds
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 @settings(max_examples=40, deadline=None)

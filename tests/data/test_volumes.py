@@ -14,7 +14,7 @@ import pytest
 from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.volumes import read_case_images, read_case_mask, without_background
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 SHAPE = (8, 9, 10)
 

@@ -12,7 +12,6 @@ import torch
 
 from tests.data.conftest import write_store
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.errors import InputError
 from wsseg.evaluation.baselines import (
     BASELINES,
     intensity_clustering,
@@ -20,6 +19,7 @@ from wsseg.evaluation.baselines import (
     run_baseline,
     smooth,
 )
+from wsseg.utils.errors import InputError
 
 
 @pytest.mark.parametrize("name", BASELINES)

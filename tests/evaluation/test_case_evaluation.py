@@ -16,11 +16,11 @@ from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
-from wsseg.errors import InputError
 from wsseg.evaluation.callback import CaseEvaluation
 from wsseg.evaluation.metrics import dice
 from wsseg.evaluation.results import read_cases
 from wsseg.prediction.finishing import finish
+from wsseg.utils.errors import InputError
 
 
 class Bright(pl.LightningModule):

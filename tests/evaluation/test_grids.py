@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wsseg.errors import InputError
 from wsseg.evaluation.grids import read_grids
+from wsseg.utils.errors import InputError
 
 
 def write_manifest(root: Path, positions: list[list[int]], step: int) -> None:

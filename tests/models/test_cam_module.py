@@ -58,8 +58,8 @@ def test_embeddings_are_features_of_the_reconstruction_by_patient_and_level() ->
     found = module.embed_pixels(views)
     assert module.reconstruction is not None
     assert torch.equal(found.features, module.reconstruction.embed(views["image"]))
-    assert torch.equal(found.group, views["case"])
-    assert torch.equal(found.stratum, views["level"])
+    assert torch.equal(found.case, views["case"])
+    assert torch.equal(found.level, views["level"])
 
 
 def train_once(module: CamModule, views: Batch) -> Tensor:

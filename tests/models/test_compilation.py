@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from tests.cli.test_cli import CLUSTERING, SMALL
 from tests.data.conftest import write_store
-from tests.test_cli import CLUSTERING, SMALL
 from wsseg.cli import main
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
 
 COMPILED = [
     "--trainer.callbacks+=CompileNetworks",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wsseg.errors import InputError
 from wsseg.models.mean_teacher import update_average
 from wsseg.models.schedules import annealed_adamw, one_cycle
+from wsseg.utils.errors import InputError
 
 
 def test_the_rate_rises_then_falls_to_zero_and_stays() -> None:

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 from tests.training import quiet_trainer
 from wsseg.comparators import GradCam
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.errors import InputError
 from wsseg.models import CamModule
+from wsseg.models.checkpoint import load_module
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule
+from wsseg.utils.errors import InputError
 
 SPEC = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", 2.0, (16, 16)).to_dict()
 WIDTHS: dict[type[SliceModule], list[int]] = {

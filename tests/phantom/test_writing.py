@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from wsseg.errors import InputError
 from wsseg.phantom import write_phantom
 from wsseg.phantom import writing as module
+from wsseg.utils.errors import InputError
 
 SPACING = 4.0
 

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from wsseg.errors import InputError
 from wsseg.prediction.inference import choose_device, predict_slices
+from wsseg.utils.errors import InputError
 
 
 class Mean(pl.LightningModule):

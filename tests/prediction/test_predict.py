@@ -21,11 +21,11 @@ from torch import Tensor
 from wsseg.cli import main
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError
 from wsseg.models import CamModule
 from wsseg.prediction import command
 from wsseg.prediction.command import predict
 from wsseg.prediction.raw import RawCase
+from wsseg.utils.errors import InputError
 
 SHAPE = (28, 24, 20)
 BLOCK = (slice(8, 16), slice(7, 13), slice(5, 14))

@@ -13,9 +13,9 @@ import yaml
 
 from tests.data.conftest import write_store
 from wsseg.cli import main
-from wsseg.lightning_cli import run
+from wsseg.cli.train import run
 from wsseg.models import CamModule
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule
 
 TRUE = "wsseg.supervised.TrueMasks"

@@ -12,9 +12,9 @@ import torch
 from tests.segmentation.conftest import SPEC, make_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
-from wsseg.errors import InputError
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule, TargetSource
+from wsseg.utils.errors import InputError
 
 Make = Callable[..., SegmentationModule]
 

@@ -17,9 +17,9 @@ from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError
 from wsseg.segmentation import SegmentationModule
 from wsseg.supervised import TrueMasks
+from wsseg.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
@@ -36,7 +36,7 @@ def everything(package):
                 everything(module)
 
 everything(wsseg)
-assert {"wsseg.comparators.reference", "wsseg.lightning_cli"} <= set(sys.modules)
+assert {"wsseg.comparators.reference", "wsseg.cli.train"} <= set(sys.modules)
 assert not [name for name in sys.modules if name.startswith("wsseg.supervised")]
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.benchmark.locking import lock
-from wsseg.errors import InputError, attempt, results
+from wsseg.utils.errors import InputError, attempt, results
 
 PATIENCE = 5.0  # seconds between looks at runs that another benchmark is at
 

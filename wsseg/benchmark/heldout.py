@@ -17,8 +17,8 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder, levels
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.checkpoint import load_module, read_content
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.checkpoint import load_module, read_content
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from wsseg.benchmark.child_process import refusal, run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
-from wsseg.errors import InputError
 from wsseg.evaluation.results import METRICS_FILE
-from wsseg.files import write_text
-from wsseg.precision import native_precision
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import write_text
+from wsseg.utils.precision import native_precision
 
 RECORD = "benchmark.json"
 

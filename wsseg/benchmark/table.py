@@ -15,7 +15,7 @@ from wsseg.benchmark.runs import Run
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.results import read_cases
 from wsseg.evaluation.summary import summarise
-from wsseg.files import write_text
+from wsseg.utils.files import write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
 COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds", *SUMMARY)

@@ -1,9 +1,8 @@
-"""Cluster-Re-Supervision for any Lightning project; imports nothing else of wsseg."""
+"""Cluster-Re-Supervision for any Lightning project; imports nothing of wsseg but ``utils``."""
 
 from wsseg.clustering.callback import ClusterReSupervision
 from wsseg.clustering.deviation import appearance
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.scorers import (
     ErasureScorer,
     EvidenceScorer,
@@ -15,15 +14,16 @@ from wsseg.clustering.scorers import (
 )
 from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 from wsseg.clustering.symmetry import asymmetry
+from wsseg.utils.errors import InputError
 
 __all__ = [
     "TAGGED",
     "UNTAGGED",
     "ClusterReSupervision",
     "ClusterStatistics",
-    "ClusteringError",
     "ErasureScorer",
     "EvidenceScorer",
+    "InputError",
     "PixelEmbeddings",
     "PurityScorer",
     "Scorer",

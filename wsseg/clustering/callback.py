@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_batch, check_common, check_known, check_pixels
-from wsseg.clustering.collective import current_collective
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
-from wsseg.clustering.errors import ClusteringError
-from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
 from wsseg.clustering.kmeans import load_faiss
-from wsseg.clustering.lightning_compat import LightningCallback, is_last_epoch, join_metrics
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.refresh import Clusters, Refresh, Settings
 from wsseg.clustering.scorers import EvidenceScorer, Scorer
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import resize, to_targets
+from wsseg.utils.distributed import current_collective
+from wsseg.utils.errors import InputError
+from wsseg.utils.isolation import common_buffers, evaluating, untouched_generators
+from wsseg.utils.lightning import LightningCallback, is_last_epoch, join_metrics
 
 
 class ClusterReSupervision(LightningCallback):
@@ -38,7 +38,7 @@ class ClusterReSupervision(LightningCallback):
     device, so augmentation that moves pixels belongs into ``training_step``.
 
     It makes use of what it is offered. If the data set has tensors ``index`` [N] and ``tags``
-    [N, C], untagged slices are not embedded for their maps, which are 0. If it also has ``group``
+    [N, C], untagged slices are not embedded for their maps, which are 0. If it also has ``case``
     [N] (the patient, whole numbers) and ``depth`` [N] (where a slice lies along the patient, in
     pixels), maps are smoothed from slice to slice, too. And ``embed_pixels(batch, activation=True,
     features=True)``, or with either of the two, is told (False) when it may leave the activation
@@ -125,7 +125,7 @@ class ClusterReSupervision(LightningCallback):
                 trainer's ``default_root_dir``. Only what the callback put there is deleted.
 
         Raises:
-            ClusteringError: A value is out of range.
+            InputError: A value is out of range.
         """
         super().__init__()
         scorer = scorer or EvidenceScorer()
@@ -147,7 +147,7 @@ class ClusterReSupervision(LightningCallback):
             ("momentum", not 0 <= momentum < 1, "at least 0 and below 1"),
         ):
             if wrong:
-                raise ClusteringError(f"ClusterReSupervision: {name} must be {range_}")
+                raise InputError(f"ClusterReSupervision: {name} must be {range_}")
         self.warmup_epochs = warmup_epochs
         self.every_n_epochs = every_n_epochs
         self.last_refresh_epoch = last_refresh_epoch
@@ -333,7 +333,7 @@ class ClusterReSupervision(LightningCallback):
     def _source(self, trainer: Any, pl_module: Any) -> EmbeddingSource:
         loader = trainer.train_dataloader if self._dataloader is None else self._dataloader()
         if self._embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
-            raise ClusteringError(
+            raise InputError(
                 f"{type(pl_module).__name__} has no embed_pixels(batch) -> PixelEmbeddings; add "
                 "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
             )

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.source import EmbeddingSource, KnownSlices
 from wsseg.clustering.statistics import ClusterStatistics
+from wsseg.utils.distributed import Collective
+from wsseg.utils.errors import InputError
 
 # A checkpoint reads the file of cluster maps through, rows that no slice has as well.
 MOST_IDS = 10**6
@@ -29,7 +29,7 @@ def check_tags(statistics: ClusterStatistics, slices: int) -> None:
         slices: How many there are in all.
 
     Raises:
-        ClusteringError: A class has no tagged or no untagged slice.
+        InputError: A class has no tagged or no untagged slice.
     """
     for number, counts in enumerate(statistics.total.tolist()):
         some = f" among the {sum(counts):.0f} that were looked at (evidence_slices)"
@@ -44,13 +44,13 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
         statistics: What they were made from.
 
     Raises:
-        ClusteringError: They have another shape or other values.
+        InputError: They have another shape or other values.
     """
     expected = tuple(statistics.slices.shape[:-1])
     if tuple(scores.shape) != expected:
-        raise ClusteringError(f"scorer: returned {tuple(scores.shape)}; return {expected}")
+        raise InputError(f"scorer: returned {tuple(scores.shape)}; return {expected}")
     if not bool(((scores >= 0) & (scores <= 1)).all()):
-        raise ClusteringError("scorer: returned values outside [0, 1]; return probabilities")
+        raise InputError("scorer: returned values outside [0, 1]; return probabilities")
     return scores.float()
 
 
@@ -61,25 +61,25 @@ def check_batch(batch: Any) -> None:
         batch: What the training loader serves.
 
     Raises:
-        ClusteringError: It is not a dictionary, or has no ids of slices in ``index``.
+        InputError: It is not a dictionary, or has no ids of slices in ``index``.
     """
     if not isinstance(batch, dict):
-        raise ClusteringError(
+        raise InputError(
             f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
             "are added to it"
         )
     index = batch.get("index")
     if index is None and any(isinstance(value, dict) for value in batch.values()):
-        raise ClusteringError(
+        raise InputError(
             f"training batches hold batches ({', '.join(map(str, batch))}), as several loaders make"
             " them; cluster maps are added to batches of one loader"
         )
     if not isinstance(index, Tensor):
-        raise ClusteringError(
+        raise InputError(
             "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
         )
     if index.ndim != 1 or index.is_floating_point():
-        raise ClusteringError(
+        raise InputError(
             f"`index` of training batches is {tuple(index.shape)} of {index.dtype}; make it [B], "
             "whole numbers from 0"
         )
@@ -92,7 +92,7 @@ def check_known(known: KnownSlices | None) -> None:
         known: What the data set tells of its slices, if it does.
 
     Raises:
-        ClusteringError: Two share an id, or a class has no tagged or no untagged slice.
+        InputError: Two share an id, or a class has no tagged or no untagged slice.
     """
     if known is None:
         return
@@ -111,7 +111,7 @@ def check_told(embeddings: PixelEmbeddings, known: KnownSlices, positions: Seque
         positions: Where these slices are in it.
 
     Raises:
-        ClusteringError: Ids or tags differ.
+        InputError: Ids or tags differ.
     """
     rows = torch.tensor(positions)
     for name, told, served in (
@@ -121,7 +121,7 @@ def check_told(embeddings: PixelEmbeddings, known: KnownSlices, positions: Seque
         if served.shape != told.shape or not torch.equal(
             served.cpu(), told.to("cpu", served.dtype)
         ):
-            raise ClusteringError(
+            raise InputError(
                 f"the data set's tensor `{name}` is {told[:4].tolist()} for its first slices, but "
                 f"their batch has {served[:4].tolist()}; make them agree, or rename the tensor"
             )
@@ -134,13 +134,13 @@ def check_probable(activation: Tensor) -> None:
         activation: [n, C], should be in [0, 1].
 
     Raises:
-        ClusteringError: It is not, by more than rounding.
+        InputError: It is not, by more than rounding.
     """
     if activation.numel() == 0:
         return
     least, most = (float(end) for end in activation.aminmax())
     if least < -ROUNDING or most > 1 + ROUNDING:
-        raise ClusteringError(
+        raise InputError(
             f"embed_pixels: `activation` goes from {least:.3g} to {most:.3g}; make it "
             "probabilities from 0 to 1, such as the sigmoid of logits"
         )
@@ -155,11 +155,11 @@ def check_common(source: EmbeddingSource, first: int, collective: Collective) ->
         collective: The processes; all must call this.
 
     Raises:
-        ClusteringError: Some have other slices.
+        InputError: Some have other slices.
     """
     own = source.fingerprint(first)
     if collective.maximum(own) + collective.maximum(-own):
-        raise ClusteringError(
+        raise InputError(
             "the processes have different training slices; give all of them the same data set "
             "(Lightning's sampler shares it out), or ClusterReSupervision(dataloader=...) a loader "
             "over the slices of all processes"
@@ -177,7 +177,7 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> int:
         The id of the first slice.
 
     Raises:
-        ClusteringError: There are fewer pixels, the module's embeddings are unusable, or the data
+        InputError: There are fewer pixels, the module's embeddings are unusable, or the data
             set tells other ids or tags of its slices than its batches hold.
     """
     pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
@@ -188,7 +188,7 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> int:
             check_told(embeddings, source.known, rows)
             seen = rows.stop
         if (highest := int(embeddings.index.max())) >= most:
-            raise ClusteringError(
+            raise InputError(
                 f"a slice has the index {highest}, but there are {len(source)} slices; number them "
                 "from 0 (hashes cannot be used), since the file of cluster maps has a row for each"
             )
@@ -196,7 +196,7 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> int:
         first = int(embeddings.index[0]) if first is None else first
         if pixels >= clusters:
             return first
-    raise ClusteringError(
+    raise InputError(
         f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
         "n_clusters or give more slices"
     )
@@ -209,11 +209,11 @@ def check_distinct(index: Tensor) -> None:
         index: [n].
 
     Raises:
-        ClusteringError: Two do.
+        InputError: Two do.
     """
     values, counts = torch.unique(index, return_counts=True)
     if bool((counts > 1).any()):
-        raise ClusteringError(
+        raise InputError(
             f"two training slices share the index {int(values[counts > 1][0])}; give every "
             "slice its own `index`"
         )
@@ -224,7 +224,7 @@ def _check_counts(number: int, counts: Sequence[float], some: str = "") -> None:
     advice = "raise evidence_slices" if some else "add some or leave the class out"
     for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
         if count == 0:
-            raise ClusteringError(
+            raise InputError(
                 f"no training slice is {kind} for class {number}{some}; clustering needs tagged "
                 f"and untagged slices of every class, {advice}"
             )

@@ -1,7 +1,7 @@
 """How a place differs from what untagged slices show there: a lesion is out of place.
 
 Oedema looks like grey matter on T1; that it lies where other patients have white matter gives it
-away. What is normal at a place is the mean over untagged slices of the same stratum, where enough
+away. What is normal at a place is the mean over untagged slices of the same level, where enough
 patients have some: with few of them the mean is that of their own anatomy, and a deviation from it
 tells patients apart instead of lesions from healthy tissue. It is unknown elsewhere. It is found
 once, so that an appearance must not change in training, as features of a network would.
@@ -16,22 +16,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.smoothing import blur
 from wsseg.clustering.statistics import BUCKETS, exact
+from wsseg.utils.distributed import Collective
+from wsseg.utils.smoothing import blur
 
 WIDTH = 5.0  # pixels; anatomy differs between patients, so that only broad differences count
 CELL = 4  # pixels; maps that are so smooth lose nothing on a coarser grid
-PATIENTS = 8  # that must have untagged slices of a stratum
+PATIENTS = 8  # that must have untagged slices of a level
 
 
 class Untagged(NamedTuple):
     """Some slices without any tag."""
 
-    stratum: Tensor
+    level: Tensor
     """[B] int64, below ``BUCKETS``."""
-    group: Tensor
+    case: Tensor
     """The patient of each, [B] int64."""
     sums: Tensor
     """From :func:`coarse_sums`, [B, E + 1, h', w']. All are on the CPU."""
@@ -80,8 +80,8 @@ def untagged_slices(batch: PixelEmbeddings) -> list[Untagged]:
         return []
     rows = ~(batch.tags > 0.5).any(dim=1)
     sums = coarse_sums(batch.appearance[rows], batch.valid[rows])
-    stratum = batch.strata[rows].remainder(BUCKETS)
-    return [Untagged(stratum.cpu(), batch.groups[rows].cpu(), sums.cpu())]
+    level = batch.levels[rows].remainder(BUCKETS)
+    return [Untagged(level.cpu(), batch.cases[rows].cpu(), sums.cpu())]
 
 
 def find_norms(parts: Sequence[Untagged], collective: Collective) -> Tensor:
@@ -98,14 +98,14 @@ def find_norms(parts: Sequence[Untagged], collective: Collective) -> Tensor:
     shape = [collective.maximum(max(lengths)) for lengths in zip(*shapes, strict=True)]
     nothing = torch.empty(0, dtype=torch.int64)
     parts = [Untagged(nothing, nothing, torch.empty(0, *shape)), *parts]
-    stratum, group, sums = map(torch.cat, zip(*parts, strict=True))
-    strata = collective.maximum(max(stratum.tolist(), default=-1) + 1)
+    level, case, sums = map(torch.cat, zip(*parts, strict=True))
+    levels = collective.maximum(max(level.tolist(), default=-1) + 1)
     # Rounded first, sums are exact in any order.
-    total = torch.zeros(strata, *shape, dtype=torch.float64)
-    total.index_add_(0, stratum, exact(sums.double()))
-    slices = collective.gather(torch.stack((stratum, group), dim=1))
+    total = torch.zeros(levels, *shape, dtype=torch.float64)
+    total.index_add_(0, level, exact(sums.double()))
+    slices = collective.gather(torch.stack((level, case), dim=1))
     patients = torch.unique(slices, dim=0)
-    counts = (torch.bincount(each[:, 0], minlength=strata) for each in (slices, patients))
+    counts = (torch.bincount(each[:, 0], minlength=levels) for each in (slices, patients))
     return norm(collective.sum(total), *counts)
 
 
@@ -113,7 +113,7 @@ def norm(sums: Tensor, slices: Tensor, patients: Tensor) -> Tensor:
     """Return what is normal at each place.
 
     Args:
-        sums: Sums over untagged slices of their :func:`coarse_sums`, by stratum,
+        sums: Sums over untagged slices of their :func:`coarse_sums`, by level,
             [G, E + 1, h', w'].
         slices: Number of these slices, [G].
         patients: Number of patients that they are of, [G].
@@ -129,20 +129,20 @@ def norm(sums: Tensor, slices: Tensor, patients: Tensor) -> Tensor:
     return torch.where(enough, total / weight.clamp_min(1e-6), torch.nan).float()
 
 
-def normal_appearance(norms: Tensor, stratum: Tensor, height: int, width: int) -> Tensor:
+def normal_appearance(norms: Tensor, level: Tensor, height: int, width: int) -> Tensor:
     """Return what slices would look like if they were normal.
 
     Args:
         norms: From :func:`norm`, [G, E, h', w'].
-        stratum: Of the slices, [B] int64.
+        level: Of the slices, [B] int64.
         height: Of the slices.
         width: Of the slices.
 
     Returns:
         [B, E, h, w]; NaN where that is unknown.
     """
-    known = F.pad(norms, (0, 0, 0, 0, 0, 0, 0, 1), value=torch.nan)  # a row for other strata
-    row = stratum.remainder(BUCKETS).clamp_max(len(norms))
+    known = F.pad(norms, (0, 0, 0, 0, 0, 0, 0, 1), value=torch.nan)  # a row for other levels
+    row = level.remainder(BUCKETS).clamp_max(len(norms))
     return F.interpolate(known[row], (height, width), mode="bilinear", align_corners=False)
 
 
@@ -161,5 +161,5 @@ def compare(batch: PixelEmbeddings, norms: Tensor) -> PixelEmbeddings:
     if batch.appearance is None:
         return batch
     norms = norms.to(batch.appearance.device)
-    normal = normal_appearance(norms, batch.strata, *batch.valid.shape[1:])
+    normal = normal_appearance(norms, batch.levels, *batch.valid.shape[1:])
     return batch._replace(appearance=deviate(batch.appearance, normal))

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wsseg.clustering.errors import ClusteringError
+from wsseg.utils.errors import InputError
 
 EXTRAS = ("asymmetry", "appearance")
-OPTIONAL = ("activation", "group", "stratum", *EXTRAS)
+OPTIONAL = ("activation", "case", "level", *EXTRAS)
 
 
 class PixelEmbeddings(NamedTuple):
@@ -24,8 +24,8 @@ class PixelEmbeddings(NamedTuple):
         valid: Pixels to be clustered, [B, h, w] bool.
         tags: [B, C], 0 or 1.
         index: Stable ids of the slices, from 0, [B] int64.
-        group: The patient of each, [B] int64. If None, every slice is a patient of its own.
-        stratum: From 0 to 63, [B] int64, such as the level in the body: tagged slices are compared
+        case: The patient of each, [B] int64. If None, every slice is a patient of its own.
+        level: From 0 to 63, [B] int64, such as the level in the body: tagged slices are compared
             with untagged ones of the same. If None, all are of one.
         asymmetry: How the two sides of a symmetric organ differ, [B, A, h, w]; see
             :func:`~wsseg.clustering.symmetry.asymmetry`.
@@ -38,20 +38,20 @@ class PixelEmbeddings(NamedTuple):
     valid: Tensor
     tags: Tensor
     index: Tensor  # type: ignore[assignment]  # tuples have a method of that name
-    group: Tensor | None = None
-    stratum: Tensor | None = None
+    case: Tensor | None = None
+    level: Tensor | None = None
     asymmetry: Tensor | None = None
     appearance: Tensor | None = None
 
     @property
-    def groups(self) -> Tensor:
+    def cases(self) -> Tensor:
         """The patient of each slice, [B] int64."""
-        return self.index if self.group is None else self.group
+        return self.index if self.case is None else self.case
 
     @property
-    def strata(self) -> Tensor:
-        """The stratum of each slice, [B] int64."""
-        return torch.zeros_like(self.index) if self.stratum is None else self.stratum
+    def levels(self) -> Tensor:
+        """The level of each slice, [B] int64."""
+        return torch.zeros_like(self.index) if self.level is None else self.level
 
     @property
     def maps(self) -> tuple[Tensor | None, ...]:
@@ -95,16 +95,16 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         embeddings: What ``embed_pixels`` returned.
 
     Raises:
-        ClusteringError: A field has another shape or type than :class:`PixelEmbeddings` says.
+        InputError: A field has another shape or type than :class:`PixelEmbeddings` says.
     """
     if not isinstance(embeddings, PixelEmbeddings):
-        raise ClusteringError(
+        raise InputError(
             f"embed_pixels returned {type(embeddings).__name__}; return a PixelEmbeddings"
         )
     _check_tensors(embeddings)
     features, valid = embeddings.features, embeddings.valid
     if features.ndim != 4:
-        raise ClusteringError(
+        raise InputError(
             f"embed_pixels: `features` is {tuple(features.shape)}; make it [B, D, h, w]"
         )
     batch, _, height, width = features.shape
@@ -114,8 +114,8 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         "valid": (batch, height, width),
         "tags": (batch, classes),
         "index": (batch,),
-        "group": (batch,),
-        "stratum": (batch,),
+        "case": (batch,),
+        "level": (batch,),
     }
     for name in EXTRAS:
         maps = getattr(embeddings, name)
@@ -125,20 +125,20 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         part = getattr(embeddings, name)
         got = shape if part is None else tuple(part.shape)
         if got != shape:
-            raise ClusteringError(f"embed_pixels: `{name}` is {got}; make it {shape}")
+            raise InputError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
-        raise ClusteringError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
+        raise InputError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
     return _with_long_numbers(embeddings)
 
 
 def _with_long_numbers(embeddings: PixelEmbeddings) -> PixelEmbeddings:
     """Return embeddings whose numbers are int64, as all processes must send them."""
-    numbers = {name: getattr(embeddings, name) for name in ("index", "group", "stratum")}
+    numbers = {name: getattr(embeddings, name) for name in ("index", "case", "level")}
     for name, each in numbers.items():
         if each is not None and each.is_floating_point():
-            raise ClusteringError(f"embed_pixels: `{name}` must hold integers")
+            raise InputError(f"embed_pixels: `{name}` must hold integers")
     if len(embeddings.index) and int(embeddings.index.min()) < 0:
-        raise ClusteringError("embed_pixels: `index` must hold integers from 0")
+        raise InputError("embed_pixels: `index` must hold integers from 0")
     return embeddings._replace(
         **{name: each.long() for name, each in numbers.items() if each is not None}
     )
@@ -148,11 +148,11 @@ def _check_tensors(embeddings: PixelEmbeddings) -> None:
     """Refuse what has no shape to compare, and tags without classes."""
     for name, value in embeddings._asdict().items():
         if not isinstance(value, Tensor) and (value is not None or name not in OPTIONAL):
-            raise ClusteringError(
+            raise InputError(
                 f"embed_pixels: `{name}` is of type {type(value).__name__}; make it a tensor"
             )
     if embeddings.tags.ndim != 2:
-        raise ClusteringError(
+        raise InputError(
             f"embed_pixels: `tags` is {tuple(embeddings.tags.shape)}; make it [B, C], a column for "
             "each class"
         )

@@ -12,11 +12,11 @@ from wsseg.clustering.checks import check_probable
 from wsseg.clustering.columns import Columns
 from wsseg.clustering.deviation import Untagged, deviate, normal_appearance, untagged_slices
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import check_finite
 from wsseg.clustering.relevance import slice_peaks
 from wsseg.clustering.selection import sample_rows
 from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
+from wsseg.utils.errors import InputError
 
 PIXELS = 2**19  # most that all processes keep together
 VALUES = 2**24  # most that these have together, 64 MiB
@@ -57,7 +57,7 @@ class Evidence:
             batches: The slices.
 
         Raises:
-            ClusteringError: A feature or an activation is not finite, or an activation is not a
+            InputError: A feature or an activation is not finite, or an activation is not a
                 probability.
         """
         for batch in batches:
@@ -67,14 +67,14 @@ class Evidence:
             features = feature_pixels(batch, kept)
             check_finite(features)
             if batch.activation is None:
-                raise ClusteringError(
+                raise InputError(
                     "embed_pixels left the activation None though it was asked for; do so only "
                     "where it is called with activation=False"
                 )
             slice_, row, column = kept.T
             activation = batch.activation[slice_, :, row, column].float()
             if not bool(torch.isfinite(activation).all()):
-                raise ClusteringError(
+                raise InputError(
                     "the class activation holds NaN or infinite values; lower the learning rate, "
                     "or train in higher precision (32-true)"
                 )
@@ -115,8 +115,8 @@ class Evidence:
         width = self.columns.deviation
         for part in self._parts if width else ():
             own = part.features[:, -width:]
-            stratum = part.slices.strata
-            normal = normal_appearance(norms.to(own.device), stratum, *self.plane[1:])
+            level = part.slices.levels
+            normal = normal_appearance(norms.to(own.device), level, *self.plane[1:])
             row, column = part.place.T
             own.copy_(deviate(own, normal[part.row, :, row, column]))
 
@@ -155,8 +155,8 @@ class Evidence:
                 part.row.to(labels.device),
                 part.place.to(labels.device),
                 part.slices.tags,
-                part.slices.groups,
-                part.slices.strata,
+                part.slices.cases,
+                part.slices.levels,
                 clusters,
             )
             total = added if total is None else total + added

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.lloyd import Search, lloyd, nearest, torch_search
+from wsseg.utils.errors import InputError
 
 TEMPORARY_BYTES = 64 * 2**20  # faiss would take 1.5 GiB of a GPU by default
 
@@ -55,10 +55,10 @@ def fit_kmeans(
         Centroids [k, D] float32 on the device of the points.
 
     Raises:
-        ClusteringError: Fewer points than clusters, or a value is not finite.
+        InputError: Fewer points than clusters, or a value is not finite.
     """
     if len(points) < k:
-        raise ClusteringError(
+        raise InputError(
             f"{k} clusters of {len(points)} pixels: there are fewer pixels than clusters; "
             "lower n_clusters or give more or larger slices"
         )
@@ -95,7 +95,7 @@ def fit_clusterings(jobs: Sequence[Clustering], k: int, iterations: int = 20) ->
         What :func:`fit_kmeans` returns for each, to the bit.
 
     Raises:
-        ClusteringError: Fewer points than clusters, or a value is not finite.
+        InputError: Fewer points than clusters, or a value is not finite.
     """
     threads = torch.get_num_threads()
     workers = min(threads, len(jobs))
@@ -123,7 +123,7 @@ def assign(points: Tensor, centroids: Tensor) -> Tensor:
         Labels [n, R] int64.
 
     Raises:
-        ClusteringError: A point is not finite.
+        InputError: A point is not finite.
     """
     check_finite(points)
     return nearest(points, centroids)[0] if points.is_cuda else _assign_faiss(points, centroids)
@@ -153,11 +153,11 @@ def check_finite(points: Tensor) -> None:
         points: [n, D].
 
     Raises:
-        ClusteringError: A value is not finite.
+        InputError: A value is not finite.
     """
     # A sum is quick, but may overflow where no value is infinite.
     if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
-        raise ClusteringError(
+        raise InputError(
             "the embeddings hold NaN or infinite values; lower the learning rate, or train in "
             "higher precision (32-true)"
         )
@@ -168,7 +168,7 @@ def load_faiss() -> Any:
     try:
         return importlib.import_module("faiss")
     except (ImportError, RuntimeError) as error:  # wheels for GPUs check what they need
-        raise ClusteringError(
+        raise InputError(
             f"faiss cannot be imported ({error}); uninstall any other faiss wheel, then "
             "pip install faiss-cpu"
         ) from error

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import torch
 
-from wsseg.clustering.collective import Collective
+from wsseg.utils.distributed import Collective
 
 LOCK = ".lock"
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from wsseg.clustering.deviation import compare
 from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.kmeans import assign_features
 from wsseg.clustering.relevance import Verdict, relevance_map
-from wsseg.clustering.smoothing import blur_across
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import IGNORE, blend, to_targets
+from wsseg.utils.errors import InputError
+from wsseg.utils.smoothing import blur_across
 
 ROWS = 256  # maps of untagged slices that are written at a time
 
@@ -157,7 +157,7 @@ class MapWriter:
             changes: Counts how the maps differ from the old ones.
 
         Raises:
-            ClusteringError: Slices differ in shape.
+            InputError: Slices differ in shape.
         """
         for batch in batches:
             tagged = (batch.tags > 0.5).any(dim=1)
@@ -177,7 +177,7 @@ class MapWriter:
             changes: Counts how the maps differ from the old ones.
 
         Raises:
-            ClusteringError: Slices differ in shape.
+            InputError: Slices differ in shape.
         """
         parts = map(self._relevance, batches)
         bodies = regroup(parts, map(len, depths))
@@ -187,7 +187,7 @@ class MapWriter:
     def _relevance(self, batch: PixelEmbeddings) -> SliceMaps:
         plane = (batch.tags.shape[1], *batch.valid.shape[1:])
         if plane != self._maps.shape[1:]:
-            raise ClusteringError(
+            raise InputError(
                 f"slices of {self._maps.shape[1:]} and {plane} (classes, height, width) in one "
                 "data set; give all slices one shape"
             )

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_distinct, check_scores, check_tags
-from wsseg.clustering.collective import Collective
 from wsseg.clustering.columns import Columns
 from wsseg.clustering.deviation import find_norms, untagged_slices
 from wsseg.clustering.evidence import Evidence
@@ -26,6 +25,7 @@ from wsseg.clustering.selection import bodies, choose_slices, choose_untagged, s
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
 from wsseg.clustering.store import ClusterMaps
+from wsseg.utils.distributed import Collective
 
 UNTAGGED_SLICES = 256  # that are looked at, beside the evidence, to learn what is normal
 
@@ -114,7 +114,7 @@ class Refresh:
             Clusters and maps, the same in every process; ``report`` holds numbers to log.
 
         Raises:
-            ClusteringError: The slices cannot be clustered or scored; the message says why.
+            InputError: The slices cannot be clustered or scored; the message says why.
         """
         settings = self._settings
         with self._stage("embed"):
@@ -138,9 +138,9 @@ class Refresh:
             What is kept here, and the sample and what is normal, which every process gets.
         """
         settings, collective, known = self._settings, self._collective, self._source.known
-        tags, stratum = (None, None) if known is None else (known.tags, known.stratum)
+        tags, level = (None, None) if known is None else (known.tags, known.level)
         chosen = choose_slices(
-            len(self._source), settings.evidence_slices, settings.seed, tags, stratum
+            len(self._source), settings.evidence_slices, settings.seed, tags, level
         )
         evidence = Evidence(slices=len(chosen))
         with collective.together("embedding slices"):
@@ -267,12 +267,12 @@ class Refresh:
         tagged = (known.tags > 0.5).any(dim=1).cpu()
         shown, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
         writer.write_untagged(known.index[rest[list(share(len(rest), folder.rank, folder.size))]])
-        if known.group is None or known.depth is None:
+        if known.case is None or known.depth is None:
             mine = share(len(shown), folder.rank, folder.size)
             writer.write(self._source(shown[list(mine)].tolist(), activation=False), changes)
             return
         depth = known.depth.cpu()
-        own = share_bodies(bodies(shown, known.group.cpu(), depth), folder.rank, folder.size)
+        own = share_bodies(bodies(shown, known.case.cpu(), depth), folder.rank, folder.size)
         rows = [row for body in own for row in body.tolist()]
         slices = self._source(rows, activation=False)
         writer.write_bodies(slices, [depth[body] for body in own], changes)
@@ -288,7 +288,7 @@ class Refresh:
 def describe_scores(
     relevance: Tensor, statistics: ClusterStatistics, high: float
 ) -> dict[str, float]:
-    """Return the mean number of relevant clusters per class, and how many groups hold them.
+    """Return the mean number of relevant clusters per class, and how many cases hold them.
 
     Args:
         relevance: Of every cluster, [R, K, C].

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wsseg.clustering.smoothing import blur
 from wsseg.clustering.symmetry import one_sided
 from wsseg.clustering.targets import IGNORE
+from wsseg.utils.smoothing import blur
 
 FAINT = 0.1  # clusterings whose best cluster is less relevant than this have found nothing
 PEAK_SHARE = 0.01  # of a slice's pixels: single ones may be relevant by chance

@@ -184,7 +184,7 @@ def outer_class(statistics: ClusterStatistics) -> Tensor:
 
 
 def surroundings(statistics: ClusterStatistics) -> Tensor:
-    """Count pixels, by stratum, of the slices that have each class's outer class but not itself.
+    """Count pixels, by level, of the slices that have each class's outer class but not itself.
 
     Args:
         statistics: Of all training slices.
@@ -201,13 +201,13 @@ def surroundings(statistics: ClusterStatistics) -> Tensor:
 def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) -> Tensor:
     """Return each cluster's share of the pixels of untagged and of tagged slices.
 
-    The share in untagged slices is what it would be if they were spread over the strata as the
+    The share in untagged slices is what it would be if they were spread over the levels as the
     tagged ones are: lesions keep to some levels of the body, and so does healthy tissue. In a
-    stratum without untagged slices the share over all strata stands in.
+    level without untagged slices the share over all levels stands in.
 
     Args:
         statistics: Of all training slices.
-        untagged: Pixels, by stratum, of the slices to compare with, [R, K, C, G]; those without
+        untagged: Pixels, by level, of the slices to compare with, [R, K, C, G]; those without
             the class by default.
 
     Returns:
@@ -216,13 +216,13 @@ def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) 
     tagged = statistics.pixels[..., TAGGED, :]
     if untagged is None:
         untagged = statistics.pixels[..., UNTAGGED, :]
-    stratum_untagged = untagged.sum(dim=1, keepdim=True)  # [R, 1, C, G]
-    stratum_tagged = tagged.sum(dim=1, keepdim=True)
-    overall = untagged.sum(dim=-1, keepdim=True) / stratum_untagged.sum(-1, True).clamp_min(1)
-    within = untagged / stratum_untagged.clamp_min(1)
-    within = torch.where(stratum_untagged > 0, within, overall)
-    total = stratum_tagged.sum(dim=-1).clamp_min(1)
-    matched = (within * stratum_tagged).sum(dim=-1) / total
+    level_untagged = untagged.sum(dim=1, keepdim=True)  # [R, 1, C, G]
+    level_tagged = tagged.sum(dim=1, keepdim=True)
+    overall = untagged.sum(dim=-1, keepdim=True) / level_untagged.sum(-1, True).clamp_min(1)
+    within = untagged / level_untagged.clamp_min(1)
+    within = torch.where(level_untagged > 0, within, overall)
+    total = level_tagged.sum(dim=-1).clamp_min(1)
+    matched = (within * level_tagged).sum(dim=-1) / total
     return torch.stack((matched, tagged.sum(dim=-1) / total), dim=-1)
 
 

@@ -13,7 +13,7 @@ LONGEST = 128  # slices of a body that are mapped together
 
 
 def choose_slices(
-    count: int, most: int, seed: int, tags: Tensor | None = None, stratum: Tensor | None = None
+    count: int, most: int, seed: int, tags: Tensor | None = None, level: Tensor | None = None
 ) -> list[int]:
     """Choose the slices that clusters are formed and scored from.
 
@@ -23,7 +23,7 @@ def choose_slices(
         seed: Chooses them.
         tags: [count, C], if they are known: slices of every combination of tags then take turns,
             so that none is left out because it is rare.
-        stratum: [count] int64, if it is known: untagged slices then come from the strata of the
+        level: [count] int64, if it is known: untagged slices then come from the levels of the
             tagged ones, which they are compared with, as far as these have some.
 
     Returns:
@@ -32,12 +32,12 @@ def choose_slices(
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     if tags is not None and count > most:
         shown = tags.cpu()[order] > 0.5
-        if stratum is not None:
+        if level is not None:
             tagged = shown.any(dim=1)
-            level = stratum.cpu()[order].long().remainder(BUCKETS)
-            frequency = torch.bincount(level[tagged], minlength=BUCKETS)
-            rest = level[~tagged]
-            # The n-th of a stratum with frequency f comes at n / f: all strata fill up together.
+            bucket = level.cpu()[order].long().remainder(BUCKETS)
+            frequency = torch.bincount(bucket[tagged], minlength=BUCKETS)
+            rest = bucket[~tagged]
+            # The n-th of a level with frequency f comes at n / f: all levels fill up together.
             due = occurrence(rest) / frequency[rest]
             order[~tagged] = order[~tagged][due.argsort(stable=True)]
         kind = torch.unique(shown, dim=0, return_inverse=True)[1]
@@ -101,12 +101,12 @@ def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> 
     return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)
 
 
-def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
+def bodies(rows: Tensor, case: Tensor, depth: Tensor) -> list[Tensor]:
     """Sort slices into bodies.
 
     Args:
         rows: Positions of slices, [n] int64.
-        group: The patient of every slice, [N] int64.
+        case: The patient of every slice, [N] int64.
         depth: Where every slice lies along its body, [N].
 
     Returns:
@@ -114,8 +114,8 @@ def bodies(rows: Tensor, group: Tensor, depth: Tensor) -> list[Tensor]:
         the slices of one are in memory together.
     """
     rows = rows[depth[rows].argsort(stable=True)]
-    rows = rows[group[rows].argsort(stable=True)]
-    counts = group[rows].unique_consecutive(return_counts=True)[1]
+    rows = rows[case[rows].argsort(stable=True)]
+    counts = case[rows].unique_consecutive(return_counts=True)[1]
     whole = rows.split(counts.tolist()) if len(rows) else ()
     return [part for body in whole for part in body.split(LONGEST)]
 

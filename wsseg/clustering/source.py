@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.samplers import drawn
+from wsseg.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class KnownSlices:
     Attributes:
         index: Their ids, [N] int64.
         tags: [N, C], 0 or 1.
-        group: The patient of each, whose slices form a body, [N] int64.
+        case: The patient of each, whose slices form a body, [N] int64.
         depth: Where each lies along its body, in pixels, [N].
-        stratum: That of each, as in the embeddings, [N] int64. None, as the former two, if unknown.
+        level: That of each, as in the embeddings, [N] int64. None, as the former two, if unknown.
     """
 
     index: Tensor
     tags: Tensor
-    group: Tensor | None = None
+    case: Tensor | None = None
     depth: Tensor | None = None
-    stratum: Tensor | None = None
+    level: Tensor | None = None
 
     @classmethod
     def of(cls, dataset: Any, count: int) -> KnownSlices | None:
@@ -47,32 +47,32 @@ class KnownSlices:
             None if it lacks ``index`` or ``tags``.
 
         Raises:
-            ClusteringError: A tensor has another shape or type, or a depth is not finite.
+            InputError: A tensor has another shape or type, or a depth is not finite.
         """
-        index, tags, group, depth, stratum = (
+        index, tags, case, depth, level = (
             value if isinstance(value, Tensor) and value.shape[:1] == (count,) else None
             for value in (getattr(dataset, name, None) for name in cls.__annotations__)
         )
         if index is None or tags is None:
             return None
         if tags.ndim != 2:
-            raise ClusteringError(
+            raise InputError(
                 f"the data set's `tags` is {tuple(tags.shape)}; make it [N, C], a column for each "
                 "class, or give it another name"
             )
-        for name, value in {"index": index, "group": group, "stratum": stratum}.items():
+        for name, value in {"index": index, "case": case, "level": level}.items():
             if value is not None and (value.ndim != 1 or value.is_floating_point()):
-                raise ClusteringError(
+                raise InputError(
                     f"the data set's `{name}` is {tuple(value.shape)} of {value.dtype}; make it "
                     "[N], a whole number for each slice, or give it another name"
                 )
         if depth is not None and (depth.ndim != 1 or not bool(torch.isfinite(depth).all())):
             holds = "NaN or infinite values" if depth.ndim == 1 else f"{tuple(depth.shape)} numbers"
-            raise ClusteringError(
+            raise InputError(
                 f"the data set's `depth` holds {holds}; make it say where slices lie along their "
                 "body, in pixels [N], or give it another name"
             )
-        return cls(index, tags, group, depth, stratum)
+        return cls(index, tags, case, depth, level)
 
     def at(self, rows: Tensor) -> KnownSlices:
         """Return what is known of some of the slices.
@@ -99,13 +99,13 @@ class EmbeddingSource:
             loader: The ``DataLoader`` of the training slices: those of its data set that its
                 sampler may draw, see :func:`~wsseg.clustering.samplers.drawn`. If the set has
                 ``index`` [N] and ``tags`` [N, C], slices without a tag need not be read; if it also
-                has ``group`` [N] and ``depth`` [N], the slices of a group form a body; by
-                ``stratum`` [N], untagged slices like the tagged ones are found.
+                has ``case`` [N] and ``depth`` [N], the slices of a case form a body; by
+                ``level`` [N], untagged slices like the tagged ones are found.
             embed: ``embed(batch, activation=..., features=...)`` moves a batch to the model and
                 embeds it, with activation and features or without.
 
         Raises:
-            ClusteringError: The loader is not one ``DataLoader`` over a data set with a length.
+            InputError: The loader is not one ``DataLoader`` over a data set with a length.
         """
         dataset = getattr(loader, "dataset", None)
         if (
@@ -114,7 +114,7 @@ class EmbeddingSource:
             or not hasattr(dataset, "__len__")
         ):
             of = "" if dataset is None else f" over {type(dataset).__name__}"
-            raise ClusteringError(
+            raise InputError(
                 f"clustering needs one DataLoader over a data set with a length, got "
                 f"{type(loader).__name__}{of}; give ClusterReSupervision(dataloader=...) one"
             )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 UNTAGGED, TAGGED = 0, 1
-BUCKETS = 64  # more groups or strata share buckets; bounds the size of the statistics
+BUCKETS = 64  # more cases or levels share buckets; bounds the size of the statistics
 UNIT = 2.0**-20
 
 
@@ -26,8 +26,8 @@ class ClusterStatistics:
     without the class, ``[..., TAGGED]`` over those with it.
 
     Attributes:
-        pixels: Valid pixels, by stratum, [R, K, C, 2, G].
-        by_group: Valid pixels, by group (patient), [R, K, C, 2, G].
+        pixels: Valid pixels, by level, [R, K, C, 2, G].
+        by_case: Valid pixels, by case (patient), [R, K, C, 2, G].
         activation: Activation summed over these pixels, [R, K, C, 2].
         slices: Slices in which the cluster occurs, [R, K, C, 2].
         votes: Those in which the cluster alone votes for the class: the mean activation over its
@@ -42,7 +42,7 @@ class ClusterStatistics:
     """
 
     pixels: Tensor
-    by_group: Tensor
+    by_case: Tensor
     activation: Tensor
     slices: Tensor
     votes: Tensor
@@ -64,13 +64,13 @@ class ClusterStatistics:
 
     @property
     def support(self) -> Tensor:
-        """Effective number of groups that a cluster's pixels come from, [R, K, C, 2].
+        """Effective number of cases that a cluster's pixels come from, [R, K, C, 2].
 
         The square of their sum over the sum of their squares (Kish, Survey Sampling, 1965): n if
-        they spread evenly over n groups, near 1 if most are from one, 0 without pixels.
+        they spread evenly over n cases, near 1 if most are from one, 0 without pixels.
         """
-        squares = self.by_group.square().sum(dim=-1)
-        return self.by_group.sum(dim=-1).square() / squares.clamp_min(1)
+        squares = self.by_case.square().sum(dim=-1)
+        return self.by_case.sum(dim=-1).square() / squares.clamp_min(1)
 
 
 def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterStatistics:
@@ -88,7 +88,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
 
     return ClusterStatistics(
         pixels=zeros(*shape, BUCKETS),
-        by_group=zeros(*shape, BUCKETS),
+        by_case=zeros(*shape, BUCKETS),
         activation=zeros(*shape),
         slices=zeros(*shape),
         votes=zeros(*shape),
@@ -106,8 +106,8 @@ def slice_statistics(
     row: Tensor,
     place: Tensor,
     tags: Tensor,
-    group: Tensor,
-    stratum: Tensor,
+    case: Tensor,
+    level: Tensor,
     clusters: int,
 ) -> ClusterStatistics:
     """Return the statistics of a batch of slices.
@@ -118,8 +118,8 @@ def slice_statistics(
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
         place: Row and column of each valid pixel in its slice, [n, 2].
         tags: [B, C], 0 or 1.
-        group: Group of each slice, [B] int64.
-        stratum: Stratum of each slice, [B] int64.
+        case: Group of each slice, [B] int64.
+        level: Stratum of each slice, [B] int64.
         clusters: K.
 
     Returns:
@@ -150,8 +150,8 @@ def slice_statistics(
         return torch.einsum("bcrk,bcs->rkcs", table, side)
 
     return ClusterStatistics(
-        pixels=by_bucket(stratum),
-        by_group=by_bucket(group),
+        pixels=by_bucket(level),
+        by_case=by_bucket(case),
         activation=by_tag_and_class(sums),
         slices=by_tag(occurs),
         votes=by_tag_and_class(votes),

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsseg.clustering.errors import ClusteringError
 from wsseg.clustering.targets import IGNORE, decode, encode
+from wsseg.utils.errors import InputError
 
 PACK_BYTES = 2**24  # how much of the file is compressed at a time
 
@@ -69,12 +69,12 @@ class ClusterMaps:
             [B, C, h, w] float32 on the CPU, in [0, 1] or ``IGNORE``.
 
         Raises:
-            ClusteringError: There is no such slice.
+            InputError: There is no such slice.
         """
         positions = index.cpu().numpy()
         wrong = (positions < 0) | (positions >= self.shape[0])
         if wrong.any():
-            raise ClusteringError(
+            raise InputError(
                 f"slice index {positions[wrong][0]} is out of range: there are cluster maps for 0 "
                 f"to {self.shape[0] - 1}; `index` must be the slice's id in the training data, and "
                 "a callback or checkpoint that has seen other data cannot be used with these slices"

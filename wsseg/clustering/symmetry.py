@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.clustering.smoothing import blur
+from wsseg.utils.smoothing import blur
 
 WIDTH = 3.0  # pixels; halves do not match to the pixel, so that only broader differences count
 SHARPNESS = 2

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.clustering.collective import current_collective
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.slice_module import SlicePrediction
+from wsseg.utils.distributed import current_collective
 
 LOSS_DECAY = 0.98  # of the averaged classification losses: some 50 steps
 

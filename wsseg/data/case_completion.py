@@ -19,7 +19,7 @@ from wsseg.data.case_preparation import (
     tags_of,
 )
 from wsseg.data.geometry import crop
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 Size = tuple[int, int]
 

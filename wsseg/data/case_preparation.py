@@ -21,8 +21,8 @@ from wsseg.data.slicing import cut, mask_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
-from wsseg.errors import InputError
-from wsseg.files import replacing, write_text
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import replacing, write_text
 
 SPARSE, FEW = 5, 16  # one in so many voxels along an axis tells volumes apart, but at least so many
 IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"

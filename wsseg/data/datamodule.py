@@ -15,7 +15,7 @@ from wsseg.data.loading import SliceLoader, slice_loader, training_loader
 from wsseg.data.masked import MaskedSliceDataset, has_mask
 from wsseg.data.spec import DataSpec
 from wsseg.data.store import SliceStore
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 class MRISliceDataModule(pl.LightningDataModule):

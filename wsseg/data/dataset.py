@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wsseg.data.spec import Batch
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
 MOST_OPEN = 2**15  # memory maps; the kernel allows some 65,000
@@ -115,9 +115,9 @@ class SliceDataset(Dataset[Batch]):
         self.index = torch.from_numpy(first + self._row).long()
         # Tell the clustering that the slices of a case form a body, how they lie in it, and which
         # slices of other bodies they are like.
-        self.group = torch.tensor([case.position for case in self.cases])[self._case]
+        self.case = torch.tensor([case.position for case in self.cases])[self._case]
         self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
-        self.stratum = torch.cat([levels(n) for n in lengths]) if lengths else torch.empty(0).long()
+        self.level = torch.cat([levels(n) for n in lengths]) if lengths else torch.empty(0).long()
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -143,7 +143,7 @@ class SliceDataset(Dataset[Batch]):
             valid=gather(self.valid, places),
             index=self.index[list(items)],
             case=torch.tensor([case.position for case, _ in places], dtype=torch.int64),
-            level=self.stratum[list(items)],
+            level=self.level[list(items)],
         )
 
     def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:

@@ -15,7 +15,7 @@ from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_header, squeezed
 from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
-from wsseg.errors import InputError, attempt, results
+from wsseg.utils.errors import InputError, attempt, results
 
 LONGEST = 4096  # pixels of a slice that is resampled
 SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart

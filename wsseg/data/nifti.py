@@ -13,7 +13,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 DEFLATE_RATIO = 1040  # no deflate stream expands further
 GZIP = 16 + isal_zlib.MAX_WBITS  # how it is told that a header and a CRC surround the stream

@@ -41,8 +41,8 @@ from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
-from wsseg.errors import InputError, attempt, results
-from wsseg.files import holding, write_text
+from wsseg.utils.errors import InputError, attempt, results
+from wsseg.utils.files import holding, write_text
 
 Entry = dict[str, Any]
 

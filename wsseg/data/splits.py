@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 Fold = dict[str, list[str]]
 SPLITS = ("train", "val", "test")

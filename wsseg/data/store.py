@@ -12,7 +12,7 @@ import torch
 from wsseg.data.dataset import CaseSlices
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import SPLITS, check_disjoint
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 class SliceStore:

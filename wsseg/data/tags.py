@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 SLICE = "slice"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.layouts.lgg import mask_file, slice_files
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 # Rows run to posterior and columns to the patient's left, as slices are shown; 1 mm voxels.
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -15,7 +15,7 @@ from wsseg.data.file_checks import Grid, check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_nifti, voxels
 from wsseg.data.planes import box_of
-from wsseg.errors import InputError, attempt, results
+from wsseg.utils.errors import InputError, attempt, results
 
 
 class CaseImages(NamedTuple):

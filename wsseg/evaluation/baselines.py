@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from wsseg.clustering.kmeans import assign, fit_kmeans
-from wsseg.clustering.smoothing import blur
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder, CaseSlices
 from wsseg.data.masked import has_mask
-from wsseg.errors import InputError
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
 from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.otsu import otsu
 from wsseg.evaluation.results import write_results
+from wsseg.utils.errors import InputError
+from wsseg.utils.smoothing import blur
 
 Images = NDArray[np.float32]
 Mask = NDArray[np.bool_]

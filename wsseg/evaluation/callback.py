@@ -13,12 +13,12 @@ from pytorch_lightning.utilities import rank_zero_warn
 from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import ArrayFolder
 from wsseg.data.masked import has_mask
-from wsseg.errors import InputError
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
 from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.results import write_results
 from wsseg.prediction.components import Mask
 from wsseg.prediction.finishing import refine
+from wsseg.utils.errors import InputError
 
 
 class CaseEvaluation(pl.Callback):

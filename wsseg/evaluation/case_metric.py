@@ -11,11 +11,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from wsseg.clustering.collective import current_collective
 from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import Scores, score
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import Mask, tidy
+from wsseg.utils.distributed import current_collective
 
 Refine = Callable[[str, np.ndarray, Mask], Mask]
 """From a case's name, the numbers of slices [S] and their masks [S, C, H, W] to other masks."""

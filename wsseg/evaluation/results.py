@@ -12,7 +12,7 @@ from typing import Any
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.summary import summarise
-from wsseg.files import write_text
+from wsseg.utils.files import write_text
 
 METRICS_FILE = "metrics.json"
 CASES_FILE = "per_case.csv"

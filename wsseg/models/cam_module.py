@@ -150,8 +150,8 @@ class CamModule(SliceModule):
             valid=valid,
             tags=batch["tags"],
             index=batch["index"],
-            group=batch["case"],
-            stratum=batch["level"],
+            case=batch["case"],
+            level=batch["level"],
             appearance=appearance(image, valid),
         )
         if not (activation or features):

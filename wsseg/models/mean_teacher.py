@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import StochasticWeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 COARSE = ("16-true", "bf16-true")  # in which a small step towards other weights rounds to none
 

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 WARMUP = 0.15  # of all steps: the learning rate rises over these
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.errors import InputError
 from wsseg.phantom.noise import Mask, Volume
+from wsseg.utils.errors import InputError
 
 SHARPENING = 1.7
 """Exponent on the tissue fractions: an average of many brains is blurrier than any one of them."""

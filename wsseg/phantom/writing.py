@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 RECORD = ".phantom.json"
 """Hidden file that says how a folder was made, so that a second run knows whether it may resume."""

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from wsseg.cli.messages import first_of
 from wsseg.data.file_checks import Grid, check_files
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.nifti import read_header
 from wsseg.data.spec import DataSpec, format_pixel
-from wsseg.errors import InputError
-from wsseg.files import check_writable
-from wsseg.messages import first_of
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import check_writable
 
 
 def check_options(

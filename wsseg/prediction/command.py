@@ -11,9 +11,8 @@ from torch import Tensor
 
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError, attempt, partition, results
+from wsseg.models.checkpoint import load_module
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.checkpoint import load_module
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
@@ -21,6 +20,7 @@ from wsseg.prediction.nifti import label_volume, save_labels
 from wsseg.prediction.overview import overview
 from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, find_raw_cases, read_raw_case
+from wsseg.utils.errors import InputError, attempt, partition, results
 from wsseg.visualisation.sheet import save_png
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.errors import InputError
 from wsseg.models.slice_module import SliceModule
+from wsseg.utils.errors import InputError
 
 
 def choose_device(name: str) -> torch.device:

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.files import replacing
 from wsseg.models.inclusion import containers
+from wsseg.utils.files import replacing
 
 
 def label_volume(

@@ -18,7 +18,7 @@ from wsseg.data.layouts.cases import NIFTI, sorted_cases
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 class RawCase(NamedTuple):

@@ -12,13 +12,13 @@ from torch import Tensor
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.datamodule import data_of
 from wsseg.data.spec import Batch
-from wsseg.errors import InputError
 from wsseg.models.inclusion import containers, nest
 from wsseg.models.network_input import batch_input
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
 from wsseg.segmentation.source import TargetSource
+from wsseg.utils.errors import InputError
 
 
 class SegmentationModule(SliceModule):

@@ -12,21 +12,21 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from wsseg.clustering.collective import Collective, current_collective
-from wsseg.clustering.isolation import untouched_generators
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.errors import InputError
+from wsseg.models.checkpoint import load_module, read_content
+from wsseg.models.resuming import check_cases, check_data
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REACH, refine_classes
-from wsseg.prediction.checkpoint import load_module, read_content
 from wsseg.prediction.inference import predict_slices
-from wsseg.resuming import check_cases, check_data
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource
+from wsseg.utils.distributed import Collective, current_collective
+from wsseg.utils.errors import InputError
+from wsseg.utils.isolation import untouched_generators
 
 COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
 

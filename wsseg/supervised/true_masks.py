@@ -10,8 +10,8 @@ from torch import Tensor
 from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import ArrayFolder, CaseSlices
 from wsseg.data.masked import MASK_FOLDER, has_mask
-from wsseg.errors import InputError
 from wsseg.segmentation.source import TargetSource
+from wsseg.utils.errors import InputError
 
 
 class TrueMasks(TargetSource):

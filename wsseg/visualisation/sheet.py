@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsseg.files import replacing
+from wsseg.utils.files import replacing
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, heat_colours
 from wsseg.visualisation.panels import Picture
 

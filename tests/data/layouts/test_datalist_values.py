@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsseg.data.layouts import find_cases
-from wsseg.errors import InputError, results
+from wsseg.utils.errors import InputError, results
 
 IMAGES = {"T1": "a.nii"}
 

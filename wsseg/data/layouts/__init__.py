@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsseg.data.layouts import brats, datalist, decathlon, lgg
 from wsseg.data.layouts.cases import CaseFiles, CaseList, ImageFile
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 __all__ = ["LAYOUTS", "CaseFiles", "CaseList", "ImageFile", "detect", "find_cases"]
 

@@ -14,7 +14,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
-from wsseg.errors import InputError, attempt, partition
+from wsseg.utils.errors import InputError, attempt, partition
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 ENDINGS = {

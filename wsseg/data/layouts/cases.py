@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")

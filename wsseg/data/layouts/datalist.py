@@ -15,7 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
-from wsseg.errors import InputError, attempt, partition
+from wsseg.utils.errors import InputError, attempt, partition
 
 EXPECTED = "entries under `cases`"
 ENTRIES = ("modalities", "classes", "labels", "cases")

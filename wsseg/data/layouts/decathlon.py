@@ -16,7 +16,7 @@ from wsseg.data.layouts.cases import (
 )
 from wsseg.data.layouts.documents import read_document
 from wsseg.data.spec import is_flair
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 DESCRIPTION = "dataset.json"
 # Names that BraTS folders use too, so that a checkpoint can read both layouts.

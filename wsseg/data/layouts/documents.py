@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wsseg.errors import InputError
-from wsseg.yaml_text import load_yaml
+from wsseg.utils.errors import InputError
+from wsseg.utils.yaml_text import load_yaml
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from wsseg.messages import CHATTY_LOGGERS, one_line, plain_messages
+from wsseg.cli.messages import CHATTY_LOGGERS, one_line, plain_messages
 
 UNION = """Parser key "model":
   Does not validate against any of the Union subtypes

@@ -175,7 +175,7 @@ def test_a_stopped_run_says_how_to_resume(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str
 ) -> None:
     run = tmp_path / "run"
-    more = ["--trainer.max_epochs=3", f"--trainer.callbacks+=tests.test_lightning_cli.{by}"]
+    more = ["--trainer.max_epochs=3", f"--trainer.callbacks+=tests.cli.test_lightning_cli.{by}"]
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert fit(store, run, *more) == 130
@@ -263,7 +263,7 @@ def test_everything_has_a_short_name(store: Path, tmp_path: Path) -> None:
 def test_a_foreign_module_trains_and_is_scored(store: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = {
-        "model": {"class_path": "tests.test_lightning_cli.Foreign"},
+        "model": {"class_path": "tests.cli.test_lightning_cli.Foreign"},
         "trainer": {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 1},
     }
     (tmp_path / "foreign.yaml").write_text(yaml.safe_dump(config))

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from wsseg.clustering.errors import ClusteringError
+from wsseg.utils.errors import InputError
 
 
 class Collective:
@@ -126,7 +126,7 @@ class DistributedCollective(Collective):
             raise failure
         if bool(failed.any()):
             ranks = ", ".join(str(rank) for rank in failed.nonzero().flatten().tolist())
-            raise ClusteringError(
+            raise InputError(
                 f"{doing} failed on rank {ranks}; see the error message of that process"
             )
 

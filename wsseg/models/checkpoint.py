@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from wsseg.errors import InputError
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
+from wsseg.utils.errors import InputError
 
 LAST = "last.ckpt"  # in a run's folder
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from wsseg.clustering.smoothing import blur, blur_across
+from wsseg.utils.smoothing import blur, blur_across
 
 
 @given(seed=st.integers(0, 1000), sigma=st.floats(0.3, 3.0))

@@ -9,10 +9,10 @@ from argparse import ArgumentError
 from inspect import Parameter, signature
 
 from wsseg import __version__
-from wsseg.allocation import keep_freed_memory
-from wsseg.errors import InputError
-from wsseg.importing import quick_imports
-from wsseg.messages import one_line, plain_messages
+from wsseg.cli.importing import quick_imports
+from wsseg.cli.messages import one_line, plain_messages
+from wsseg.utils.allocation import keep_freed_memory
+from wsseg.utils.errors import InputError
 
 LIGHTNING = ""  # instead of a function: a command of LightningCLI
 COMMANDS = {
@@ -75,7 +75,7 @@ def _run(name: str, arguments: list[str]) -> int:
     keep_freed_memory()
     if target == LIGHTNING:
         with quick_imports():
-            from wsseg.lightning_cli import run
+            from wsseg.cli.train import run
 
         run([name, *arguments])
         return 0

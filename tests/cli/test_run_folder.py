@@ -12,7 +12,7 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.plugins import AsyncCheckpointIO
 
 from tests.training import quiet_trainer
-from wsseg.run_folder import (
+from wsseg.cli.run_folder import (
     AtomicCheckpointIO,
     RunLogger,
     in_its_folder,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wsseg.clustering.collective import Collective
+from wsseg.utils.distributed import Collective
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.cli.test_lightning_cli import fit
 from tests.data.conftest import write_store
-from tests.test_lightning_cli import fit
-from wsseg.precision import computes_bfloat16, native_precision
+from wsseg.utils.precision import computes_bfloat16, native_precision
 
 
 @pytest.mark.parametrize(

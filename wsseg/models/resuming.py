@@ -11,8 +11,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
-from wsseg.errors import InputError
-from wsseg.prediction.checkpoint import LAST, read_content
+from wsseg.models.checkpoint import LAST, read_content
+from wsseg.utils.errors import InputError
 
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsseg.errors import MOST, InputError, attempt, results
+from wsseg.utils.errors import MOST, InputError, attempt, results
 
 
 def half(number: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 @contextmanager

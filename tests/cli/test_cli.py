@@ -17,7 +17,7 @@ import yaml
 from tests.data.conftest import write_store
 from wsseg.cli import main
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 QUICKSTART = REPOSITORY / "experiments" / "quickstart.yaml"
 SMALL = [
     "--model.widths=[4,8]",
@@ -161,7 +161,7 @@ def test_resuming_equals_an_uninterrupted_run(store: Path, tmp_path: Path) -> No
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     fit(store, whole, "--trainer.max_epochs=4", *CLUSTERING)
     # The schedule spans max_epochs, so the interruption stops a run of four epochs after two.
-    stop = ["--trainer.callbacks+=tests.test_cli.StopAfterTwo"]
+    stop = ["--trainer.callbacks+=tests.cli.test_cli.StopAfterTwo"]
     fit(store, parts, "--trainer.max_epochs=4", *CLUSTERING, *stop)
     fit(store, parts, "--trainer.max_epochs=4", *CLUSTERING, f"--ckpt_path={parts / 'last.ckpt'}")
     first, second = (torch.load(run / "last.ckpt", weights_only=True) for run in (whole, parts))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wsseg.errors import InputError
-from wsseg.processes import check_processes
+from wsseg.cli.processes import check_processes
+from wsseg.utils.errors import InputError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": "0", "GROUP_RANK": "0"}
 BATCH = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "wsseg"}

@@ -16,25 +16,13 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 # Imported so that a configuration can name their classes without the module path.
+import wsseg.clustering
 import wsseg.comparators
 import wsseg.models
 import wsseg.segmentation  # noqa: F401
-from wsseg.clustering import ClusteringError
-from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.errors import InputError
-from wsseg.files import check_writable
-from wsseg.messages import one_line, plain_messages
-from wsseg.precision import computes_bfloat16
-from wsseg.prediction.checkpoint import LAST
-from wsseg.processes import check_processes
-from wsseg.resuming import (
-    check_cases,
-    check_data,
-    check_model,
-    find_checkpoint,
-    read_checkpoint,
-)
-from wsseg.run_folder import (
+from wsseg.cli.messages import one_line, plain_messages
+from wsseg.cli.processes import check_processes
+from wsseg.cli.run_folder import (
     RunConfig,
     RunLogger,
     check_scored,
@@ -43,7 +31,19 @@ from wsseg.run_folder import (
     run_callbacks,
     run_plugins,
 )
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.models.checkpoint import LAST
+from wsseg.models.resuming import (
+    check_cases,
+    check_data,
+    check_model,
+    find_checkpoint,
+    read_checkpoint,
+)
 from wsseg.tracking.wandb_run import describe_run, own_variables
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import check_writable
+from wsseg.utils.precision import computes_bfloat16
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"
@@ -252,7 +252,7 @@ def run(arguments: list[str]) -> WssegCLI:
     except ArgumentError as error:
         reason = one_line(str(error), arguments[0])
         raise InputError(f"{reason}; see `wsseg {arguments[0]} --help`") from error
-    except (ClusteringError, MisconfigurationException) as error:
+    except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
 
 

@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 
 from wsseg.data.spec import DataSpec
-from wsseg.errors import InputError
 from wsseg.models import CamModule
-from wsseg.prediction.checkpoint import load_module
+from wsseg.models.checkpoint import load_module
+from wsseg.utils.errors import InputError
 
 SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1, 2, 4)}, "axial", 2.0, (32, 32))
 

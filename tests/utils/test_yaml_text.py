@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from wsseg.yaml_text import load_yaml
+from wsseg.utils.yaml_text import load_yaml
 
 
 @pytest.mark.parametrize(

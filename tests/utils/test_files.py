@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wsseg.errors import InputError
-from wsseg.files import check_writable, replacing
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import check_writable, replacing
 
 
 def test_file_takes_its_place_at_the_end(tmp_path: Path) -> None:

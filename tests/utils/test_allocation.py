@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from wsseg import allocation
+from wsseg.utils import allocation
 
 FAULTS = """
 import resource, sys, torch
-from wsseg.allocation import keep_freed_memory
+from wsseg.utils.allocation import keep_freed_memory
 if sys.argv[1] == "keep": assert keep_freed_memory()
 for step in range(30):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,7 +31,7 @@ def test_freed_memory_is_not_paged_in_again() -> None:
 
 def faults(how: str) -> int:
     """Return the page faults of the last of thirty tensors."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", FAULTS, how]
     return int(subprocess.run(command, capture_output=True, check=True, cwd=root).stdout)
 

@@ -10,8 +10,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from wsseg.errors import InputError
-from wsseg.resuming import check_data, check_model, find_checkpoint, read_checkpoint
+from wsseg.models.resuming import check_data, check_model, find_checkpoint, read_checkpoint
+from wsseg.utils.errors import InputError
 
 SPEC: dict[str, Any] = {
     "modalities": ["FLAIR", "T1"],

@@ -16,13 +16,13 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from wsseg.errors import InputError
+from wsseg.cli.seeding import StepSeeding
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
-from wsseg.files import replacing
-from wsseg.prediction.checkpoint import LAST
-from wsseg.seeding import StepSeeding
+from wsseg.models.checkpoint import LAST
 from wsseg.tracking.overlays import OverlayLogger
+from wsseg.utils.errors import InputError
+from wsseg.utils.files import replacing
 
 CONFIG_FILE = "config.yaml"
 

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from wsseg.clustering.collective import Collective
-from wsseg.clustering.isolation import common_buffers, evaluating, untouched_generators
+from wsseg.utils.distributed import Collective
+from wsseg.utils.isolation import common_buffers, evaluating, untouched_generators
 
 
 class Second(Collective):

@@ -7,7 +7,7 @@ import os
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from wsseg.errors import InputError
+from wsseg.utils.errors import InputError
 
 
 def check_processes(devices: int, nodes: int) -> None:

@@ -1,0 +1,5 @@
+"""The ``wsseg`` command."""
+
+from wsseg.cli.commands import main
+
+__all__ = ["main"]

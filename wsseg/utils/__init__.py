@@ -1,0 +1,1 @@
+"""What every part stands on: errors, files, processes, randomness; imports nothing of wsseg."""
