@@ -108,7 +108,7 @@ def _refresh(slices: int) -> None:
 
 
 if __name__ == "__main__":
-    from wsseg.utils.allocation import keep_freed_memory
+    from wsseg.utils.system import keep_freed_memory
 
     keep_freed_memory()
     _refresh(int(sys.argv[1]))

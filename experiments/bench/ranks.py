@@ -18,8 +18,8 @@ from torch.multiprocessing.spawn import start_processes
 from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
-from wsseg.utils.allocation import keep_freed_memory
 from wsseg.utils.distributed import Collective, current_collective
+from wsseg.utils.system import keep_freed_memory
 
 REPEATS = 3  # after a first refresh, which warms up
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from timing import Row, machine, markdown
 
-from wsseg.utils.allocation import keep_freed_memory
+from wsseg.utils.system import keep_freed_memory
 
 HERE = Path(__file__).parent
 FAILED = "failed: "

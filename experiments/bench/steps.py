@@ -23,7 +23,7 @@ from torch import Tensor
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
-from wsseg.utils.precision import computes_bfloat16
+from wsseg.utils.system import computes_bfloat16
 
 SIZE = 240
 BASE_WIDTHS = ((16, 16), (64, 2))  # of the authors' network, and slices that fit the time

@@ -98,7 +98,7 @@ def machine() -> dict[str, str]:
     """Describe hardware, threads and versions."""
     import torch
 
-    from wsseg.utils.precision import computes_bfloat16
+    from wsseg.utils.system import computes_bfloat16
 
     found = {"processor": _processor(), "cores": str(os.cpu_count())}
     found["threads"] = str(torch.get_num_threads())

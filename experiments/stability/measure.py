@@ -23,7 +23,7 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
 from wsseg.evaluation.metrics import dice
 from wsseg.models import CamModule
-from wsseg.utils.precision import native_precision
+from wsseg.utils.system import native_precision
 
 REFRESHES, EVERY, WARMUP = 15, 2, 2
 

@@ -17,10 +17,10 @@ from PIL import Image
 from tests.benchmark.conftest import Child
 from wsseg.benchmark import benchmark, grid, runs
 from wsseg.benchmark.grid import check_store, make_data
-from wsseg.benchmark.locking import lock
 from wsseg.cli import main
 from wsseg.utils.errors import InputError
-from wsseg.utils.precision import native_precision
+from wsseg.utils.files import lock
+from wsseg.utils.system import native_precision
 
 
 def test_writes_tables_and_pictures(

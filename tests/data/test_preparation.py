@@ -18,7 +18,7 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
 from wsseg.data.workers import THREADS, mapper
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import holding
+from wsseg.utils.files import lock
 
 MakeCase = Callable[..., Path]
 
@@ -156,7 +156,7 @@ def test_interrupted_run_goes_on(
 
 def test_two_at_once_do_not_mix(source: Path, tmp_path: Path) -> None:
     (tmp_path / ".store.part").mkdir()
-    with holding(tmp_path / ".store.part") as held:
+    with lock(tmp_path / ".store.part") as held:
         assert held
         with pytest.raises(InputError, match="store: another process is preparing it; wait"):
             run(source, tmp_path / "store")

@@ -1,14 +1,18 @@
-"""Files are written whole or not at all; where none can be written is known before any work."""
+"""Files are written whole or not at all, by one process at a time; YAML is read strictly."""
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import check_writable, replacing
+from wsseg.utils.files import check_writable, load_yaml, lock, replacing
 
 
 def test_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
@@ -53,3 +57,65 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
     with pytest.raises(InputError, match=": is not writable; name a folder other than"):
         check_writable(tmp_path / "a" / "b")
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from wsseg.utils.files import lock
+with lock(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    input()
+"""
+
+
+def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    command = [sys.executable, "-c", HOLDING, str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with lock(folder, wait=False) as held:
+            assert not held
+        other.kill()
+    for _ in range(2):  # and so does the end of a block
+        with lock(folder, wait=False) as held:
+            assert held
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for _ in range(2):
+        with lock(tmp_path / "store") as held:
+            assert held
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "base: &A {x: 1}\nb: &B {<<: *A, x: 2}\nc: {<<: *B, y: 3}",
+        "{1: a, '1': b}",
+        "a: {<<: {x: 1}, <<: {y: 2}}",
+        "a: &A [*A]",
+        "",
+        "3",
+    ],
+)
+def test_yaml_is_read_as_usual(text: str) -> None:
+    assert repr(load_yaml(text)) == repr(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "a: [{b: {x: 1, x: 1}}]", "{1: a, 1: b}"])
+def test_keys_that_come_twice(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="comes twice"):
+        load_yaml(text)

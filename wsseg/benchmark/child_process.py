@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from wsseg.utils.orphans import end_with_parent
+from wsseg.utils.system import end_with_parent
 
 LAST_LINES = 8
 

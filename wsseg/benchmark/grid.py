@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from wsseg.benchmark.locking import lock
 from wsseg.utils.errors import InputError, attempt, results
+from wsseg.utils.files import lock
 
 PATIENCE = 5.0  # seconds between looks at runs that another benchmark is at
 

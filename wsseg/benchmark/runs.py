@@ -13,7 +13,7 @@ from wsseg.benchmark.config import BenchmarkConfig, Method
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
-from wsseg.utils.precision import native_precision
+from wsseg.utils.system import native_precision
 
 RECORD = "benchmark.json"
 

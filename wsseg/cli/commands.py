@@ -11,8 +11,8 @@ from inspect import Parameter, signature
 from wsseg import __version__
 from wsseg.cli.importing import quick_imports
 from wsseg.cli.messages import one_line, plain_messages
-from wsseg.utils.allocation import keep_freed_memory
 from wsseg.utils.errors import InputError
+from wsseg.utils.system import keep_freed_memory
 
 LIGHTNING = ""  # instead of a function: a command of LightningCLI
 COMMANDS = {

@@ -43,7 +43,7 @@ from wsseg.models.resuming import (
 from wsseg.tracking.wandb_run import describe_run, own_variables
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
-from wsseg.utils.precision import computes_bfloat16
+from wsseg.utils.system import computes_bfloat16
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
 DEFAULT_ROOT = "runs/latest"

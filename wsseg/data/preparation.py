@@ -42,7 +42,7 @@ from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.summary import print_summary
 from wsseg.data.workers import Mapper, mapper
 from wsseg.utils.errors import InputError, attempt, results
-from wsseg.utils.files import holding, write_text
+from wsseg.utils.files import lock, write_text
 
 Entry = dict[str, Any]
 
@@ -137,7 +137,7 @@ def _prepare(
     folds = make_folds([case.id for case in files], *dealing, patients)
     staging = _staging(out)
     staging.mkdir(parents=True, exist_ok=True)
-    with holding(staging) as held:
+    with lock(staging, wait=False) as held:
         if not held:
             raise InputError(f"{out}: another process is preparing it; wait until it is done")
         return _build(run, jobs, source, out, options, folds, patients)
@@ -298,7 +298,7 @@ def _finish_move(out: Path) -> None:
     """Put a complete store in its place that was on its way there."""
     staging = _staging(out)
     if (staging / "manifest.json").is_file() and not out.exists():
-        with holding(staging) as held:
+        with lock(staging, wait=False) as held:
             if held:
                 _move(staging, out)
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, TypeVar
 
-from wsseg.utils.allocation import keep_freed_memory
 from wsseg.utils.errors import InputError, attempt, results
-from wsseg.utils.orphans import end_with_parent
+from wsseg.utils.system import end_with_parent, keep_freed_memory
 
 THREADS = "OMP_NUM_THREADS"
 Job = TypeVar("Job")

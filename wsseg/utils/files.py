@@ -1,14 +1,18 @@
-"""Writing files: where it is possible, and whole or not at all."""
+"""Files: written whole or not at all, locked against other processes, and YAML read strictly."""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from wsseg.utils.errors import InputError
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # file systems without; filelock knows ENOSYS itself
+MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which may come several times
 
 
 @contextmanager
@@ -20,6 +24,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: File to write.
+
+    Example:
+        >>> path = Path(getfixture("tmp_path")) / "tables" / "dice.csv"
+        >>> with replacing(path) as part:
+        ...     _ = part.write_text("case,dice")
+        ...     path.exists()
+        False
+        >>> path.read_text()
+        'case,dice'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
@@ -38,27 +51,43 @@ def write_text(path: Path, text: str) -> Path:
 
 
 @contextmanager
-def holding(folder: Path) -> Iterator[bool]:
+def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold a folder against other processes until the block, or this process, ends.
 
+    The lock is an empty hidden file beside the folder, which a process that is killed leaves there.
+
     Args:
-        folder: A folder that exists; it may be renamed meanwhile.
+        folder: The folder; it need not exist yet, and may be renamed meanwhile.
+        wait: Wait until no other process holds it.
 
     Yields:
-        Whether it is held; not if another process holds it.
+        Whether it is held; always if it was waited for, or where the file system has no locks.
+
+    Example:
+        >>> folder = Path(getfixture("tmp_path")) / "store"
+        >>> with lock(folder) as mine, lock(folder, wait=False) as again:
+        ...     mine, again
+        (True, False)
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name.lstrip('.')}.lock")
+    file = FileLock(path, mode=0o666)  # if this process is killed, others may lock it
+    held = True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = True
-    except BlockingIOError:
+        file.acquire(blocking=wait)
+    except Timeout:
         held = False
-    except OSError:  # not all file systems have locks
-        held = True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield held
     finally:
-        os.close(descriptor)
+        if held:
+            path.unlink(missing_ok=True)  # who waits for it takes a new file
+        file.release()
 
 
 def check_writable(folder: Path) -> None:
@@ -77,3 +106,54 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{place}: is a file; name a folder other than {folder} to write to")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{place}: is not writable; name a folder other than {folder}")
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML; a key that comes twice is an error, where PyYAML alone would lose the first.
+
+    Args:
+        text: The document.
+
+    Raises:
+        yaml.YAMLError: It is not valid.
+
+    Example:
+        >>> load_yaml("model: {lr: 0.1}")
+        {'model': {'lr': 0.1}}
+        >>> load_yaml("{lr: 0.1, lr: 0.2}")
+        Traceback (most recent call last):
+        yaml.error.MarkedYAMLError: the key `lr` comes twice
+        ...
+    """
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        _check_keys(node)  # now, since making values of nodes merges mappings into others
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_keys(document: Any) -> None:
+    """Refuse a document in which a mapping has a key twice."""
+    import yaml
+
+    left, met = [document], set()
+    while left:
+        node = left.pop()
+        if id(node) in met or not isinstance(node, yaml.CollectionNode):
+            continue
+        met.add(id(node))  # an alias may lead back here
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+            continue
+        seen = set()
+        for key, value in node.value:
+            left.append(value)
+            name = (key.tag, str(key.value))
+            if key.tag != MERGE and name in seen:
+                problem = f"the key `{key.value}` comes twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.utils.errors import InputError
-from wsseg.utils.yaml_text import load_yaml
+from wsseg.utils.files import load_yaml
 
 
 def read_document(path: Path) -> dict[str, Any]:
