@@ -15,6 +15,7 @@ from tests.clustering.test_kmeans import blobs
 from tests.comparators.conftest import KINDS, batch, small
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
+from wsseg.checkpoints.loading import load_module
 from wsseg.clustering import ClusterReSupervision, kmeans
 from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
 from wsseg.clustering.lloyd import torch_search
@@ -22,7 +23,6 @@ from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
 from wsseg.utils.distributed import DistributedCollective
 

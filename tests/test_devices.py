@@ -20,10 +20,9 @@ from torch.utils import backend_registration
 from tests.comparators.conftest import KINDS
 from tests.models.test_slice_module import SPEC
 from tests.training import quiet_trainer
+from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.comparators.explanations import by_slice_maximum
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
-from wsseg.models.resuming import read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATHS = ("first_stage", "resumed_in_a_group", "second_stage", *(kind.__name__ for kind in KINDS))
@@ -89,7 +88,7 @@ def test_a_checkpoint_of_a_gpu_is_read_without_one(
     with pytest.raises(RuntimeError, match="CUDA device"):
         torch.load(path, weights_only=True)
     assert isinstance(load_module(path), CamModule)
-    assert read_checkpoint(str(path))["state_dict"]["teacher.n_averaged"].device.type == "cpu"
+    assert read_checkpoint(path)["state_dict"]["teacher.n_averaged"].device.type == "cpu"
     again = trainer.strategy.load_checkpoint(path, weights_only=True)  # how a run is resumed
     assert again["state_dict"]["teacher.n_averaged"].device.type == "cpu"
 

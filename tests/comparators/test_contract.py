@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 
 from tests.comparators.conftest import KINDS, SMALL, SPEC, batch, small
 from tests.training import quiet_trainer
+from wsseg.checkpoints.loading import load_module
 from wsseg.comparators import Comparator, CrossModality, LayerCam, ReferenceCrs
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
 from wsseg.prediction.inference import predict_slices
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

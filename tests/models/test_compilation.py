@@ -8,8 +8,8 @@ import torch
 
 from tests.cli.test_cli import CLUSTERING, SMALL
 from tests.data.conftest import write_store
+from wsseg.checkpoints.loading import load_module
 from wsseg.cli import main
-from wsseg.models.checkpoint import load_module
 
 COMPILED = [
     "--trainer.callbacks+=CompileNetworks",

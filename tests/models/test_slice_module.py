@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tests.training import quiet_trainer
+from wsseg.checkpoints.loading import load_module
 from wsseg.comparators import GradCam
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
 from wsseg.models.slice_module import SliceModule
 from wsseg.segmentation import SegmentationModule
 from wsseg.utils.errors import InputError

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from tests.data.conftest import write_store
+from wsseg.checkpoints.loading import load_module
 from wsseg.cli import main
 from wsseg.cli.train import run
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule
 
 TRUE = "wsseg.supervised.TrueMasks"

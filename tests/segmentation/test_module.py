@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.segmentation.conftest import SPEC, make_trainer
+from wsseg.checkpoints.loading import load_module
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
-from wsseg.models.checkpoint import load_module
 from wsseg.segmentation import SegmentationModule, TargetSource
 from wsseg.utils.errors import InputError
 

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering.mapping import MapMaker
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import ArrayFolder, levels
 from wsseg.data.masked import has_mask
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.checkpoint import load_module, read_content
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
@@ -131,7 +131,7 @@ def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCas
 
 def _clusters(checkpoint: Path) -> dict[str, Any] | None:
     """Return the state of the clustering callback, if the checkpoint has one."""
-    states = read_content(checkpoint).get("callbacks", {}).values()
+    states = read_checkpoint(checkpoint).get("callbacks", {}).values()
     return next((s for s in states if isinstance(s, dict) and "centroids" in s), None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wsseg.benchmark.child_process import refusal, run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
+from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
@@ -57,7 +58,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """Where training leaves the weights."""
-        return self.folder / "last.ckpt"
+        return self.folder / LAST_CHECKPOINT
 
     def fingerprint(self) -> str:
         """Return a digest of all that the results depend on, so that stale ones are noticed."""

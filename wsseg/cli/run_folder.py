@@ -16,10 +16,10 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.cli.seeding import StepSeeding
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
-from wsseg.models.checkpoint import LAST
 from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import replacing
@@ -61,7 +61,11 @@ def in_its_folder(arguments: Sequence[str]) -> list[str]:
     named = {"--trainer", "--trainer.default_root_dir"} & set(given)
     if named or "--ckpt_path" not in given or path.name != CONFIG_FILE:
         return list(arguments)
-    own = [f"--trainer.default_root_dir={path.parent}"] if (path.parent / LAST).is_file() else []
+    own = (
+        [f"--trainer.default_root_dir={path.parent}"]
+        if (path.parent / LAST_CHECKPOINT).is_file()
+        else []
+    )
     return [*arguments, *own]
 
 
@@ -95,7 +99,7 @@ def check_scored(root: Path, checkpoint: str, store: str, fold: int) -> None:
     """
     whole = Path(checkpoint).absolute()  # a link to a larger disk belongs to the run, too
     own = any(each.is_relative_to(root.resolve()) for each in (whole, whole.resolve()))
-    if (root / LAST).is_file() and Path(checkpoint).is_file() and not own:
+    if (root / LAST_CHECKPOINT).is_file() and Path(checkpoint).is_file() and not own:
         raise InputError(
             f"{root}: holds another run than {checkpoint}, and its scores would be overwritten; "
             "add --trainer.default_root_dir OTHER"

@@ -20,6 +20,9 @@ import wsseg.clustering
 import wsseg.comparators
 import wsseg.models
 import wsseg.segmentation  # noqa: F401
+from wsseg.checkpoints import LAST_CHECKPOINT
+from wsseg.checkpoints.checks import check_cases, check_data, check_model
+from wsseg.checkpoints.loading import find_checkpoint, only_lightning_reads, read_checkpoint
 from wsseg.cli.messages import one_line, plain_messages
 from wsseg.cli.processes import check_processes
 from wsseg.cli.run_folder import (
@@ -32,14 +35,6 @@ from wsseg.cli.run_folder import (
     run_plugins,
 )
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.models.checkpoint import LAST
-from wsseg.models.resuming import (
-    check_cases,
-    check_data,
-    check_model,
-    find_checkpoint,
-    read_checkpoint,
-)
 from wsseg.tracking.wandb_run import describe_run, own_variables
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
@@ -108,10 +103,11 @@ class WssegCLI(LightningCLI):
         describe_run(root, self.ckpt_path)
         self.checkpoint: dict[str, Any] = {}
         if self.ckpt_path:
-            self.checkpoint = read_checkpoint(self.ckpt_path)
+            if not only_lightning_reads(self.ckpt_path):
+                self.checkpoint = read_checkpoint(Path(self.ckpt_path))
         elif not training:
             raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
-        elif (Path(root) / LAST).is_file() and not config.trainer.fast_dev_run:
+        elif (Path(root) / LAST_CHECKPOINT).is_file() and not config.trainer.fast_dev_run:
             rank_zero_warn(
                 f"{root}: holds a run that will be replaced; to resume it instead, stop now and "
                 "add --ckpt_path last"
@@ -200,7 +196,7 @@ class WssegCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except SystemExit as leaving:
-            last = Path(self.trainer.default_root_dir) / LAST
+            last = Path(self.trainer.default_root_dir) / LAST_CHECKPOINT
             interrupted = leaving.code == 1 and self.trainer.interrupted
             # Other processes end as Lightning has them end: it kills the first if one seems failed.
             stopped = self.trainer.received_sigterm and self.trainer.is_global_zero

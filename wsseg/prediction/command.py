@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from wsseg.checkpoints.loading import load_module
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.spec import DataSpec
-from wsseg.models.checkpoint import load_module
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
 from wsseg.prediction.finishing import finish

@@ -12,13 +12,13 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from wsseg.checkpoints.checks import check_cases, check_data
+from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import CaseSlices, SliceDataset
-from wsseg.models.checkpoint import load_module, read_content
-from wsseg.models.resuming import check_cases, check_data
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
@@ -195,7 +195,7 @@ class PseudoMasks(TargetSource):
         except InputError as error:
             raise InputError(f"--model.targets.checkpoint {error}") from None
         check_data(self.checkpoint, first.spec.to_dict(), data.spec.to_dict())
-        content = read_content(Path(self.checkpoint))
+        content = read_checkpoint(Path(self.checkpoint))
         check_cases(self.checkpoint, content, data)
         data.learns_from(content)
         return first

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
-from wsseg.models.resuming import check_data, check_model, find_checkpoint, read_checkpoint
+from wsseg.checkpoints.checks import check_data, check_model
 from wsseg.utils.errors import InputError
 
 SPEC: dict[str, Any] = {
@@ -37,23 +36,6 @@ class Adapting(Linear):
 
 def content(module: pl.LightningModule) -> dict[str, Any]:
     return {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
-
-
-@pytest.mark.parametrize("what", ["absent", "garbage", "empty", "foreign"])
-def test_what_is_no_checkpoint_is_named(tmp_path: Path, what: str) -> None:
-    path = tmp_path / "x.ckpt"
-    if what == "foreign":
-        torch.save([1, 2], path)
-    elif what != "absent":
-        path.write_bytes(b"" if what == "empty" else b"garbage")
-    fault = "does not exist" if what == "absent" else "is not a checkpoint"
-    with pytest.raises(InputError, match=rf"x\.ckpt: {fault}; give "):
-        read_checkpoint(str(path))
-
-
-@pytest.mark.parametrize("name", ["hpc", "s3://bucket/last.ckpt", "registry:model"])
-def test_what_only_lightning_can_find_is_left_to_it(name: str) -> None:
-    assert read_checkpoint(name) == {}
 
 
 @pytest.mark.parametrize(
@@ -88,14 +70,6 @@ def test_pixels_of_another_size_are_announced(spacing: Any, here: Any, warned: b
         check_data("x.ckpt", saved, {**saved, "pixel": here})
     said = r"pixels of the store are 1 x 1 mm, but x.ckpt was trained on 2 x 2 mm"
     assert [said in str(each.message) for each in caught] == [True] * warned
-
-
-def test_a_run_that_has_no_last_checkpoint_starts_anew_and_says_so(tmp_path: Path) -> None:
-    with pytest.warns(
-        UserWarning, match=r"last\.ckpt: does not exist, so training starts from the"
-    ):
-        assert find_checkpoint("last", str(tmp_path), training=True) is None
-    assert find_checkpoint("last", str(tmp_path), training=False) == str(tmp_path / "last.ckpt")
 
 
 def test_other_weights_are_refused_with_the_setting_that_differs() -> None:

@@ -10,9 +10,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from wsseg.checkpoints.loading import (
+    find_checkpoint,
+    load_module,
+    only_lightning_reads,
+    read_checkpoint,
+)
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
-from wsseg.models.checkpoint import load_module
 from wsseg.utils.errors import InputError
 
 SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1, 2, 4)}, "axial", 2.0, (32, 32))
@@ -120,3 +125,28 @@ def test_checkpoint_with_an_encoder_that_is_not_there(tmp_path: Path) -> None:
     module = save_checkpoint(path)
     save_checkpoint(path, hyper_parameters={**module.hparams, "encoder": "mine"})
     assert "--model.encoder mine: unknown" in refused(path)
+
+
+@pytest.mark.parametrize("what", ["absent", "garbage", "empty", "foreign"])
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.ckpt"
+    if what == "foreign":
+        torch.save([1, 2], path)
+    elif what != "absent":
+        path.write_bytes(b"" if what == "empty" else b"garbage")
+    fault = "does not exist" if what == "absent" else "is not a checkpoint"
+    with pytest.raises(InputError, match=rf"x\.ckpt: {fault}; give "):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["hpc", "s3://bucket/last.ckpt", "registry:model"])
+def test_what_only_lightning_can_find_is_left_to_it(name: str) -> None:
+    assert only_lightning_reads(name)
+
+
+def test_a_run_that_has_no_last_checkpoint_starts_anew_and_says_so(tmp_path: Path) -> None:
+    with pytest.warns(
+        UserWarning, match=r"last\.ckpt: does not exist, so training starts from the"
+    ):
+        assert find_checkpoint("last", str(tmp_path), training=True) is None
+    assert find_checkpoint("last", str(tmp_path), training=False) == str(tmp_path / "last.ckpt")

@@ -1,9 +1,8 @@
-"""Whether a checkpoint fits the data and the settings that it is to be used with."""
+"""Checks whether a checkpoint fits the data and the settings that it is to be used with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningModule
@@ -11,57 +10,9 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
-from wsseg.models.checkpoint import LAST, read_content
 from wsseg.utils.errors import InputError
 
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
-
-
-def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:
-    """Return the checkpoint that ``--ckpt_path`` means, as a file where that is known already.
-
-    Lightning finds out what ``last`` is when training starts: too late to compare settings and data
-    with it, or to carry on the log from its step.
-
-    Args:
-        given: ``--ckpt_path``.
-        root: The run's folder.
-        training: Whether to train; a run that finds no ``last`` then starts from the beginning.
-
-    Raises:
-        InputError: Only another process could know what is meant.
-    """
-    last = Path(root) / LAST
-    if given == "last":
-        if last.is_file() or not training:
-            return str(last)
-        rank_zero_warn(f"{last}: does not exist, so training starts from the beginning")
-        return None
-    if given == "best":
-        raise InputError(
-            "--ckpt_path best: only the process that trained knows it; give the path of the "
-            "checkpoint"
-        )
-    return given
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint without moving its tensors into memory.
-
-    Args:
-        path: ``--ckpt_path``.
-
-    Returns:
-        Its content; nothing for an address or a name that only Lightning can resolve.
-
-    Raises:
-        InputError: There is no such file, or it is not a checkpoint.
-    """
-    if path == "hpc" or ":/" in path or path.startswith("registry"):
-        return {}
-    if Path(path).is_dir():  # a sharded checkpoint
-        return {}
-    return read_content(Path(path))
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:

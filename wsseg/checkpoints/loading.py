@@ -1,4 +1,4 @@
-"""Loads the trained module, with all that it knows about its data, from a checkpoint."""
+"""Find a checkpoint, read what it holds, and make the trained module from it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
 from wsseg.utils.errors import InputError
-
-LAST = "last.ckpt"  # in a run's folder
 
 
 def load_module(ckpt_path: Path) -> SliceModule:
@@ -30,8 +30,12 @@ def load_module(ckpt_path: Path) -> SliceModule:
 
     Raises:
         InputError: The file is missing, is not a checkpoint, or belongs to another program.
+
+    >>> load_module(Path("RUN") / "last.ckpt")
+    Traceback (most recent call last):
+    wsseg.utils.errors.InputError: RUN/last.ckpt: does not exist; give the path of a checkpoint ...
     """
-    content = read_content(ckpt_path)
+    content = read_checkpoint(ckpt_path)
     if "spec" not in content.get("hyper_parameters", {}):
         raise InputError(
             f"{ckpt_path}: does not say how its data was prepared; "
@@ -54,19 +58,26 @@ def load_module(ckpt_path: Path) -> SliceModule:
     return module.eval()
 
 
-def read_content(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what a checkpoint holds, without moving its tensors into memory.
 
     Args:
         path: The file.
 
+    Returns:
+        Lightning's dictionary: ``state_dict``, ``hyper_parameters``, ``callbacks``, ...
+
     Raises:
         InputError: There is no such file, or it is not a checkpoint.
     """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the checkpoint in it ({path / LAST})")
+        raise InputError(
+            f"{path}: is a folder; give the checkpoint in it ({path / LAST_CHECKPOINT})"
+        )
     if not path.is_file():
-        raise InputError(f"{path}: does not exist; give the path of a checkpoint (RUN/last.ckpt)")
+        raise InputError(
+            f"{path}: does not exist; give the path of a checkpoint (RUN/{LAST_CHECKPOINT})"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
@@ -74,6 +85,49 @@ def read_content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
     return content
+
+
+def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:
+    """Return the checkpoint that ``--ckpt_path`` means, as a file where that is known already.
+
+    Lightning finds out what ``last`` is when training starts: too late to compare settings and data
+    with it, or to carry on the log from its step.
+
+    Args:
+        given: ``--ckpt_path``.
+        root: The run's folder.
+        training: Whether to train; a run that finds no ``last`` then starts from the beginning.
+
+    Raises:
+        InputError: Only another process could know what is meant.
+
+    >>> find_checkpoint("last", "RUN", training=False)
+    'RUN/last.ckpt'
+    """
+    last = Path(root) / LAST_CHECKPOINT
+    if given == "last":
+        if last.is_file() or not training:
+            return str(last)
+        rank_zero_warn(f"{last}: does not exist, so training starts from the beginning")
+        return None
+    if given == "best":
+        raise InputError(
+            "--ckpt_path best: only the process that trained knows it; give the path of the "
+            "checkpoint"
+        )
+    return given
+
+
+def only_lightning_reads(given: str) -> bool:
+    """Tell whether a checkpoint is no local file: an address, a name, or a folder of shards.
+
+    Args:
+        given: ``--ckpt_path``.
+
+    >>> only_lightning_reads("s3://bucket/last.ckpt"), only_lightning_reads("RUN/last.ckpt")
+    (True, False)
+    """
+    return given == "hpc" or given.startswith("registry") or ":/" in given or Path(given).is_dir()
 
 
 def _module_class(name: str, path: Path) -> type[SliceModule]:
