@@ -47,7 +47,7 @@ class MapScores(pl.Callback):
         data: MRISliceDataModule = trainer.datamodule  # type: ignore[attr-defined]
         scores = []
         for case in data.splits["train"]:
-            slices = MaskedSliceDataset(data.store.root, [case])
+            slices = MaskedSliceDataset(data.store, [case])
             batch = slices.__getitems__(range(len(slices)))
             relevance = maps.lookup(batch["index"])
             found = relevance > self.clustering.settings.high

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from wsseg.data import case_completion, preparation
 from wsseg.data.case_preparation import keep_slices
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
+from wsseg.data.store_files import ArrayFolder
 from wsseg.data.workers import THREADS, mapper
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import lock
@@ -42,6 +44,22 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {name: content for name, (_, content) in snapshot(folder).items()}
+
+
+@contextmanager
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
+    """Interrupt the block when it would write an array for the n-th time."""
+    write, count = ArrayFolder.write, itertools.count(1)
+
+    def interrupted(folder: ArrayFolder, case: str, array: np.ndarray) -> None:
+        if next(count) == number:
+            raise KeyboardInterrupt
+        write(folder, case, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArrayFolder, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def refused(source: Path, out: Path, word: str, **options: object) -> None:
@@ -134,18 +152,9 @@ def test_complete_store_is_kept_and_others_are_not_replaced_unasked(
 def test_interrupted_run_goes_on(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = preparation.build_case
-
-    def interrupted(job: preparation.CaseJob, folder: Path) -> dict[str, object]:
-        if job.files.id == "case_2":
-            raise KeyboardInterrupt
-        return build(job, folder)
-
-    monkeypatch.setattr(preparation, "build_case", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(monkeypatch, 8):  # the second array of case_2
         run(source, tmp_path / "store")
     assert not (tmp_path / "store").exists()
-    monkeypatch.undo()
     done = tmp_path / ".store.part" / "images" / "case_0.npy"
     written = done.stat().st_mtime_ns
     store = run(source, tmp_path / "store")
@@ -163,16 +172,14 @@ def test_two_at_once_do_not_mix(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "store")
 
 
-def test_a_store_that_was_complete_is_not_built_again(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_was_complete_is_not_built_again(source: Path, tmp_path: Path) -> None:
     """Killed just before its last step."""
-    with monkeypatch.context() as patch:
-        patch.setattr(preparation, "_move", lambda *_: None)
-        run(source, tmp_path / "store")
-    assert not (tmp_path / "store").exists()
-    monkeypatch.setattr(preparation, "build_case", None)
     store = run(source, tmp_path / "store")
+    before = snapshot(store)
+    store.rename(tmp_path / ".store.part")
+    (tmp_path / ".store.part" / "records").mkdir()
+    store = run(source, tmp_path / "store")
+    assert snapshot(store) == before
     assert not (store / "records").exists()
     assert not (tmp_path / ".store.part").exists()
     MRISliceDataModule(str(store))
@@ -293,19 +300,9 @@ def test_interruption_while_sizes_are_fitted(
 ) -> None:
     source = odd_sizes(tmp_path / "brats", make_case, stray=False)
     whole = run(source, tmp_path / "whole")
-    written = []
-
-    def interrupted(path: Path, array: np.ndarray) -> None:
-        written.append(path)
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        np.save(path, array)
-
-    monkeypatch.setattr(case_completion, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_at(monkeypatch, 11):  # three arrays of three cases come first
         run(source, tmp_path / "store")
     assert not (tmp_path / "store").exists()
-    monkeypatch.undo()
     assert contents(run(source, tmp_path / "store")) == contents(whole)
 
 

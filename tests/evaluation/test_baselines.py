@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from tests.data.conftest import write_store
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.baselines import (
     BASELINES,
     intensity_clustering,
+    otsu,
     purity,
     run_baseline,
     smooth,
@@ -71,7 +75,7 @@ def test_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no 'magic'"):
         run_baseline("magic", store, 0, 0, tmp_path / "run")
     shutil.rmtree(store / "masks")
-    with pytest.raises(InputError, match="no test case has a mask"):
+    with pytest.raises(InputError, match="no test case of fold 0 has a mask"):
         run_baseline("zscore_threshold", store, 0, 0, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -87,3 +91,22 @@ def test_smoothing_keeps_constants_up_to_the_edge() -> None:
     image = np.full((1, 2, 9, 9), 3.0, np.float32)
     expected = np.where(valid[:, None], image, 0)
     np.testing.assert_allclose(smooth(image, valid), expected, rtol=1e-5)
+
+
+@given(hnp.arrays(np.float32, st.integers(2, 40), elements=st.floats(-4, 4, width=16)))
+def test_otsu_separates_at_least_as_well_as_any_other_threshold(values: np.ndarray) -> None:
+    def between(threshold: float) -> float:
+        low, high = values[values <= threshold], values[values > threshold]
+        if not len(low) or not len(high):
+            return 0.0
+        return len(low) * len(high) * float(high.mean() - low.mean()) ** 2
+
+    width = float(np.ptp(values)) / 4096  # bins move a value by at most half of their width
+    best = max(between(value) for value in values)
+    assert between(otsu(values, bins=4096)) >= best - 4 * len(values) ** 2 * width * np.ptp(values)
+
+
+def test_otsu_splits_two_heaps_between_them() -> None:
+    rng = np.random.default_rng(0)
+    low, high = rng.normal(-2, 0.3, 900), rng.normal(3, 0.3, 100)
+    assert low.max() <= otsu(np.concatenate([low, high]).astype(np.float32)) < high.min()

@@ -89,7 +89,7 @@ def test_test_scores_what_predict_writes(tmp_path: Path) -> None:
     rows = read_cases(tmp_path / "run")
     assert rows
     for case, row in zip(data.splits["test"], rows, strict=True):
-        slices = MaskedSliceDataset(store, [case]).__getitems__(range(len(case.tags)))
+        slices = MaskedSliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = module.test_step(slices, 0)["probability"]
         found = finish(module, probability, slices["image"], slices["valid"]) > 0.5
         plain = probability > 0.5
@@ -110,5 +110,5 @@ def test_without_masks(tmp_path: Path) -> None:
     shutil.rmtree(store / "masks")
     data = MRISliceDataModule(str(store))
     assert trainer(tmp_path / "run").validate(Bright(), data, verbose=False) == [{}]
-    with pytest.raises(InputError, match="masks: no test case has a mask"):
+    with pytest.raises(InputError, match="masks: no test case of fold 0 has a mask"):
         trainer(tmp_path / "run").test(Bright(), data, verbose=False)

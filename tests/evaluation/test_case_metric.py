@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from wsseg.data.store import CaseSlices
 from wsseg.evaluation.case_metric import CaseSegmentationMetric
-from wsseg.evaluation.grids import CaseGrid
 from wsseg.evaluation.metrics import score
 
-GRIDS = [
-    CaseGrid("a", (2.0, 1.0, 1.0), 0, (0, 1, 2, 3)),
-    CaseGrid("b", (3.0, 1.0, 1.0), 4, (0, 1, 3)),
+CASES = [
+    CaseSlices("a", 0, 0, torch.zeros(4, 2), (2.0, 1.0, 1.0), (0, 1, 2, 3)),
+    CaseSlices("b", 1, 4, torch.zeros(3, 2), (3.0, 1.0, 1.0), (7, 8, 10)),
 ]
 CASE = torch.tensor([0, 0, 0, 0, 1, 1, 1])
 CLASSES = {"core": [1], "edema": [2]}
@@ -25,7 +25,7 @@ def slices(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fed(order: list[int], size: int) -> CaseSegmentationMetric:
-    metric = CaseSegmentationMetric(GRIDS, CLASSES)
+    metric = CaseSegmentationMetric(CASES, CLASSES)
     prediction, truth = slices()
     for rows in torch.tensor(order).split(size):
         metric.update(prediction[rows], truth[rows], rows, CASE[rows])
@@ -64,14 +64,14 @@ def test_specks_are_dropped_of_the_prediction_only() -> None:
     prediction[0, 0, 4, 5] = truth[3, 0, 4, 5] = True
     scores = []
     for smallest in (0.0, 0.1):
-        metric = CaseSegmentationMetric(GRIDS, {"core": [1]}, smallest_component=smallest)
+        metric = CaseSegmentationMetric(CASES, {"core": [1]}, smallest_component=smallest)
         metric.update(prediction, truth, torch.arange(4), CASE[:4])
         scores.append(metric.compute()[0].scores)
     assert [each.dice for each in scores] == pytest.approx([2 * 12 / 26, 2 * 12 / 25])
 
 
 def test_skips_distances_when_told() -> None:
-    metric = CaseSegmentationMetric(GRIDS, CLASSES, distances=False)
+    metric = CaseSegmentationMetric(CASES, CLASSES, distances=False)
     prediction, truth = slices()
     metric.update(prediction, truth, torch.arange(7), CASE)
     scores = metric.compute()[0].scores
@@ -131,7 +131,7 @@ def test_cases_are_shared_and_a_failure_of_one_ends_all(tmp_path: object) -> Non
 
 
 def test_empty_case_is_perfect() -> None:
-    metric = CaseSegmentationMetric(GRIDS, {"core": [1]})
+    metric = CaseSegmentationMetric(CASES, {"core": [1]})
     nothing = torch.zeros(4, 1, 5, 6, dtype=torch.bool)
     metric.update(nothing, nothing, torch.arange(4), CASE[:4])
     assert metric.compute()[0].scores == pytest.approx((1, 0, 0, 1, 1))

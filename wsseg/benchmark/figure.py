@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wsseg.benchmark.table import INCOMPLETE, Result, case_means, class_names, incomplete, marked
-from wsseg.evaluation.summary import summarise
+from wsseg.evaluation.results import summarise
 from wsseg.utils.files import replacing
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, class_colour
 

@@ -110,17 +110,13 @@ def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) 
     """
     from inspect import signature
 
-    from wsseg.data.masked import MASK_FOLDER, has_mask
+    from wsseg.data.masked import cases_with_masks
     from wsseg.data.preparation import prepare
     from wsseg.data.store import SliceStore
 
     found = SliceStore(store)
     for fold in folds:
-        if not any(has_mask(store, case) for case in found.split(fold)["test"]):
-            raise InputError(
-                f"{store / MASK_FOLDER}: no test case of fold {fold} has a mask, so nothing can be "
-                "scored; prepare the store from data with masks, or leave out the fold"
-            )
+        cases_with_masks(found, found.split(fold)["test"], fold)
     if not preparation:
         return
     made = found.options

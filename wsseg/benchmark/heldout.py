@@ -15,8 +15,8 @@ from torch import Tensor
 from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering.mapping import MapMaker
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.dataset import ArrayFolder, levels
-from wsseg.data.masked import has_mask
+from wsseg.data.dataset import levels
+from wsseg.data.masked import masks_of
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.finishing import finish
@@ -89,17 +89,18 @@ def shown_cases(store: Path, fold: int, count: int) -> tuple[DataSpec, list[Held
         The store's specification and the cases; none if no test case has a mask with the class.
     """
     data = MRISliceDataModule(str(store), fold)
-    images, valid, masks = (ArrayFolder(store / name) for name in ("images", "valid", "masks"))
+    masks = masks_of(data.store)
     found: list[HeldOutCase] = []
     for case in data.splits["test"]:
-        if len(found) == count or not has_mask(store, case):
+        if len(found) == count or case.id not in masks:
             continue
         truth = masks[case.id][:, 0]
         row = int(truth.sum(axis=(1, 2)).argmax())
         if truth[row].any():
-            image = images[case.id].astype(np.float32)
+            image = data.store.images[case.id].astype(np.float32)
             label = f"{case.id}\nslice {case.numbers[row]}"
-            found.append(HeldOutCase(label, image, np.array(valid[case.id]), truth, row))
+            valid = np.array(data.store.valid[case.id])
+            found.append(HeldOutCase(label, image, valid, truth, row))
     return data.spec, found
 
 

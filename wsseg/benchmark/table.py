@@ -13,8 +13,7 @@ import numpy as np
 
 from wsseg.benchmark.runs import Run
 from wsseg.evaluation.metrics import METRICS
-from wsseg.evaluation.results import read_cases
-from wsseg.evaluation.summary import summarise
+from wsseg.evaluation.results import read_cases, summarise
 from wsseg.utils.files import write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")

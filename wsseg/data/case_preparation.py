@@ -5,28 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
-from wsseg.data.geometry import Geometry, windows
+from wsseg.data.fingerprints import hash_case, hash_volume
+from wsseg.data.geometry import Geometry, crop, windows
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.planes import box_to_planes, to_planes
 from wsseg.data.slicing import cut, mask_to_slices
 from wsseg.data.spec import DataSpec
+from wsseg.data.store_files import ArrayFolder
 from wsseg.data.tags import compare_tags, read_tags
+from wsseg.data.unfinished_store import Record, UnfinishedStore
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import replacing, write_text
-
-SPARSE, FEW = 5, 16  # one in so many voxels along an axis tells volumes apart, but at least so many
-IMAGES, VALID, MASKS, RECORDS = "images", "valid", "masks", "records"
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,35 +55,34 @@ class CaseJob:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def hash_case(files: CaseFiles) -> dict[str, str]:
-    """Hash the source files of a case.
+class Fit(NamedTuple):
+    """How the arrays of a case become those of the store.
 
-    Args:
-        files: The case.
-
-    Returns:
-        SHA-256 by role: each modality, ``mask`` and ``tags``.
-
-    Raises:
-        InputError: A file cannot be read.
+    Attributes:
+        name: Name of the case.
+        rows: Which of the slices that were written are kept.
+        start: Row and column of these at which the common slices begin (may be negative).
+        size: The common height and width.
+        needed: False if the arrays are those of the store already.
     """
-    places = {name: image.path for name, image in files.images.items()}
-    places |= {"mask": files.mask} if files.mask else {}
-    places |= {"tags": files.tags} if files.tags else {}
-    digests = {path: _digest(path, files.id) for path in set(places.values())}
-    return {role: digests[path] for role, path in places.items()}
+
+    name: str
+    rows: list[int]
+    start: tuple[int, int]
+    size: tuple[int, int]
+    needed: bool
 
 
-def build_case(job: CaseJob, folder: Path) -> Record:
-    """Write the slices of a case into a folder, unless the same are there.
+def build_case(job: CaseJob, store: UnfinishedStore) -> Record:
+    """Write the slices of a case, unless the same are there.
 
     Every file is read to its end here, once, and verified. Where the size of slices depends on the
     other cases, they get one that holds this case, and every slice that may be kept is written:
-    :func:`~wsseg.data.case_completion.fit_case` makes them fit.
+    :func:`fit_case` makes them fit.
 
     Args:
         job: The case.
-        folder: A store in the making.
+        store: Where to.
 
     Returns:
         What there is to know of the slices.
@@ -94,15 +90,87 @@ def build_case(job: CaseJob, folder: Path) -> Record:
     Raises:
         InputError: A file cannot be used.
     """
-    place = folder / RECORDS / f"{job.files.id}.json"
-    sha256 = hash_case(job.files)
+    case, sha256 = job.files.id, hash_case(job.files)
     key = job.key(sha256)
-    record: Record = json.loads(place.read_text()) if place.is_file() else {}
+    record = store.read_record(case)
     if record.get("key") != key:
-        place.unlink(missing_ok=True)
-        record = {"key": key, "sha256": sha256, **_build(job, folder)}
-        write_text(place, json.dumps(record) + "\n")
+        store.remove_record(case)
+        record = {"key": key, "sha256": sha256, **_build(job, store)}
+        store.write_record(case, record)
     return record
+
+
+def plan_fit(job: CaseJob, record: Record, size: tuple[int, int]) -> Fit:
+    """Say how the arrays of a case become those of the store.
+
+    Args:
+        job: The case.
+        record: What was written of it.
+        size: Height and width of all slices.
+
+    Raises:
+        InputError: No slice has enough anatomy.
+    """
+    rows, own = record["rows"], record["geometry"]["size"]
+    areas = dict(zip(rows, record["areas"], strict=True))
+    kept = keep_slices(areas, size, job.min_anatomy, job.slice_step)
+    if not kept:
+        raise InputError(
+            f"{job.files.id}: no slice of the case holds anatomy in {job.min_anatomy:g} of its "
+            "area; lower --min_anatomy or remove the case"
+        )
+    start = (own[0] - size[0]) // 2, (own[1] - size[1]) // 2
+    chosen = [rows.index(number) for number in kept]
+    return Fit(job.files.id, chosen, start, size, tuple(own) != size or len(kept) < len(rows))
+
+
+def case_entry(job: CaseJob, record: Record, fit: Fit, store: UnfinishedStore) -> dict[str, Any]:
+    """Return the entry of a case in the manifest.
+
+    Args:
+        job: The case.
+        record: What was written of it.
+        fit: What becomes of that.
+        store: Where it was written.
+
+    Raises:
+        InputError: A slice has no tag.
+    """
+    geometry = record["geometry"]
+    kept = [record["rows"][n] for n in fit.rows]
+    tags = [record["tags"][n] for n in fit.rows]
+    if None in tags:
+        raise InputError(
+            f"{job.files.tags}: tags of case {job.files.id} lack slice {kept[tags.index(None)]}; "
+            f"give a line for every slice along --axis that holds anatomy ({kept[0]} to {kept[-1]})"
+        )
+    if job.files.tags is None and max(fit.start) > 0:  # of masks, something may be cut off
+        tags = tags_of(_fitted(store.masks, fit))
+    start = [n + m for n, m in zip(geometry["start"], fit.start, strict=True)]
+    return {
+        "id": job.files.id,
+        "slices": len(kept),
+        "tags": tags,
+        "positions": kept,
+        "spacing": [geometry["thickness"] * job.slice_step, *geometry["spacing"]],
+        "sha256": record["sha256"],
+        "content": record["content"],
+        "geometry": {**geometry, "start": start, "size": fit.size},
+    }
+
+
+def fit_case(fit: Fit, store: UnfinishedStore) -> None:
+    """Bring the arrays of a case to the common size.
+
+    Args:
+        fit: What becomes of them.
+        store: Where they are.
+    """
+    # Without its record a case is built again, should this be interrupted.
+    store.remove_record(fit.name)
+    for arrays in (store.images, store.valid, store.masks):
+        if arrays is not store.masks or fit.name in arrays:
+            arrays.write(fit.name, _fitted(arrays, fit))
 
 
 def keep_slices(
@@ -130,14 +198,8 @@ def tags_of(masks: NDArray[np.bool_]) -> list[list[int]]:
     return tags
 
 
-def save(path: Path, array: NDArray[Any]) -> None:
-    """Write an array, whole or not at all."""
-    with replacing(path) as part:
-        np.save(part, array)
-
-
-def _build(job: CaseJob, folder: Path) -> Record:
-    spec, file = job.spec, f"{job.files.id}.npy"
+def _build(job: CaseJob, store: UnfinishedStore) -> Record:
+    spec, case = job.spec, job.files.id
     images = read_case_images(job.files, spec.modalities)
     anatomy = find_anatomy(images.volumes, images.affine, spec.axis, spec.spacing)
     labels = read_case_mask(job.files, job.labels, images) if job.files.mask else None
@@ -147,20 +209,20 @@ def _build(job: CaseJob, folder: Path) -> Record:
     least = spec.size if given else enough(anatomy.size)
     rows = keep_slices(areas, least, job.min_anatomy)
     slices = cut(anatomy, geometry, rows, np.float16)
-    save(folder / IMAGES / file, slices.image)
-    save(folder / VALID / file, slices.valid)
-    (folder / MASKS / file).unlink(missing_ok=True)
+    store.images.write(case, slices.image)
+    store.valid.write(case, slices.valid)
+    store.masks.remove(case)
     masks, shown = None, None
     if labels is not None:
         volume = class_masks(labels, spec.classes)
         if job.files.tags is not None:
             shown = tags_of(to_planes(volume, geometry.orientation, geometry.axis))
         masks = mask_to_slices(volume, geometry)[rows]
-        save(folder / MASKS / file, masks)
+        store.masks.write(case, masks)
     tags, doubt = _tags(job, geometry.depth, rows, masks, shown)
     return {
         "content": {
-            name: _fingerprint(volume)
+            name: hash_volume(volume)
             for name, volume in zip(spec.modalities, images.volumes, strict=True)
         },
         "anatomy": anatomy.size,
@@ -170,6 +232,10 @@ def _build(job: CaseJob, folder: Path) -> Record:
         "tags": tags,
         "doubt": doubt,
     }
+
+
+def _fitted(arrays: ArrayFolder, fit: Fit) -> np.ndarray:
+    return crop(arrays[fit.name][fit.rows], fit.start, fit.size)
 
 
 def _holding(anatomy: Anatomy, labels: CaseLabels | None) -> tuple[int, int]:
@@ -209,36 +275,3 @@ def _tags(
     if masks is None:
         raise InputError(f"case {case}: has neither mask nor tags; add one")
     return [*tags_of(masks)], None
-
-
-def _fingerprint(volume: NDArray[Any]) -> str:
-    """Return what tells a volume from others, in whatever file and type it is kept.
-
-    Of evenly spaced voxels: reading and hashing all of them would cost a tenth of a second more.
-    Of few planes all are looked at, since the first ones often show nothing.
-    """
-    x, y, z = (max(1, min(SPARSE, length // FEW)) for length in volume.shape)
-    sample = np.ascontiguousarray(volume[::x, ::y, ::z], np.float32)
-    return hashlib.sha256(str(volume.shape).encode() + sample.tobytes()).hexdigest()
-
-
-def _digest(path: Path, case: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        for file in _files(path):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as error:
-        raise InputError(
-            f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
-        ) from None
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    for file in sorted(path.iterdir()):
-        if not file.name.startswith(".") and file.is_file():
-            yield file

@@ -10,11 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from wsseg.data.dataset import CaseSlices, SliceDataset
+from wsseg.data.dataset import SliceDataset
 from wsseg.data.loading import SliceLoader, slice_loader, training_loader
-from wsseg.data.masked import MaskedSliceDataset, has_mask
+from wsseg.data.masked import MaskedSliceDataset, masks_of
 from wsseg.data.spec import DataSpec
-from wsseg.data.store import SliceStore
+from wsseg.data.store import CaseSlices, SliceStore
 from wsseg.utils.errors import InputError
 
 
@@ -78,7 +78,7 @@ class MRISliceDataModule(pl.LightningDataModule):
             InputError: A split is empty, or training lacks tagged or untagged slices.
         """
         if stage == "fit":
-            self.train_set = SliceDataset(self.store.root, self._cases("train"))
+            self.train_set = SliceDataset(self.store, self._cases("train"))
             self._check_tags(self.train_set.tags)
         if stage in ("fit", "validate") and (self.splits["val"] or stage == "validate"):
             self.val_set = self._evaluation_set("val")
@@ -138,16 +138,17 @@ class MRISliceDataModule(pl.LightningDataModule):
 
     def _evaluation_set(self, split: str) -> SliceDataset:
         cases = self._cases(split)
-        scored = [case for case in cases if has_mask(self.store.root, case)]
+        masks = masks_of(self.store)
+        scored = [case for case in cases if case.id in masks]
         if not scored:
-            return SliceDataset(self.store.root, cases)
+            return SliceDataset(self.store, cases)
         if len(scored) < len(cases):
             warnings.warn(
                 f"{self.store.root}: {len(cases) - len(scored)} of {len(cases)} {split} cases "
                 "have no mask and are not scored",
                 stacklevel=2,
             )
-        return MaskedSliceDataset(self.store.root, scored)
+        return MaskedSliceDataset(self.store, scored)
 
     def _check_tags(self, tags: torch.Tensor) -> None:
         for name, column in zip(self.spec.classes, tags.T, strict=True):

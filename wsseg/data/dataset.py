@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import weakref
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,78 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wsseg.data.spec import Batch
-from wsseg.utils.errors import InputError
+from wsseg.data.store import CaseSlices, SliceStore
+from wsseg.data.store_files import ArrayFolder
 
 LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
-MOST_OPEN = 2**15  # memory maps; the kernel allows some 65,000
-
-
-@dataclass(frozen=True)
-class CaseSlices:
-    """Where the slices of one case stand in the store.
-
-    Attributes:
-        id: Name of the case, and stem of its array files.
-        position: Position of the case in the manifest.
-        first_index: Stable id of the case's first slice; the others follow in order.
-        tags: One multi-hot row per slice, [S, C] float32.
-        depth: Where the slices lie along the case, in heights of a pixel, [S] float32.
-        source: Hash of the images that the slices were made of; nothing if nobody noted it.
-        numbers: Number of each slice along the slicing axis of its volume.
-    """
-
-    id: str
-    position: int
-    first_index: int
-    tags: Tensor
-    depth: Tensor
-    source: str = ""
-    numbers: tuple[int, ...] = ()
-
-
-class ArrayFolder:
-    """Memory maps of the ``<id>.npy`` files of one folder.
-
-    The most recently used ones of all folders are kept open.
-    """
-
-    _open: ClassVar[OrderedDict[tuple[int, str], np.ndarray]] = OrderedDict()
-
-    def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is opened yet.
-
-        Args:
-            folder: Folder that holds one array file per case.
-        """
-        self.folder = folder
-        weakref.finalize(self, self._close, id(self))
-
-    def __getitem__(self, case_id: str) -> np.ndarray:
-        """Return the array of a case, read only as far as it is looked at.
-
-        Raises:
-            InputError: The file is missing or is not an array.
-        """
-        key = (id(self), case_id)
-        array = self._open.get(key)
-        if array is None:
-            array = self._open[key] = _map_array(self.folder / f"{case_id}.npy")
-            while len(self._open) > _most_open():
-                self._open.popitem(last=False)
-        else:
-            self._open.move_to_end(key)
-        return array
-
-    def __reduce__(self) -> tuple[type[ArrayFolder], tuple[Path]]:
-        """Leave the maps behind: a spawned loader worker opens its own."""
-        return type(self), (self.folder,)
-
-    @classmethod
-    def _close(cls, number: int) -> None:
-        """Close what a folder had open that is not in use any more."""
-        for key in [*cls._open]:
-            if key[0] == number:
-                cls._open.pop(key, None)
 
 
 class SliceDataset(Dataset[Batch]):
@@ -97,15 +24,14 @@ class SliceDataset(Dataset[Batch]):
     ``collate_fn=as_is`` gets the whole batch from one :meth:`__getitems__` call.
     """
 
-    def __init__(self, root: Path, cases: Sequence[CaseSlices]) -> None:
+    def __init__(self, store: SliceStore, cases: Sequence[CaseSlices]) -> None:
         """Lay out the slices of the given cases one after the other.
 
         Args:
-            root: The slice store.
+            store: The slice store.
             cases: The cases of the split.
         """
-        self.images = ArrayFolder(root / "images")
-        self.valid = ArrayFolder(root / "valid")
+        self.images, self.valid = store.images, store.valid
         self.cases = list(cases)
         lengths = [len(case.tags) for case in self.cases]
         self._case = np.repeat(np.arange(len(lengths)), lengths)
@@ -172,22 +98,3 @@ def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Ten
 def as_is(batch: Any) -> Any:
     """Collate nothing: the data set's batched fetch has already made the batch."""
     return batch
-
-
-def _most_open() -> int:
-    """Return how many memory maps are kept; each holds one of the process's file descriptors.
-
-    Reopening one takes 70 times as long as looking it up.
-    """
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_OPEN if allowed == resource.RLIM_INFINITY else min(MOST_OPEN, allowed // 2)
-
-
-def _map_array(path: Path) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r")
-    except FileNotFoundError:
-        raise InputError(f"{path}: the slice store lacks this file; prepare it again") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable array ({error}); prepare it again") from None
-    return array

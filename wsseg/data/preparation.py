@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,18 +12,16 @@ from typing import Any, Literal
 import numpy as np
 
 from wsseg.data.anatomy import enough
-from wsseg.data.case_completion import Fit, case_entry, fit_case, plan_fit
 from wsseg.data.case_preparation import (
-    IMAGES,
-    MASKS,
-    RECORDS,
-    VALID,
     CaseJob,
-    Record,
+    Fit,
     build_case,
-    hash_case,
+    case_entry,
+    fit_case,
+    plan_fit,
 )
 from wsseg.data.file_checks import check_files
+from wsseg.data.fingerprints import hash_case
 from wsseg.data.layouts import find_cases
 from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.preparation_checks import (
@@ -39,10 +36,10 @@ from wsseg.data.preparation_checks import (
 )
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
-from wsseg.data.summary import print_summary
+from wsseg.data.store_files import IMAGES, MANIFEST, VALID, ArrayFolder
+from wsseg.data.unfinished_store import Record, UnfinishedStore
 from wsseg.data.workers import Mapper, mapper
 from wsseg.utils.errors import InputError, attempt, results
-from wsseg.utils.files import lock, write_text
 
 Entry = dict[str, Any]
 
@@ -110,16 +107,17 @@ def prepare(
     check_labelled(source, listed)
     check_named_once(source, listed)
     check_output(out)
-    _finish_move(out)
+    store = UnfinishedStore(out)
+    store.finish_move()
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
         check = partial(check_files, classes=list(chosen), axis=axis, spacing=spacing)
         results([*listed.faults, attempt(run, "Checking", check, listed.cases)])
         if _is_current(run, out, options, jobs, overwrite):
-            manifest = json.loads((out / "manifest.json").read_text())
+            manifest = json.loads((out / MANIFEST).read_text())
         else:
-            manifest = _prepare(run, jobs, source, out, options)
+            manifest = _prepare(run, jobs, source, store, options)
     print_summary(manifest, out)
     return out
 
@@ -128,67 +126,64 @@ NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 
 def _prepare(
-    run: Mapper, jobs: Sequence[CaseJob], source: Path, out: Path, options: Entry
+    run: Mapper, jobs: Sequence[CaseJob], source: Path, store: UnfinishedStore, options: Entry
 ) -> Entry:
-    """Build the store beside its place and move it there when it is complete."""
+    """Make the store; return its manifest."""
     files = [job.files for job in jobs]
     patients = shared_patients(files)
     dealing = (options["folds"], options["val_fraction"], options["seed"])
     folds = make_folds([case.id for case in files], *dealing, patients)
-    staging = _staging(out)
-    staging.mkdir(parents=True, exist_ok=True)
-    with lock(staging, wait=False) as held:
-        if not held:
-            raise InputError(f"{out}: another process is preparing it; wait until it is done")
-        return _build(run, jobs, source, out, options, folds, patients)
+    with store.held():
+        try:
+            spec, fits, entries = _build(run, jobs, source, store, options, folds)
+        except InputError as error:
+            raise InputError(
+                f"{error}\n{store.folder}: keeps the finished cases; the same command resumes"
+            ) from None
+        if needed := [fit for fit in fits if fit.needed]:
+            run("Fitting", partial(fit_case, store=store), needed)
+        for entry in entries:
+            entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
+        manifest = _manifest(spec, options, entries, jobs)
+        store.complete(manifest, folds, options["seed"])
+    return manifest
 
 
 def _build(
     run: Mapper,
     jobs: Sequence[CaseJob],
     source: Path,
-    out: Path,
+    store: UnfinishedStore,
     options: Entry,
     folds: list[Fold],
-    patients: dict[str, str],
-) -> Entry:
-    files, staging = [job.files for job in jobs], _staging(out)
-    (staging / "manifest.json").unlink(missing_ok=True)  # it is not complete any more
-    try:
-        records = run("Preparing", partial(build_case, folder=staging), jobs)
-        check_distinct(source, {c.id: r["content"] for c, r in zip(files, records, strict=True)})
-        warn_of_likely_mistakes(records, options["spacing"])
-        sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
-        pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)
-        spec = replace(jobs[0].spec, size=enough(*sizes), pixel=tuple(pixel.tolist()))
-        fits, entries = _entries(jobs, records, spec.size, staging)
-        tags = {entry["id"]: entry["tags"] for entry in entries}
-        check_tagged(str(out), folds, tags, list(spec.classes))
-        if all(job.files.mask is None for job in jobs):  # else the labels are those of the masks
-            warn_of_nesting(tags.values(), spec.classes)
-    except InputError as error:
-        raise InputError(
-            f"{error}\n{staging}: keeps the finished cases; the same command resumes"
-        ) from None
-    needed = [fit for fit in fits if fit.needed]
-    if needed:
-        run("Fitting", partial(fit_case, folder=staging), needed)
-    for entry in entries:
-        entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
-    manifest = _manifest(spec, options, entries, jobs)
-    _complete(staging, manifest, folds, options["seed"])
-    _move(staging, out)
-    return manifest
+) -> tuple[DataSpec, list[Fit], list[Entry]]:
+    """Write the arrays of all cases; return what they are, what is left to do, and the entries."""
+    files = [job.files for job in jobs]
+    records = run("Preparing", partial(build_case, store=store), jobs)
+    check_distinct(source, {c.id: r["content"] for c, r in zip(files, records, strict=True)})
+    warn_of_likely_mistakes(records, options["spacing"])
+    sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
+    pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)
+    spec = replace(jobs[0].spec, size=enough(*sizes), pixel=tuple(pixel.tolist()))
+    fits, entries = _entries(jobs, records, spec.size, store)
+    tags = {entry["id"]: entry["tags"] for entry in entries}
+    check_tagged(str(store.out), folds, tags, list(spec.classes))
+    if all(job.files.mask is None for job in jobs):  # else the labels are those of the masks
+        warn_of_nesting(tags.values(), spec.classes)
+    return spec, fits, entries
 
 
 def _entries(
-    jobs: Sequence[CaseJob], records: Sequence[Record], size: tuple[int, int], folder: Path
+    jobs: Sequence[CaseJob],
+    records: Sequence[Record],
+    size: tuple[int, int],
+    store: UnfinishedStore,
 ) -> tuple[list[Fit], list[Entry]]:
     """Return what becomes of the arrays of each case, and its entry in the manifest."""
 
     def describe(job: CaseJob, record: Record) -> tuple[Fit, Entry]:
         fit = plan_fit(job, record, size)
-        return fit, case_entry(job, record, fit, folder)
+        return fit, case_entry(job, record, fit, store)
 
     described = results(attempt(describe, *each) for each in zip(jobs, records, strict=True))
     return [fit for fit, _ in described], [entry for _, entry in described]
@@ -198,10 +193,10 @@ def _is_current(
     run: Mapper, out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool
 ) -> bool:
     """Tell whether the store is there already; refuse to replace another one unasked."""
-    if not (out / "manifest.json").is_file():
+    if not (out / MANIFEST).is_file():
         return False
     try:
-        found = json.loads((out / "manifest.json").read_text())
+        found = json.loads((out / MANIFEST).read_text())
         hashes = {case["id"]: case["sha256"] for case in found["cases"]}
         # A datalist names its classes itself, so equal options do not mean equal classes.
         spec = {**found["spec"], "size": list(jobs[0].spec.size), "pixel": None}
@@ -251,7 +246,7 @@ def _differing(manifest: Entry, options: Entry) -> str:
 
 
 def _has_arrays(out: Path, name: str) -> bool:
-    return all((out / folder / f"{name}.npy").is_file() for folder in (IMAGES, VALID))
+    return all(name in ArrayFolder(out / folder) for folder in (IMAGES, VALID))
 
 
 def _manifest(
@@ -267,41 +262,30 @@ def _manifest(
     }
 
 
-def _complete(staging: Path, manifest: Entry, folds: list[Fold], seed: int) -> None:
-    """Write what makes a store of a folder of arrays, and clear what belongs to no case."""
-    names = {f"{case['id']}.npy" for case in manifest["cases"]}
-    for folder in (IMAGES, VALID, MASKS):
-        for path in (staging / folder).glob("*"):
-            if path.name not in names:
-                path.unlink()
-    write_text(staging / "splits.json", json.dumps({"seed": seed, "folds": folds}) + "\n")
-    write_text(staging / "manifest.json", json.dumps(manifest) + "\n")
-
-
-def _staging(out: Path) -> Path:
-    """Return where a store is built."""
-    return out.with_name(f".{out.name}.part")
-
-
-def _move(staging: Path, out: Path) -> None:
-    """Put a complete store in its place; :func:`_finish_move` resumes where this stopped."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    staging.rename(out)
-    shutil.rmtree(out / RECORDS, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _finish_move(out: Path) -> None:
-    """Put a complete store in its place that was on its way there."""
-    staging = _staging(out)
-    if (staging / "manifest.json").is_file() and not out.exists():
-        with lock(staging, wait=False) as held:
-            if held:
-                _move(staging, out)
-
-
 def _given_size(size: list[int] | None) -> tuple[int, int]:
     return (size[0], size[1]) if size else (0, 0)
+
+
+def print_summary(manifest: dict[str, Any], out: Path) -> None:
+    """Print a short table of a store.
+
+    Args:
+        manifest: Its manifest.
+        out: Where it is.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    spec = manifest["spec"]
+    rows = [row for case in manifest["cases"] for row in case["tags"]]
+    tagged = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    shares = ", ".join(f"{n} {s:.0%}" for n, s in zip(spec["classes"], tagged, strict=True))
+    table = Table(show_header=False, title="Slice store", title_justify="left")
+    table.add_row("cases", str(len(manifest["cases"])))
+    table.add_row("slices", f"{len(rows)} of {spec['size'][0]} x {spec['size'][1]} pixels")
+    table.add_row("modalities", ", ".join(spec["modalities"]))
+    table.add_row("tagged slices", shares)
+    table.add_row("masks", "for validation and test" if manifest["has_masks"] else "none")
+    table.add_row("folds", str(manifest["options"]["folds"]))
+    Console().print(table)
+    print(f"in {out}")

@@ -1,28 +1,99 @@
-"""Reads the manifest and the splits of a slice store."""
+"""A slice store as training and evaluation read it: its cases, their arrays and its splits."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from wsseg.data.dataset import CaseSlices
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import SPLITS, check_disjoint
+from wsseg.data.store_files import (
+    IMAGES,
+    MANIFEST,
+    SPLITS_FILE,
+    VALID,
+    ArrayFolder,
+    read_json,
+)
 from wsseg.utils.errors import InputError
 
 
+@dataclass(frozen=True)
+class CaseSlices:
+    """The slices of one case: their identities, their tags and where they lie.
+
+    Attributes:
+        id: Name of the case.
+        position: Position of the case in the manifest.
+        first_index: Stable id of the case's first slice; the others follow in order.
+        tags: One multi-hot row per slice, [S, C] float32.
+        spacing: Size in mm of a voxel: from one kept slice to the next, then height and width.
+        numbers: Number of each slice along the slicing axis of its volume, ascending.
+        step: Preparation kept every so many slices, and of these the ones that hold the body.
+        source: Hash of the images that the slices were made of.
+
+    >>> tags = torch.tensor([[0.0], [1.0], [1.0]])
+    >>> case = CaseSlices("ann", 0, 0, tags, spacing=(4.0, 1.0, 1.0), numbers=(10, 12, 18), step=2)
+    >>> case.planes
+    (0, 1, 4)
+    >>> case.volume(np.array([[True], [True]]), np.array([0, 2])).ravel().tolist()
+    [True, False, False, False, True]
+    """
+
+    id: str
+    position: int
+    first_index: int
+    tags: Tensor
+    spacing: tuple[float, float, float]
+    numbers: tuple[int, ...]
+    step: int = 1
+    source: str = ""
+
+    @property
+    def depth(self) -> Tensor:
+        """Where the slices lie along the case, in heights of a pixel, [S] float32."""
+        distance, height, _ = self.spacing
+        return torch.tensor(self.numbers, dtype=torch.float32) * (distance / height / self.step)
+
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Place of each slice on an evenly spaced grid, on which preparation may leave gaps."""
+        # Not counted in the smallest gap between slices: where they are few, that is several steps.
+        return tuple((number - self.numbers[0]) // self.step for number in self.numbers)
+
+    def volume(self, slices: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Stack slices to a volume on the grid of the case, empty where there is no slice.
+
+        Args:
+            slices: [n, ...].
+            rows: Which slice of the case each is, [n].
+
+        Returns:
+            [Z, ...].
+        """
+        planes = np.asarray(self.planes)
+        volume = np.zeros((planes[-1] + 1, *slices.shape[1:]), bool)
+        volume[planes[rows]] = slices
+        return volume
+
+
 class SliceStore:
-    """A prepared store: its specification, its cases, its splits and the options it was made with.
+    """A prepared store.
 
     Attributes:
         root: Its folder.
         options: Arguments of ``prepare``, by name.
         spec: What the slices are.
         cases: By id, in the order of the store.
+        images: Of each case, [S, M, H, W] float16.
+        valid: Of each case, the pixels that hold the body, [S, H, W] bool.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,7 +106,7 @@ class SliceStore:
             InputError: There is no store, or one of another version.
         """
         self.root = root
-        manifest = read_json(root / "manifest.json")
+        manifest = read_json(root / MANIFEST)
         if manifest.get("format") != FORMAT:
             raise InputError(
                 f"{root}: has store format {manifest.get('format')}, but this version of wsseg "
@@ -43,24 +114,15 @@ class SliceStore:
             )
         self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
+        self.images = ArrayFolder(root / IMAGES)
+        self.valid = ArrayFolder(root / VALID)
         self.cases: dict[str, CaseSlices] = {}
         self._patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
         first = 0
-        for position, case in enumerate(manifest["cases"]):
-            tags = torch.tensor(case["tags"], dtype=torch.float32)
-            distance, height, _ = case["spacing"]  # of slices of which one in so many was kept
-            step = distance / height / self.options.get("slice_step", 1)
-            depth = torch.tensor(case["positions"], dtype=torch.float32) * step
-            self.cases[case["id"]] = CaseSlices(
-                case["id"],
-                position,
-                first,
-                tags,
-                depth,
-                _hash_images(case["content"]),
-                tuple(case["positions"]),
-            )
-            first += len(tags)
+        for position, entry in enumerate(manifest["cases"]):
+            case = _case(entry, position, first, self.options.get("slice_step", 1))
+            self.cases[case.id] = case
+            first += len(case.tags)
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:
         """Return the cases of a fold by split.
@@ -71,7 +133,7 @@ class SliceStore:
         Raises:
             InputError: There is no such fold, a case is in two splits, or is not in the store.
         """
-        path = self.root / "splits.json"
+        path = self.root / SPLITS_FILE
         folds = read_json(path)["folds"]
         if not 0 <= fold < len(folds):
             raise InputError(
@@ -86,26 +148,17 @@ class SliceStore:
         return {name: [self.cases[i] for i in folds[fold][name]] for name in SPLITS}
 
 
-def _hash_images(content: dict[str, str]) -> str:
-    """Return one hash of a case's images, from that of each by modality."""
-    return hashlib.sha256(" ".join(sorted(content.values())).encode()).hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """Read a file of a store.
-
-    Args:
-        path: The file.
-
-    Raises:
-        InputError: It is missing or damaged.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: does not exist; give the slice store with --data.root, or make one with "
-            "`wsseg prepare`"
-        )
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: is damaged ({error}); prepare the store again") from None
+def _case(entry: dict[str, Any], position: int, first_index: int, step: int) -> CaseSlices:
+    """Return a case from its entry in the manifest."""
+    distance, height, width = (float(size) for size in entry["spacing"])
+    return CaseSlices(
+        entry["id"],
+        position,
+        first_index,
+        torch.tensor(entry["tags"], dtype=torch.float32),
+        (distance, height, width),
+        tuple(entry["positions"]),
+        step,
+        # One hash of all images, from that of each by modality.
+        hashlib.sha256(" ".join(sorted(entry["content"].values())).encode()).hexdigest(),
+    )

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from wsseg.clustering.kmeans import assign, fit_kmeans
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.dataset import ArrayFolder, CaseSlices
-from wsseg.data.masked import has_mask
+from wsseg.data.masked import cases_with_masks, masks_of
+from wsseg.data.store import CaseSlices
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
-from wsseg.evaluation.grids import read_grids
-from wsseg.evaluation.otsu import otsu
 from wsseg.evaluation.results import write_results
 from wsseg.utils.errors import InputError
 from wsseg.utils.smoothing import blur
@@ -135,6 +133,24 @@ def purity(tagged: NDArray[np.float64], untagged: NDArray[np.float64]) -> NDArra
     return np.asarray(p / np.where(p + n > 0, p + n, 1))
 
 
+def otsu(values: NDArray[np.float32], bins: int = 256) -> float:
+    """Return the threshold that puts most of the variance between its two sides.
+
+    N. Otsu, "A Threshold Selection Method from Gray-Level Histograms", IEEE Transactions on
+    Systems, Man, and Cybernetics 9(1), 1979.
+
+    Args:
+        values: Intensities, any shape.
+        bins: Of the histogram between whose bins the threshold may lie.
+    """
+    counts, edges = np.histogram(values, bins)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * centres)
+    above = counts.sum() - below
+    difference = mass[:-1] / np.maximum(below, 1) - (mass[-1] - mass[:-1]) / np.maximum(above, 1)
+    return float(edges[1 + np.argmax(below * above * difference**2)])
+
+
 def smooth(image: Images, valid: Mask) -> Images:
     """Blur slices by a Gaussian of two pixels, without blurring in what is not anatomy.
 
@@ -176,29 +192,22 @@ def _sample(data: MRISliceDataModule, cases: Sequence[CaseSlices], seed: int) ->
 def _slices(
     data: MRISliceDataModule, cases: Sequence[CaseSlices]
 ) -> Iterator[tuple[CaseSlices, Images, Mask]]:
-    images, valid = (ArrayFolder(data.store.root / name) for name in ("images", "valid"))
+    store = data.store
     for case in cases:
-        yield case, np.array(images[case.id], np.float32), np.array(valid[case.id])
+        yield case, np.array(store.images[case.id], np.float32), np.array(store.valid[case.id])
 
 
 def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
     """Predict and score the test cases that have a mask."""
-    root = data.store.root
+    store, masks = data.store, masks_of(data.store)
     metric = CaseSegmentationMetric(
-        read_grids(root), data.spec.classes, smallest_component=SMALLEST_COMPONENT
+        store.cases.values(), data.spec.classes, smallest_component=SMALLEST_COMPONENT
     )
-    masks = ArrayFolder(root / "masks")
-    for case, image, valid in _slices(data, data.splits["test"]):
-        if not has_mask(root, case):
-            continue
+    scored = cases_with_masks(store, data.splits["test"], data.fold)
+    for case, image, valid in _slices(data, scored):
         index = torch.arange(len(image)) + case.first_index
         prediction = torch.from_numpy(predict(image, valid))
         truth = torch.from_numpy(np.array(masks[case.id]))
         metric.update(prediction, truth, index, torch.full_like(index, case.position))
-    rows: list[CaseRow] = metric.compute() if metric.update_called else []
-    if not rows:
-        raise InputError(
-            f"{root / 'masks'}: no test case has a mask, so nothing can be scored; "
-            "prepare the store from data with masks"
-        )
+    rows: list[CaseRow] = metric.compute()
     return rows

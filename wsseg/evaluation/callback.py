@@ -11,14 +11,12 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.data.datamodule import data_of
-from wsseg.data.dataset import ArrayFolder
-from wsseg.data.masked import has_mask
+from wsseg.data.masked import cases_with_masks
+from wsseg.data.store import SliceStore
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
-from wsseg.evaluation.grids import read_grids
 from wsseg.evaluation.results import write_results
 from wsseg.prediction.components import Mask
 from wsseg.prediction.finishing import refine
-from wsseg.utils.errors import InputError
 
 
 class CaseEvaluation(pl.Callback):
@@ -68,11 +66,7 @@ class CaseEvaluation(pl.Callback):
         """
         self._metric = None
         data = data_of(trainer)
-        if not any(has_mask(data.store.root, case) for case in data.splits["test"]):
-            raise InputError(
-                f"{data.store.root / 'masks'}: no test case has a mask, so nothing can be scored; "
-                "use `wsseg predict`, or prepare the store from data with masks"
-            )
+        cases_with_masks(data.store, data.splits["test"], data.fold)
 
     def on_test_batch_end(
         self,
@@ -109,10 +103,10 @@ class CaseEvaluation(pl.Callback):
         if self._metric is None:
             store = data_of(trainer).store
             metric = CaseSegmentationMetric(
-                read_grids(store.root),
+                store.cases.values(),
                 store.spec.classes,
                 smallest_component=float(pl_module.smallest_component),  # type: ignore[arg-type]
-                refine=refinement(pl_module, store.root) if whole else None,
+                refine=refinement(pl_module, store) if whole else None,
                 distances=whole,
             )
             self._metric = metric.to(pl_module.device)
@@ -132,19 +126,18 @@ class CaseEvaluation(pl.Callback):
         return rows
 
 
-def refinement(module: Any, root: Path) -> Refine | None:
+def refinement(module: Any, store: SliceStore) -> Refine | None:
     """Return what refines the masks of a case as the module is set to; None if it does not.
 
     Args:
         module: A ``SliceModule``.
-        root: The slice store, whose images are read again.
+        store: The slice store, whose images are read again.
     """
     if not module.sharpening:
         return None
-    images, valid = (ArrayFolder(root / name) for name in ("images", "valid"))
 
     def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:
-        here = (torch.from_numpy(np.asarray(folder[case][rows])) for folder in (images, valid))
+        here = (torch.from_numpy(folder[case][rows]) for folder in (store.images, store.valid))
         return np.asarray(refine(module, torch.from_numpy(masks), *here) > 0.5)
 
     return of_case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from wsseg.evaluation.grids import CaseGrid
+from wsseg.data.store import CaseSlices
 from wsseg.evaluation.metrics import Scores, score
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import Mask, tidy
@@ -44,7 +44,7 @@ class CaseSegmentationMetric(Metric):
 
     def __init__(
         self,
-        grids: Sequence[CaseGrid],
+        cases: Iterable[CaseSlices],
         classes: Mapping[str, Sequence[int]],
         *,
         smallest_component: float = 0.0,
@@ -54,7 +54,7 @@ class CaseSegmentationMetric(Metric):
         """Name what is scored.
 
         Args:
-            grids: The grid of every case of the store, in manifest order.
+            cases: Every case of the store, in its order.
             classes: The mask labels that make each class, in channel order.
             smallest_component: Smaller components of predictions are dropped, see
                 :func:`~wsseg.prediction.components.large_components`.
@@ -62,7 +62,7 @@ class CaseSegmentationMetric(Metric):
             distances: Whether to compute surface distances; they are NaN otherwise.
         """
         super().__init__()
-        self.grids = list(grids)
+        self.cases = list(cases)
         self.classes = list(classes)
         self.smallest_component = smallest_component
         self.refine = refine
@@ -106,28 +106,28 @@ class CaseSegmentationMetric(Metric):
         with collective.together("scoring cases"):
             for number, position in enumerate(mine):
                 here = case == position
-                scored[number] = self._score_case(self.grids[position], index[here], bits[here])
+                scored[number] = self._score_case(self.cases[position], index[here], bits[here])
         positions, scores = (collective.gather(torch.from_numpy(part)) for part in (mine, scored))
         order = positions.argsort()
         return [
-            CaseRow(self.grids[position].id, name, Scores(*each))
+            CaseRow(self.cases[position].id, name, Scores(*each))
             for position, case_scores in zip(
                 positions[order].tolist(), scores[order].tolist(), strict=True
             )
             for name, each in zip(self.classes, case_scores, strict=True)
         ]
 
-    def _score_case(self, grid: CaseGrid, index: np.ndarray, bits: np.ndarray) -> list[Scores]:
+    def _score_case(self, case: CaseSlices, index: np.ndarray, bits: np.ndarray) -> list[Scores]:
         """Return the scores of every class."""
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
-        slices, rows = flat.reshape(len(index), *self.shape), index - grid.first_index
+        slices, rows = flat.reshape(len(index), *self.shape), index - case.first_index
         if self.refine is not None:
-            slices[:, 0] = self.refine(grid.id, rows, slices[:, 0])
-        predictions, truths = grid.volume(slices, rows).swapaxes(0, 1)
+            slices[:, 0] = self.refine(case.id, rows, slices[:, 0])
+        predictions, truths = case.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
         return [
-            score(prediction, truth, grid.spacing, distances=self.distances)
+            score(prediction, truth, case.spacing, distances=self.distances)
             for prediction, truth in zip(
                 predictions.swapaxes(0, 1), truths.swapaxes(0, 1), strict=True
             )

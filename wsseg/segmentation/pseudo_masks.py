@@ -18,7 +18,8 @@ from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_fo
 from wsseg.clustering.store import ClusterMaps
 from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule, data_of
-from wsseg.data.dataset import CaseSlices, SliceDataset
+from wsseg.data.dataset import SliceDataset
+from wsseg.data.store import CaseSlices
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
@@ -151,7 +152,7 @@ class PseudoMasks(TargetSource):
         """Write the maps of cases; return [5] the ``COUNTS`` of what they hold."""
         counts = torch.zeros(len(COUNTS), dtype=torch.float64)
         for case in cases:
-            batch = SliceDataset(data.store.root, [case]).__getitems__(range(len(case.tags)))
+            batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
             probability = self._predict(first, batch["image"], batch["valid"])
             if self.sharpening > 0:
                 probability = refine_classes(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from wsseg.data.datamodule import data_of
-from wsseg.data.dataset import ArrayFolder, CaseSlices
-from wsseg.data.masked import MASK_FOLDER, has_mask
+from wsseg.data.masked import masks_of
+from wsseg.data.store import CaseSlices
+from wsseg.data.store_files import ArrayFolder
 from wsseg.segmentation.source import TargetSource
 from wsseg.utils.errors import InputError
 
@@ -31,8 +32,9 @@ class TrueMasks(TargetSource):
             InputError: A training case has no mask.
         """
         data = data_of(trainer)
+        masks = masks_of(data.store)
         for case in data.splits["train"]:
-            if not has_mask(data.store.root, case):
+            if case.id not in masks:
                 raise InputError(
                     f"{data.store.root}: training case {case.id} has no mask, which fully "
                     "supervised training needs; add it, or train experiments/quickstart.yaml, "
@@ -40,7 +42,7 @@ class TrueMasks(TargetSource):
                 )
         self._cases = sorted(data.splits["train"], key=lambda case: case.first_index)
         self._shape = (len(data.spec.classes), *data.spec.size)
-        self._masks = ArrayFolder(data.store.root / MASK_FOLDER)
+        self._masks = masks
 
     def lookup(self, index: Tensor) -> Tensor | None:
         """Return the masks of slices; see :meth:`TargetSource.lookup`."""

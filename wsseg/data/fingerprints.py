@@ -1,0 +1,71 @@
+"""What tells the files and the volumes of cases from others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.data.layouts.cases import CaseFiles
+from wsseg.utils.errors import InputError
+
+EVERY_NTH, LEAST_PLANES = (
+    5,
+    16,
+)  # one in so many voxels along an axis tells volumes apart, but at least so many
+
+
+def hash_case(files: CaseFiles) -> dict[str, str]:
+    """Hash the source files of a case.
+
+    Args:
+        files: The case.
+
+    Returns:
+        SHA-256 by role: each modality, ``mask`` and ``tags``.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    places = {name: image.path for name, image in files.images.items()}
+    places |= {"mask": files.mask} if files.mask else {}
+    places |= {"tags": files.tags} if files.tags else {}
+    digests = {path: _digest(path, files.id) for path in set(places.values())}
+    return {role: digests[path] for role, path in places.items()}
+
+
+def hash_volume(volume: NDArray[Any]) -> str:
+    """Return what tells a volume from others, in whatever file and type it is kept.
+
+    Of evenly spaced voxels: reading and hashing all of them would cost a tenth of a second more.
+    Of few planes all are looked at, since the first ones often show nothing.
+    """
+    x, y, z = (max(1, min(EVERY_NTH, length // LEAST_PLANES)) for length in volume.shape)
+    sample = np.ascontiguousarray(volume[::x, ::y, ::z], np.float32)
+    return hashlib.sha256(str(volume.shape).encode() + sample.tobytes()).hexdigest()
+
+
+def _digest(path: Path, case: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        for file in _files(path):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise InputError(
+            f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
+        ) from None
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for file in sorted(path.iterdir()):
+        if not file.name.startswith(".") and file.is_file():
+            yield file
