@@ -18,7 +18,6 @@ from tests.training import quiet_trainer
 from wsseg.checkpoints.loading import load_module
 from wsseg.clustering import ClusterReSupervision, kmeans
 from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
-from wsseg.clustering.lloyd import torch_search
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
@@ -30,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU that torch can use"
 )
 needs_gpu_faiss = pytest.mark.skipif(
-    not kmeans.has_gpu(load_faiss()), reason="this faiss is for the CPU only"
+    not hasattr(load_faiss(), "StandardGpuResources"), reason="this faiss is for the CPU only"
 )
 GPU = torch.device("cuda", 0)
 
@@ -44,24 +43,23 @@ def test_kmeans_is_that_of_the_cpu_and_repeats() -> None:
 
 
 @needs_gpu_faiss
-def test_kmeans_takes_little_of_the_gpu() -> None:
-    """Else faiss takes 1.5 GiB for itself as long as it lives."""
+def test_faiss_takes_little_of_the_gpu() -> None:
+    """Else it takes 1.5 GiB for itself as long as it lives."""
     points = torch.randn(50_000, 28, device=GPU)
-    search = kmeans.gpu_search(load_faiss(), points)
-    search(points[:64])  # what the first call loads, such as cuBLAS, stays
+    fit_kmeans(points, 64, 0, 1, backend="faiss")  # what the first loads, such as cuBLAS, stays
     free = torch.cuda.mem_get_info()[0]
-    kmeans._resources.cache_clear()
-    kmeans.gpu_search(load_faiss(), points)(points[:64])
-    assert free - torch.cuda.mem_get_info()[0] < 4 * kmeans.TEMPORARY_BYTES
+    kmeans._faiss_memory.cache_clear()
+    fit_kmeans(points, 64, 0, 1, backend="faiss")
+    assert free - torch.cuda.mem_get_info()[0] < 4 * kmeans.FAISS_BYTES
 
 
 @needs_gpu_faiss
-def test_faiss_and_torch_find_the_same() -> None:
-    points, centroids = torch.randn(20_000, 28, device=GPU), torch.randn(64, 28, device=GPU)
-    labels, distances = kmeans.gpu_search(load_faiss(), points)(centroids)
-    other, far = torch_search(points)(centroids)
-    assert (labels == other).double().mean() > 0.9999  # but for ties
-    assert torch.allclose(distances, far, atol=1e-2)
+def test_faiss_finds_what_torch_finds_and_repeats() -> None:
+    points = blobs().to(GPU)
+    one, again = (fit_kmeans(points, 6, 3, 5, backend="faiss") for _ in range(2))
+    assert one.device == GPU
+    assert torch.equal(one, again)
+    assert torch.allclose(one, fit_kmeans(points, 6, 3, 5, backend="torch"), atol=1e-3)
 
 
 def test_pixels_have_the_clusters_that_they_have_on_the_cpu() -> None:

@@ -13,12 +13,9 @@ from wsseg.clustering.kmeans import (
     assign,
     fit_clusterings,
     fit_kmeans,
-    gpu_search,
-    has_gpu,
     load_faiss,
-    random_rows,
+    nearest,
 )
-from wsseg.clustering.lloyd import Search, lloyd, nearest, torch_search
 
 ITERATIONS = 20
 CLUSTERINGS = 4
@@ -57,7 +54,7 @@ def rows(scale: float) -> list[Row]:
     name = f"assignment, {len(points):,} x {DIMENSIONS}, 4 clusterings of K=64"
     works: dict[str, Callable[[], object]] = {
         "wsseg": lambda: assign(points, centroids),
-        "plain torch": lambda: nearest(points, centroids)[0],
+        "plain torch": lambda: nearest(points, centroids),
     }
     return found + _compare(name, works)
 
@@ -72,20 +69,11 @@ def _fits(points: Tensor, k: int) -> dict[str, Callable[[], object]]:
         "scikit-learn, CPU": lambda: sklearn.fit(array),
         "plain torch": lambda: plain(points, k, ITERATIONS),
     }
-    return fits | (_searches(points, k) if points.is_cuda else {})
-
-
-def _searches(points: Tensor, k: int) -> dict[str, Callable[[], object]]:
-    """The two ways to find the nearest centroids on a GPU."""
-    faiss = load_faiss()
-
-    def by(search: Search) -> object:
-        return lloyd(points, points[random_rows(faiss, len(points), k, 0)], ITERATIONS, search)
-
-    found = {"wsseg, torch's search": lambda: by(torch_search(points))}
-    if has_gpu(faiss):
-        found["wsseg, faiss's search"] = lambda: by(gpu_search(faiss, points))
-    return found
+    if points.is_cuda and hasattr(load_faiss(), "StandardGpuResources"):
+        fits["wsseg, faiss's search"] = lambda: fit_kmeans(
+            points, k, 0, ITERATIONS, backend="faiss"
+        )
+    return fits
 
 
 def _repeated(fit: Callable[[], object]) -> Callable[[], object]:
@@ -112,7 +100,7 @@ def plain(points: Tensor, k: int, iterations: int) -> Tensor:
     """
     centroids = points[torch.randperm(len(points), device=points.device)[:k]].clone()
     for _ in range(iterations):
-        labels = nearest(points, centroids[None])[0][:, 0]
+        labels = nearest(points, centroids[None])[:, 0]
         sums = torch.zeros_like(centroids).index_add_(0, labels, points)
         counts = torch.bincount(labels, minlength=k)[:, None]
         centroids = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)

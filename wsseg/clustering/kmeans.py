@@ -1,4 +1,4 @@
-"""K-means and nearest centroids: the only module that knows faiss."""
+"""K-means clustering and nearest centroids, by faiss or by torch; no other module knows faiss."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from wsseg.clustering.lloyd import Search, lloyd, nearest, torch_search
 from wsseg.utils.errors import InputError
 
-TEMPORARY_BYTES = 64 * 2**20  # faiss would take 1.5 GiB of a GPU by default
+Backend = Literal["auto", "faiss", "torch"]
+DISTANCES = 2**24  # that torch holds at a time (64 MiB)
+ROWS = 4096  # points that torch adds up in one product
+FAISS_BYTES = 64 * 2**20  # of a GPU; faiss would take 1.5 GiB by default
 
 
 class Clustering(NamedTuple):
@@ -36,26 +39,33 @@ def fit_kmeans(
     seed: int,
     iterations: int = 20,
     init: Tensor | None = None,
+    backend: Backend = "auto",
     threads: int | None = None,
 ) -> Tensor:
-    """Cluster points by Lloyd's algorithm.
+    """Cluster points by k-means (Lloyd, IEEE Transactions on Information Theory, 1982).
 
-    The result depends on nothing but the arguments. Points on a GPU are clustered there, from the
-    same start: by faiss if its wheel for GPUs is installed, else by torch.
+    The result depends on nothing but the arguments. All backends start from the same points.
 
     Args:
         points: [n, D] float32, any device.
         k: Number of clusters.
-        seed: Chooses the starting points and where empty clusters move.
-        iterations: Lloyd steps.
+        seed: Chooses the starting points and where faiss on the CPU moves empty clusters.
+        iterations: Steps.
         init: Centroids to start from, [k, D]; random points by default.
+        backend: "faiss", "torch", or "auto" for the faster: on CPUs faiss, and on GPUs torch
+            (faiss took 2 to 28 times as long on an NVIDIA H200).
         threads: Of faiss on the CPU; by default as many as torch's.
 
     Returns:
         Centroids [k, D] float32 on the device of the points.
 
     Raises:
-        InputError: Fewer points than clusters, or a value is not finite.
+        InputError: Fewer points than clusters, a value is not finite, or faiss cannot use the GPU.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0.0], [0.0, 2.0], [9.0, 9.0]])
+        >>> fit_kmeans(points, k=2, seed=0, init=points[1:])
+        tensor([[0., 1.], [9., 9.]])
     """
     if len(points) < k:
         raise InputError(
@@ -63,48 +73,42 @@ def fit_kmeans(
             "lower n_clusters or give more or larger slices"
         )
     check_finite(points)
-    faiss = load_faiss()
-    if points.is_cuda:
-        points = points.contiguous()
-        search = gpu_search(faiss, points) if has_gpu(faiss) else torch_search(points)
-        start = points[random_rows(faiss, len(points), k, seed)] if init is None else init
-        return lloyd(points, start, iterations, search)
-    clustering = faiss.Clustering(points.shape[1], k, _parameters(faiss, seed, iterations))
-    if init is not None:
-        # Vectors are made by faiss and read from the index: where SimpleITK was imported first,
-        # `clustering.centroids` comes as SimpleITK's vector, which faiss refuses.
-        vector = faiss.Float32Vector()
-        faiss.copy_array_to_vector(_array(init).ravel(), vector)
-        clustering.centroids = vector
-    with _threads(faiss, threads):
-        index = faiss.IndexFlatL2(points.shape[1])
-        clustering.train(_array(points), index)
-        centroids = index.reconstruct_n(0, k)
-    return torch.from_numpy(centroids).to(points.device)
+    by_faiss = not points.is_cuda if backend == "auto" else backend == "faiss"
+    if by_faiss and not points.is_cuda:
+        return _faiss_on_cpu(points, k, seed, iterations, init, threads)
+    points = points.contiguous()
+    centroids = _start(points, k, seed) if init is None else init.to(points).contiguous()
+    search = _faiss_on_gpu if by_faiss else nearest
+    for _ in range(iterations):
+        centroids = _means(points, search(points, centroids[None])[:, 0], centroids)
+    return centroids
 
 
-def fit_clusterings(jobs: Sequence[Clustering], k: int, iterations: int = 20) -> list[Tensor]:
+def fit_clusterings(
+    jobs: Sequence[Clustering], k: int, iterations: int = 20, backend: Backend = "auto"
+) -> list[Tensor]:
     """Cluster several times, on the CPU side by side: faiss gains little from a second thread.
 
     Args:
         jobs: What to cluster, all on the same device.
         k: Number of clusters of each.
-        iterations: Lloyd steps.
+        iterations: Steps.
+        backend: As of :func:`fit_kmeans`, which raises for each what it returns, to the bit.
 
-    Returns:
-        What :func:`fit_kmeans` returns for each, to the bit.
-
-    Raises:
-        InputError: Fewer points than clusters, or a value is not finite.
+    Example:
+        >>> jobs = [Clustering(torch.randn(100, 3), seed) for seed in range(2)]
+        >>> [tuple(centroids.shape) for centroids in fit_clusterings(jobs, k=8)]
+        [(8, 3), (8, 3)]
     """
     threads = torch.get_num_threads()
-    workers = min(threads, len(jobs))
-    if workers < 2 or jobs[0].points.is_cuda:
-        return [fit_kmeans(job.points, k, job.seed, iterations, job.init) for job in jobs]
+    workers = 1 if jobs[0].points.is_cuda else min(threads, len(jobs))
 
     def fit(job: Clustering) -> Tensor:
-        return fit_kmeans(job.points, k, job.seed, iterations, job.init, threads // workers)
+        share = threads // workers
+        return fit_kmeans(job.points, k, job.seed, iterations, job.init, backend, share)
 
+    if workers == 1:
+        return [fit(job) for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(fit, jobs))
 
@@ -124,9 +128,22 @@ def assign(points: Tensor, centroids: Tensor) -> Tensor:
 
     Raises:
         InputError: A point is not finite.
+
+    Example:
+        >>> assign(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[[0.0], [6.0]]]))[:, 0]
+        tensor([0, 0, 1])
     """
     check_finite(points)
-    return nearest(points, centroids)[0] if points.is_cuda else _assign_faiss(points, centroids)
+    if points.is_cuda:
+        return nearest(points, centroids)
+    faiss, array = load_faiss(), _array(points)
+    labels = np.empty((len(points), len(centroids)), np.int64)
+    with _threads(faiss):
+        for number, each in enumerate(centroids if len(points) else ()):
+            index = faiss.IndexFlatL2(points.shape[1])
+            index.add(_array(each))
+            labels[:, number] = index.search(array, 1)[1][:, 0]
+    return torch.from_numpy(labels)
 
 
 def assign_features(features: Tensor, mean: Tensor, std: Tensor, centroids: Tensor) -> Tensor:
@@ -146,15 +163,30 @@ def assign_features(features: Tensor, mean: Tensor, std: Tensor, centroids: Tens
     return assign((features - mean) / std, centroids)
 
 
-def check_finite(points: Tensor) -> None:
-    """Refuse embeddings that hold anything but numbers.
+def nearest(points: Tensor, centroids: Tensor, bound: int = DISTANCES) -> Tensor:
+    """Do what :func:`assign` does, by torch on any device.
 
     Args:
-        points: [n, D].
+        points: [n, D] float32.
+        centroids: [R, K, D] float32 on the same device.
+        bound: Number of distances to hold at a time.
 
-    Raises:
-        InputError: A value is not finite.
+    Returns:
+        Labels [n, R] int64.
     """
+    clusterings, k, dimension = centroids.shape
+    flat = centroids.reshape(-1, dimension)
+    offset = -0.5 * flat.square().sum(dim=1)
+    # The least |p - c|^2 is the greatest p c - |c|^2 / 2.
+    near = (
+        torch.addmm(offset, part, flat.T).view(len(part), clusterings, k)
+        for part in points.split(max(1, bound // len(flat)))
+    )
+    return torch.cat([part.max(dim=2).indices for part in near])
+
+
+def check_finite(points: Tensor) -> None:
+    """Raise an InputError if embeddings [n, D] hold NaN or infinite values."""
     # A sum is quick, but may overflow where no value is infinite.
     if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
         raise InputError(
@@ -174,80 +206,77 @@ def load_faiss() -> Any:
         ) from error
 
 
-def _parameters(faiss: Any, seed: int, iterations: int) -> Any:
+def _faiss_on_cpu(
+    points: Tensor, k: int, seed: int, iterations: int, init: Tensor | None, threads: int | None
+) -> Tensor:
+    faiss = load_faiss()
     parameters = faiss.ClusteringParameters()
-    parameters.niter = iterations
-    parameters.seed = seed % 2**31
+    parameters.niter, parameters.seed = iterations, seed % 2**31
     # Else faiss silently trains on 256 points per centroid, and prints when there are under 39.
-    parameters.max_points_per_centroid = 2**31 - 1
-    parameters.min_points_per_centroid = 1
-    return parameters
+    parameters.max_points_per_centroid, parameters.min_points_per_centroid = 2**31 - 1, 1
+    clustering = faiss.Clustering(points.shape[1], k, parameters)
+    if init is not None:
+        # Vectors are made by faiss and read from the index: where SimpleITK was imported first,
+        # `clustering.centroids` comes as SimpleITK's vector, which faiss refuses.
+        vector = faiss.Float32Vector()
+        faiss.copy_array_to_vector(_array(init).ravel(), vector)
+        clustering.centroids = vector
+    index = faiss.IndexFlatL2(points.shape[1])
+    with _threads(faiss, threads):
+        clustering.train(_array(points), index)
+    # As a tensor: after importing its contrib.torch_utils, faiss gives no array any more.
+    return torch.as_tensor(index.reconstruct_n(0, k)).to(points.device)
 
 
-def random_rows(faiss: Any, count: int, k: int, seed: int) -> Tensor:
-    """Return the points that faiss on the CPU starts from, so that a GPU finds the same clusters.
+def _start(points: Tensor, k: int, seed: int) -> Tensor:
+    """Return the points that faiss on the CPU starts from, so that all find the same clusters."""
+    faiss, order = load_faiss(), np.empty(len(points), np.int32)
+    faiss.rand_perm(faiss.swig_ptr(order), len(points), seed % 2**31 + 1)
+    return points[torch.from_numpy(order[:k].astype(np.int64))]
 
-    Args:
-        faiss: The package.
-        count: Number of points.
-        k: Number of clusters.
-        seed: Chooses them.
 
-    Returns:
-        [k] int64.
+def _faiss_on_gpu(points: Tensor, centroids: Tensor) -> Tensor:
+    """Do what :func:`nearest` does, of one clustering, by faiss on a GPU.
+
+    Faiss's k-means of tensors (``faiss.contrib.torch``) prints, takes no start, and adds up points
+    in random order; so no more than the search, which is most of the work, is faiss's.
     """
-    order = np.empty(count, np.int32)
-    faiss.rand_perm(faiss.swig_ptr(order), count, seed % 2**31 + 1)
-    return torch.from_numpy(order[:k].astype(np.int64))
-
-
-def has_gpu(faiss: Any) -> bool:
-    """Return whether faiss was built for GPUs."""
-    return hasattr(faiss, "StandardGpuResources")
-
-
-def gpu_search(faiss: Any, points: Tensor) -> Search:
-    """Return faiss's search, which reads tensors on a GPU where they are, without a copy.
-
-    By brute force: an index would take and give back memory whenever the centroids move.
-
-    Args:
-        faiss: The package.
-        points: [n, D] float32, contiguous.
-    """
-    labels = torch.empty(len(points), dtype=torch.int64, device=points.device)
-    distances = torch.empty(len(points), device=points.device)
-    device = points.device.index
-    resources = _resources(faiss, device)
-    # On the stream of torch, so that neither reads what the other has not written yet.
-    stream = torch.cuda.current_stream(device).cuda_stream
-    resources.setDefaultStream(device, faiss.cast_integer_to_cudastream_t(stream))
-    task = faiss.GpuDistanceParams()
-    task.device, task.k, task.dims = device, 1, points.shape[1]
-    task.numQueries, task.queries = len(points), _address(faiss, points)
-    task.outDistances = _address(faiss, distances)
-    task.outIndices = faiss.cast_integer_to_idx_t_ptr(labels.data_ptr())
-
-    def search(centroids: Tensor) -> tuple[Tensor, Tensor]:
-        task.numVectors, task.vectors = len(centroids), _address(faiss, centroids)
-        faiss.bfKnn(resources, task)
-        return labels, distances
-
-    return search
+    faiss, gpu = load_faiss(), points.get_device()
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise InputError(
+            "backend faiss: the faiss that is installed cannot use a GPU; install faiss-gpu-cuvs "
+            "(CUDA 13) or faiss-gpu (CUDA 12) instead, or leave the backend at auto"
+        )
+    importlib.import_module("faiss.contrib.torch_utils")  # changes all of faiss: only if asked for
+    with torch.cuda.device(gpu):
+        labels: Tensor = faiss.knn_gpu(_faiss_memory(gpu), points, centroids[0], 1)[1]
+    return labels
 
 
 @lru_cache
-def _resources(faiss: Any, device: int) -> Any:
-    """Return what faiss needs on a GPU, made once."""
-    with torch.cuda.device(device):
-        resources = faiss.StandardGpuResources()
-        resources.setTempMemory(TEMPORARY_BYTES)
-        resources.setPinnedMemory(0)  # for copies from the host, of which there are none
+def _faiss_memory(gpu: int) -> Any:  # noqa: ARG001 (one for each)
+    """Return what faiss keeps on a GPU, made once."""
+    resources = load_faiss().StandardGpuResources()
+    resources.setTempMemory(FAISS_BYTES)
+    resources.setPinnedMemory(0)  # for copies from the host, of which there are none
     return resources
 
 
-def _address(faiss: Any, tensor: Tensor) -> Any:
-    return faiss.cast_integer_to_float_ptr(tensor.data_ptr())
+def _means(points: Tensor, labels: Tensor, centroids: Tensor) -> Tensor:
+    """Return the mean of each cluster; an empty one moves to one of the farthest points.
+
+    By products, not by index, which adds in random order on a GPU; of parts, since one product of
+    few clusters and very many points keeps most of a GPU idle.
+    """
+    far = (points - centroids[labels]).square().sum(dim=1).topk(min(len(centroids), len(points)))
+    k, parts = len(centroids), -(-len(points) // ROWS)
+    missing = parts * ROWS - len(points)
+    labels = F.pad(labels, (0, missing), value=-1).view(parts, 1, ROWS)
+    member = (labels == torch.arange(k, device=points.device)[:, None]).to(points.dtype)
+    sums = (member @ F.pad(points, (0, 0, 0, missing)).view(parts, ROWS, -1)).sum(dim=0)
+    counts = member.sum(dim=(0, 2))[:, None]
+    turn = (counts[:, 0] == 0).long().cumsum(0).sub(1).clamp_min(0)  # no wait for the device
+    return torch.where(counts > 0, sums / counts.clamp_min(1), points[far.indices[turn]])
 
 
 @contextmanager
@@ -264,17 +293,3 @@ def _threads(faiss: Any, count: int | None = None) -> Iterator[None]:
 def _array(points: Tensor) -> np.ndarray:
     array: np.ndarray = points.detach().float().cpu().contiguous().numpy()
     return array
-
-
-def _assign_faiss(points: Tensor, centroids: Tensor) -> Tensor:
-    faiss = load_faiss()
-    labels = np.empty((len(points), len(centroids)), np.int64)
-    if len(points) == 0:
-        return torch.from_numpy(labels)
-    array = _array(points)
-    with _threads(faiss):
-        for number, each in enumerate(centroids):
-            index = faiss.IndexFlatL2(points.shape[1])
-            index.add(_array(each))
-            labels[:, number] = index.search(array, 1)[1][:, 0]
-    return torch.from_numpy(labels)
