@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from wsseg.cli.seeding import StepSeeding
 from wsseg.clustering import ClusterReSupervision
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
 from wsseg.evaluation.metrics import dice
 from wsseg.models import CamModule
+from wsseg.models.seeding import StepSeeding
 from wsseg.utils.system import native_precision
 
 REFRESHES, EVERY, WARMUP = 15, 2, 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from wsseg.cli import main
-from wsseg.cli.importing import quick_imports
+from wsseg.cli.commands import quick_imports
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from pytorch_lightning.plugins import AsyncCheckpointIO
 
 from tests.data.conftest import write_store
 from wsseg.cli import main
+from wsseg.cli.train import in_its_folder, run
 from wsseg.models import CamModule
 
 SMALL = [
@@ -79,7 +81,8 @@ def epochs(run: Path) -> list[int]:
     ("change", "message"),
     [
         ("--model.lrr=1", "'lrr' is not accepted"),
-        ("--model.lr=high", "--model.lr: must be a number, got high"),
+        ("--model.lr=high", "--model.lr: Expected a <class 'float'>. Got value: high"),
+        ("--trainer.max_epoch=1", "--trainer.max_epoch=1"),  # no abbreviation
         ("--data.rot=x", "--data.rot=x"),
         (
             "--model.target_modality=PET",
@@ -100,6 +103,21 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
     assert line.startswith("error: ")
     assert message in line
     assert not (tmp_path / "run").exists()
+
+
+def test_arguments_mean_the_folder_in_which_a_run_lies_now(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").touch()
+    own, last = f"--config={tmp_path}/config.yaml", f"--ckpt_path={tmp_path}/last.ckpt"
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert in_its_folder([own, last]) == [own, last, root]
+    for others in (
+        [own],  # a new run with the settings of an old one
+        [own, last, "--trainer.default_root_dir=elsewhere"],
+        [own, last, "--trainer", "{default_root_dir: elsewhere}"],
+        [own, last, "--config=another.yaml"],
+        ["--config=experiments/config.yaml", last],
+    ):
+        assert in_its_folder(others) == others
 
 
 def test_a_missing_store_is_named_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,3 +408,20 @@ def test_nothing_is_written_where_a_run_wants_no_checkpoint(store: Path, tmp_pat
     more = ["--trainer.enable_checkpointing=false", "--trainer.logger=false"]
     assert fit(store, tmp_path / "run", "--trainer.max_epochs=1", *more) == 0
     assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_given_way_of_writing_checkpoints_stays(store: Path, tmp_path: Path) -> None:
+    where = [f"--data.root={store}", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    own = ["--trainer.plugins=AsyncCheckpointIO", "--trainer.fast_dev_run=true"]
+    cli = run(["fit", *where, *SMALL, *own])
+    assert isinstance(cli.trainer.strategy.checkpoint_io, AsyncCheckpointIO)
+
+
+def test_the_help_lists_the_options_of_a_callback(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--help", "--trainer.callbacks.help=ClusterReSupervision"):
+        with pytest.raises(SystemExit) as leaving:
+            main(["fit", option])
+        assert leaving.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "wsseg fit --trainer.callbacks.help ClusterReSupervision" in shown
+    assert "--trainer.callbacks.n_clusters N_CLUSTERS" in shown

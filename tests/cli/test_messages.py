@@ -5,57 +5,50 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import warnings
+from argparse import ArgumentError
+from typing import Literal
 
 import pytest
+from jsonargparse import ArgumentParser
 
-from wsseg.cli.messages import CHATTY_LOGGERS, one_line, plain_messages
+from wsseg.cli.messages import CHATTY_LOGGERS, plain_messages, refusal
 
-UNION = """Parser key "model":
-  Does not validate against any of the Union subtypes
-  Subtypes: [<class 'LightningModule'>, <class 'NoneType'>]
-  Errors:
-    - Problem with given class_path 'wsseg.models.CamModule':
-        Parser key "lr":
-          Expected a <class 'float'>. Got value: abc
-    - Expected a <class 'NoneType'>
-  Given value type: <class 'str'>
-  Given value: NestedArg(key='lr', val='abc')
-"""
+
+def parser() -> ArgumentParser:
+    result = ArgumentParser(exit_on_error=False)
+    result.add_subclass_arguments(logging.Handler, "handler")
+    result.add_argument("--widths", type=list[int])
+    result.add_argument("--rate", type=float | None)
+    result.add_argument("layout", type=Literal["brats", "lgg"])
+    result.add_argument("--needed", required=True, type=int)
+    return result
 
 
 @pytest.mark.parametrize(
-    ("message", "expected"),
+    ("options", "named", "why"),
     [
-        (UNION, "--model.lr: must be a number, got abc"),
-        ("unrecognized arguments: --data.rot=3", "unrecognized arguments: --data.rot=3"),
-        (
-            "the following arguments are required: fit.data.root",
-            "the following arguments are required: --data.root",
-        ),
-        ("first.\n- second\n  - second", "first; second"),
-        (
-            "--widths: Expected a <class 'list'>. Got value: 8",
-            "--widths: write a list as [A,B], got 8",
-        ),
-        (
-            "--model: Expected a dot import path string: Foo",
-            "--model: no such class is known; check the spelling or give its import path "
-            "(package.module.Foo)",
-        ),
-        (
-            "Parser key \"k\":\n  Expected a <class 'int'>. Got value: 1.5\n"
-            "- Option 'k' is not accepted",
-            "--k: must be a whole number, got 1.5",
-        ),
-        (
-            "Parser key \"logger\":\n  - Expected a <class 'bool'>\n"
-            "  - Option 'foo' is not accepted",
-            "--logger: must be true or false; Option 'foo' is not accepted",
-        ),
+        ("--rate=abc", "--rate: ", "Got value: abc"),
+        ("--widths=8", "--widths: ", "Got value: 8"),
+        ("--handler=logging.FileHandler --handler.delay=5", "--handler.delay: ", "Got value: 5"),
+        ("--handler=logging.FileHandler --handler.dela=5", "--handler: ", "'dela'"),
+        ("--handler=NoSuchHandler", "--handler: ", "NoSuchHandler"),
+        ("--nonsense=3", "", "--nonsense=3"),
+        ("bratz", "layout: ", "Got value: bratz"),
+        ("brats", "", "needed"),
     ],
 )
-def test_a_parsers_account_becomes_one_line(message: str, expected: str) -> None:
-    assert one_line(message, "fit") == expected
+def test_a_refusal_names_the_option_and_the_reason(options: str, named: str, why: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        parser().parse_args(options.split())
+    line = refusal(caught.value, positional=["layout"])
+    assert line.startswith(named)
+    assert why in line
+    assert "\n" not in line
+
+
+def test_the_command_is_no_part_of_an_option() -> None:
+    error = ValueError("the following arguments are required: fit.data.root")
+    assert refusal(error, "fit") == "the following arguments are required: --data.root"
 
 
 def test_warnings_are_one_line_and_only_inside(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,13 +63,13 @@ def test_warnings_are_one_line_and_only_inside(capsys: pytest.CaptureFixture[str
 def test_harmless_messages_are_hidden_and_others_are_not() -> None:
     logger, shown = logging.getLogger(CHATTY_LOGGERS[0]), logging.handlers.BufferingHandler(9)
     logger.addHandler(shown)
+    before = logger.level
     with plain_messages(), warnings.catch_warnings(record=True) as caught:
-        warnings.warn("The 'train_dataloader' does not have many workers", stacklevel=1)
+        warnings.warn("Checkpoint directory runs exists and is not empty.", stacklevel=1)
         warnings.warn("the loss is NaN", stacklevel=1)
-        logger.warning("GPU available: False, used: False")
-        logger.warning("[rank: 1] Seed set to 0")
-        logger.warning("`Trainer.fit` stopped")
+        logger.info("GPU available: False, used: False")
+        logger.warning("the run is not what it seems")
     logger.removeHandler(shown)
     assert [str(each.message) for each in caught] == ["the loss is NaN"]
-    assert [each.getMessage() for each in shown.buffer] == ["`Trainer.fit` stopped"]
-    assert not logger.filters
+    assert [each.getMessage() for each in shown.buffer] == ["the run is not what it seems"]
+    assert logger.level == before

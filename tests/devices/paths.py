@@ -24,11 +24,11 @@ from tests.comparators.conftest import KINDS, small
 from tests.data.conftest import write_store
 from tests.devices.device import DEVICE, DeviceTensor, PretendedDevice
 from tests.training import quiet_trainer
-from wsseg.cli.seeding import StepSeeding
 from wsseg.clustering import ClusterReSupervision, callback, collective
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation import CaseEvaluation, case_metric
 from wsseg.models import CamModule
+from wsseg.models.seeding import StepSeeding
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation import PseudoMasks, SegmentationModule
 from wsseg.tracking.overlays import OverlayLogger

@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from tests.segmentation.conftest import SPEC, Bright, make_trainer
-from wsseg.cli.seeding import StepSeeding
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.models import CamModule
+from wsseg.models.seeding import StepSeeding
 from wsseg.segmentation import PseudoMasks, SegmentationModule
 from wsseg.segmentation.pseudo_masks import count_targets
 from wsseg.utils.errors import InputError

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_warn
 
+from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.utils.errors import InputError
 
 MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
+
+
+def check_run(
+    path: str,
+    content: dict[str, Any],
+    module: LightningModule,
+    data: MRISliceDataModule,
+    splits: Sequence[str],
+    *,
+    training: bool,
+) -> None:
+    """Compare a checkpoint with the data and the module of a run that is to use it.
+
+    Args:
+        path: Where the checkpoint is.
+        content: The checkpoint.
+        module: The module as the settings of this run make it.
+        data: The data of this run.
+        splits: Which of its splits are held out.
+        training: Whether to train.
+
+    Raises:
+        InputError: The checkpoint belongs to other data or to another module.
+    """
+    if saved := content.get("hyper_parameters", {}).get("spec", {}):
+        check_data(path, saved, data.spec.to_dict())
+    check_cases(path, content, data, splits, training=training)
+    check_model(path, content, module, training=training)
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
@@ -78,6 +109,39 @@ def check_cases(
         if training:
             raise InputError(f"{problem}; give a checkpoint of this fold, or the fold of that one")
         rank_zero_warn(f"{problem}, so the scores say nothing about new patients")
+
+
+def check_scores_folder(root: Path, checkpoint: str, store: str, fold: int) -> None:
+    """Refuse to put other scores where those of a run on its own held-out cases belong.
+
+    Args:
+        root: Where scores go.
+        checkpoint: What to score.
+        store: The store to score.
+        fold: Its fold.
+
+    Raises:
+        InputError: The folder holds another run, or a run on another store that is still there, or
+            another fold.
+    """
+    whole = Path(checkpoint).absolute()  # a link to a larger disk belongs to the run, too
+    own = any(each.is_relative_to(root.resolve()) for each in (whole, whole.resolve()))
+    if (root / LAST_CHECKPOINT).is_file() and Path(checkpoint).is_file() and not own:
+        raise InputError(
+            f"{root}: holds another run than {checkpoint}, and its scores would be overwritten; "
+            "add --trainer.default_root_dir OTHER"
+        )
+    path = root / CONFIG_FILE
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = config.get("data", {})
+    place, trained = Path(data.get("root", store)), data.get("fold", fold)
+    if trained == fold and (place.resolve() == Path(store).resolve() or not place.exists()):
+        return
+    leaked = "" if trained == fold else " (its cases may have been trained on)"
+    raise InputError(
+        f"{root}: holds a run on {place}, fold {trained}; scores of {store}, fold {fold}, would "
+        f"be taken for its own; add --trainer.default_root_dir OTHER{leaked}"
+    )
 
 
 def check_model(

@@ -1,16 +1,18 @@
-"""The ``wsseg`` command: picks a sub-command and imports no more than that needs."""
+"""The ``wsseg`` command: it chooses a sub-command and imports no more than that one needs."""
 
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import sys
 from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import Parameter, signature
 
 from wsseg import __version__
-from wsseg.cli.importing import quick_imports
-from wsseg.cli.messages import one_line, plain_messages
+from wsseg.cli.messages import plain_messages, refusal
 from wsseg.utils.errors import InputError
 from wsseg.utils.system import keep_freed_memory
 
@@ -38,7 +40,11 @@ def main(args: list[str] | None = None) -> int:
         args: Command-line arguments; by default those of the process.
 
     Returns:
-        Exit status: 0, or 2 if the input, or a file or folder, cannot be used.
+        Exit status: 0; 2 if the input, or a file or folder, cannot be used; 130 if stopped.
+
+    >>> main(["--version"])
+    wsseg ...
+    0
     """
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):
@@ -93,13 +99,16 @@ def _run(name: str, arguments: list[str]) -> int:
     try:
         with plain_messages():
             jsonargparse.auto_cli(
-                command, args=arguments, prog=f"wsseg {name}", exit_on_error=False
+                command,
+                args=arguments,
+                prog=f"wsseg {name}",
+                exit_on_error=False,
+                allow_abbrev=False,
             )
     except ArgumentError as error:
-        reason = one_line(str(error))
-        for each in parameters.values():
-            if each.kind is Parameter.POSITIONAL_OR_KEYWORD:
-                reason = reason.replace(f"--{each.name}: ", f"{each.name}: ")
+        kind = Parameter.POSITIONAL_OR_KEYWORD
+        positional = [each.name for each in parameters.values() if each.kind is kind]
+        reason = refusal(error, positional=positional)
         raise InputError(f"{reason}; see `wsseg {name} --help`") from error
     return 0
 
@@ -108,3 +117,21 @@ def _refuse(message: str) -> int:
     for line in message.split("\n"):
         print(f"error: {line}", file=sys.stderr)
     return 2
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Keep the garbage collector away from what is imported inside, now and later.
+
+    Importing Lightning makes 670,000 objects that stay. The collector goes through them again and
+    again while they come, and once more when the process ends: `wsseg fit --help` took 3.4 s with
+    it and takes 2.3 s without (two cores of an AMD EPYC).
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

@@ -1,4 +1,4 @@
-"""Whether a launcher started as many processes as the trainer has."""
+"""Whether a launcher has started as many processes as the trainer expects."""
 
 from __future__ import annotations
 
@@ -23,20 +23,16 @@ def check_processes(devices: int, nodes: int) -> None:
     Raises:
         InputError: The launcher started another number of processes.
     """
-    launcher, started = started_processes()
-    if launcher and started != devices * nodes:
+    if TorchElasticEnvironment.detect():
+        launcher, started = "torchrun", os.environ["WORLD_SIZE"]
+    elif SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:
+        # Only srun sets it; the batch script itself may run a single process.
+        launcher, started = "srun", os.environ["SLURM_STEP_NUM_TASKS"]
+    else:
+        return
+    if int(started) != devices * nodes:
         raise InputError(
             f"--trainer.devices: {launcher} started {started} processes, but the trainer expects "
             f"{devices} on each of {nodes} nodes; set --trainer.devices and --trainer.num_nodes to "
             "match, and --trainer.strategy ddp"
         )
-
-
-def started_processes() -> tuple[str, int]:
-    """Return the launcher and how many processes it started; no name if there is none."""
-    if TorchElasticEnvironment.detect():
-        return "torchrun", int(os.environ["WORLD_SIZE"])
-    # Only set by srun, not in the batch script, which may run a single process.
-    if SLURMEnvironment.detect() and (tasks := os.environ.get("SLURM_STEP_NUM_TASKS")):
-        return "srun", int(tasks)
-    return "", 1

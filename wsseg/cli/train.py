@@ -3,55 +3,55 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentError
+import warnings
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lightning_fabric.plugins import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.warnings import disable_possible_user_warnings
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 # Imported so that a configuration can name their classes without the module path.
 import wsseg.clustering
 import wsseg.comparators
 import wsseg.models
 import wsseg.segmentation  # noqa: F401
-from wsseg.checkpoints import LAST_CHECKPOINT
-from wsseg.checkpoints.checks import check_cases, check_data, check_model
+from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
+from wsseg.checkpoints.checks import check_run, check_scores_folder
 from wsseg.checkpoints.loading import find_checkpoint, only_lightning_reads, read_checkpoint
-from wsseg.cli.messages import one_line, plain_messages
+from wsseg.checkpoints.saving import AtomicCheckpointIO
+from wsseg.cli.callbacks import RunConfig, run_callbacks
+from wsseg.cli.messages import plain_messages, refusal
 from wsseg.cli.processes import check_processes
-from wsseg.cli.run_folder import (
-    RunConfig,
-    RunLogger,
-    check_scored,
-    given_options,
-    in_its_folder,
-    run_callbacks,
-    run_plugins,
-)
 from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.evaluation.results import METRICS_FILE
+from wsseg.tracking.run_logger import RunLogger
 from wsseg.tracking.wandb_run import describe_run, own_variables
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
 from wsseg.utils.system import computes_bfloat16
 
 DEFAULT_MODEL = "wsseg.models.CamModule"
-DEFAULT_ROOT = "runs/latest"
-HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
-COMMANDS = tuple(HELD_OUT)
-SCORING = "--config RUN/config.yaml --ckpt_path RUN/last.ckpt"
+SCORING = f"--config RUN/config.yaml --ckpt_path RUN/{LAST_CHECKPOINT}"
 EXAMPLES = {
     "fit": "--config experiments/quickstart.yaml --data.root STORE",
     "validate": SCORING,
     "test": SCORING,
 }
+CLASS_HELP = (
+    "The options of a class: wsseg {} --trainer.callbacks.help ClusterReSupervision, "
+    "or --model.help CamModule (the default model)."
+)
+HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
 DEFAULTS: dict[str, Any] = {
-    "default_root_dir": DEFAULT_ROOT,
+    "default_root_dir": "runs/latest",
     "enable_model_summary": False,
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
@@ -61,31 +61,32 @@ DEFAULTS: dict[str, Any] = {
 class WssegCLI(LightningCLI):
     """LightningCLI in which a run's folder, ``trainer.default_root_dir``, holds all of the run."""
 
-    def __init__(self, *classes: Any, args: list[str], **settings: Any) -> None:
-        """Do what arguments say; the others are those of ``LightningCLI``."""
-        self._chosen_model = model_class(args)
-        super().__init__(*classes, **settings, args=args)  # type: ignore[misc]
-
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Leave prediction to ``wsseg predict``, which takes raw volumes."""
         every = LightningCLI.subcommands()
-        return {name: every[name] for name in COMMANDS}
+        return {name: every[name] for name in EXAMPLES}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Make the model follow the data: modalities and classes come from the store."""
-        # The class that is chosen, since values of another, such as `widths`, would carry over.
-        try:
-            parser.set_defaults({"model": {"class_path": self._chosen_model}})
-        except (AttributeError, ImportError, ValueError):  # no such class; parsing will report it
-            parser.set_defaults({"model": {"class_path": DEFAULT_MODEL}})
         parser.link_arguments(
-            "data",
-            "model.init_args.spec",
-            compute_fn=_spec,
-            apply_on="instantiate",
+            "data", "model.init_args.spec", compute_fn=_spec, apply_on="instantiate"
         )
         parser.link_arguments("trainer.default_root_dir", "trainer.logger.init_args.save_dir")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line, and take the checkpoint out of the configuration.
+
+        Lightning would replace settings by those of the checkpoint; ``check_model`` compares them.
+        The default model is named first instead of being a default of the parser, whose values,
+        such as ``widths``, another model of the user's would inherit.
+        """
+        assert isinstance(args, list)
+        command, *options = args
+        model = f"--model={DEFAULT_MODEL}"
+        self.config = parser.parse_args([command, model, *in_its_folder(options)])
+        self.settings = self.config[command]
+        self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
         """Read the checkpoint; describe the run to wandb unless the user does.
@@ -94,30 +95,30 @@ class WssegCLI(LightningCLI):
             InputError: There is no checkpoint to score, the file is not one, or the run's folder
                 cannot be written to or is for the scores of other cases.
         """
-        config = self.config[str(self.subcommand)]
-        root, training = config.trainer.default_root_dir, self.subcommand == "fit"
+        root, training = self.settings.trainer.default_root_dir, self.subcommand == "fit"
         if "://" not in str(root):
             check_writable(Path(root))
-        config.ckpt_path = find_checkpoint(config.ckpt_path, root, training=training)
-        self.ckpt_path: str | None = config.ckpt_path
+        self.ckpt_path = find_checkpoint(self.ckpt_path, root, training=training)
         describe_run(root, self.ckpt_path)
         self.checkpoint: dict[str, Any] = {}
         if self.ckpt_path:
             if not only_lightning_reads(self.ckpt_path):
                 self.checkpoint = read_checkpoint(Path(self.ckpt_path))
         elif not training:
-            raise InputError("--ckpt_path: is missing; give the checkpoint to score, RUN/last.ckpt")
-        elif (Path(root) / LAST_CHECKPOINT).is_file() and not config.trainer.fast_dev_run:
+            raise InputError(
+                f"--ckpt_path: is missing; give the checkpoint to score, RUN/{LAST_CHECKPOINT}"
+            )
+        elif (Path(root) / LAST_CHECKPOINT).is_file() and not self.settings.trainer.fast_dev_run:
             rank_zero_warn(
                 f"{root}: holds a run that will be replaced; to resume it instead, stop now and "
                 "add --ckpt_path last"
             )
         if self.subcommand == "test":
-            assert self.ckpt_path is not None
-            check_scored(Path(root), self.ckpt_path, config.data.root, config.data.fold)
+            data = self.settings.data
+            check_scores_folder(Path(root), str(self.ckpt_path), data.root, data.fold)
 
     def instantiate_classes(self) -> None:
-        """Make data, model and trainer.
+        """Make data, model and trainer, and give the trainer the checkpoint.
 
         Raises:
             InputError: A class refuses its arguments, or the checkpoint belongs to others.
@@ -127,40 +128,23 @@ class WssegCLI(LightningCLI):
         except InputError:
             raise
         except ValueError as error:  # how a class refuses a value, within the parser's account
-            raise InputError(one_line(str(error))) from error
+            raise InputError(refusal(error)) from error
+        self.config_init[self.subcommand].ckpt_path = self.ckpt_path
         if self.checkpoint:
-            assert self.ckpt_path is not None
-            saved = self.checkpoint.get("hyper_parameters", {}).get("spec", {})
-            if saved:
-                check_data(self.ckpt_path, saved, self.datamodule.spec.to_dict())
-            training = self.subcommand == "fit"
-            looked_at = HELD_OUT[str(self.subcommand)]
-            data = self.datamodule
-            check_cases(self.ckpt_path, self.checkpoint, data, looked_at, training=training)
-            check_model(self.ckpt_path, self.checkpoint, self.model, training=training)
+            splits, training = HELD_OUT[str(self.subcommand)], self.subcommand == "fit"
+            path, content = str(self.ckpt_path), self.checkpoint
+            check_run(path, content, self.model, self.datamodule, splits, training=training)
             self.checkpoint = {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer what every run has: checkpoint, scores, pictures, progress, a log."""
-        config = self._get(self.config_init, "trainer")
-        root = config["default_root_dir"]
-        for name in ("callbacks", "plugins"):
-            config[name] = _as_list(config[name])
-        if config["barebones"]:
-            return super().instantiate_trainer(**kwargs)
-        quiet = config["enable_progress_bar"] is False
-        saving = config["enable_checkpointing"] is not False
-        config["callbacks"] += run_callbacks(root, config["callbacks"], quiet=quiet, saving=saving)
-        config["plugins"] += run_plugins(config["plugins"])
-        if config["logger"] in (None, True):
-            version = "" if self.subcommand == "fit" else str(self.subcommand)
-            # Rows are kept up to the step that the run resumes from; all if Lightning finds it.
-            step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
-            config["logger"] = RunLogger(root, version, step)
+        config = self.config_init[self.subcommand].trainer
+        if not config.barebones:
+            kwargs |= self._parts_of_every_run(config)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except RuntimeError as error:  # two callbacks whose states would be mixed up
-            raise InputError(f"--trainer: {one_line(str(error))}") from error
+            raise InputError(f"--trainer: {' '.join(str(error).split())}") from error
         check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
             trainer.strategy.root_device
@@ -171,49 +155,38 @@ class WssegCLI(LightningCLI):
             )
         return trainer
 
+    def _parts_of_every_run(self, config: Any) -> dict[str, Any]:
+        root = config.default_root_dir
+        callbacks, plugins = _as_list(config.callbacks), _as_list(config.plugins)
+        quiet, saving = (
+            config.enable_progress_bar is False,
+            config.enable_checkpointing is not False,
+        )
+        callbacks += run_callbacks(root, callbacks, quiet=quiet, saving=saving)
+        if not any(isinstance(each, CheckpointIO) for each in plugins):
+            plugins.append(AtomicCheckpointIO())
+        logger = config.logger
+        if logger in (None, True):
+            version = "" if self.subcommand == "fit" else str(self.subcommand)
+            # Rows are kept up to the step that the run resumes from; all if Lightning finds it.
+            step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
+            logger = RunLogger(root, version, step)
+        return {"callbacks": callbacks, "plugins": plugins, "logger": logger}
+
     @rank_zero_only
     def after_fit(self) -> None:
         """Say where the weights are, those that a callback of the user's chose as well."""
         for each in self.trainer.checkpoint_callbacks:
             if isinstance(each, ModelCheckpoint) and each.best_model_path:
                 done = f"best {each.monitor}" if each.monitor else "checkpoint"
-                print(f"{done}: {self._in_root(each.best_model_path)}")
+                print(f"{done}: {each.best_model_path}")
 
     @rank_zero_only
     def after_test(self) -> None:
         """Say where the scores are."""
-        path = Path(self.trainer.default_root_dir) / "metrics.json"
+        path = Path(self.trainer.default_root_dir) / METRICS_FILE
         if path.is_file():
             print(f"scored: {path}")
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Do it; if the user or a queue stops it, say how to resume.
-
-        Raises:
-            KeyboardInterrupt: One did (a queue sends SIGTERM); Lightning has ended the run and now
-                would leave, after SIGTERM as if all had been done.
-        """
-        try:
-            super()._run_subcommand(subcommand)
-        except SystemExit as leaving:
-            last = Path(self.trainer.default_root_dir) / LAST_CHECKPOINT
-            interrupted = leaving.code == 1 and self.trainer.interrupted
-            # Other processes end as Lightning has them end: it kills the first if one seems failed.
-            stopped = self.trainer.received_sigterm and self.trainer.is_global_zero
-            if not (interrupted or stopped):
-                raise
-            if subcommand == "fit" and last.is_file() and self.trainer.is_global_zero:
-                print(f"to resume, add --ckpt_path {last}", file=sys.stderr)
-            raise KeyboardInterrupt from None
-
-    def _in_root(self, path: str) -> Path:
-        """Name a file as the user names the run's folder."""
-        root = Path(self.trainer.default_root_dir)
-        inside = Path(path).is_relative_to(root.resolve())
-        return root / Path(path).relative_to(root.resolve()) if inside else Path(path)
-
-    def _parse_ckpt_path(self) -> None:
-        """Leave the settings as they were asked for; :func:`check_model` compares them."""
 
 
 def run(arguments: list[str]) -> WssegCLI:
@@ -224,14 +197,17 @@ def run(arguments: list[str]) -> WssegCLI:
 
     Raises:
         InputError: The data or the settings cannot be used.
+        KeyboardInterrupt: The user (Ctrl-C) or a queue (SIGTERM) has stopped the run.
     """
-    parsing = {"prog": "wsseg", "exit_on_error": False}
-    commands = {
-        name: {"exit_on_error": False, "description": f"For example: wsseg {name} {example}"}
-        for name, example in EXAMPLES.items()
+    command = arguments[0]
+    texts = {
+        name: {"description": f"For example: wsseg {name} {options}. {CLASS_HELP.format(name)}"}
+        for name, options in EXAMPLES.items()
     }
     try:
         with plain_messages(), own_variables():
+            disable_possible_user_warnings()
+            warnings.filterwarnings("default", "`max_epochs` was not set")
             return WssegCLI(
                 LightningModule,
                 MRISliceDataModule,
@@ -241,39 +217,49 @@ def run(arguments: list[str]) -> WssegCLI:
                 seed_everything_default=0,
                 subclass_mode_model=True,
                 auto_configure_optimizers=False,
-                parser_kwargs={**parsing, **commands},
+                parser_kwargs={
+                    "prog": "wsseg",
+                    "exit_on_error": False,
+                    "allow_abbrev": False,
+                    **texts,
+                },
                 load_from_checkpoint_support=False,  # hyper-parameters are plain values
-                args=in_its_folder(arguments),
+                args=arguments,
             )
     except ArgumentError as error:
-        reason = one_line(str(error), arguments[0])
-        raise InputError(f"{reason}; see `wsseg {arguments[0]} --help`") from error
+        raise InputError(f"{refusal(error, command)}; see `wsseg {command} --help`") from error
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
+    except SystemExit as leaving:
+        # Lightning has ended the run and leaves, after SIGTERM as if all had been done. Other
+        # processes leave as it has them leave: it kills the first if one seems to have failed.
+        terminated = (
+            isinstance(leaving, SIGTERMException) and getattr(rank_zero_only, "rank", 0) == 0
+        )
+        if terminated or isinstance(leaving.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
-def model_class(arguments: Sequence[str]) -> str:
-    """Return the class of the model that arguments, or a file of theirs, choose.
+def in_its_folder(options: Sequence[str]) -> list[str]:
+    """Return options that mean the folder in which a run's configuration lies now.
+
+    The configuration holds the folder that the run was made in, where another run may be by now.
 
     Args:
-        arguments: Those of ``wsseg``.
+        options: Of the command line. They stay as they are if they may name the run's folder
+            themselves, if another configuration follows the run's, or without ``--ckpt_path``.
     """
-    chosen = DEFAULT_MODEL
-    for option, value in given_options(arguments):
-        if option == "--config":
-            chosen = _class_in(Path(value)) or chosen
-        elif option in ("--model", "--model.class_path"):
-            chosen = value
-    return chosen
-
-
-def _class_in(path: Path) -> str | None:
-    try:
-        model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
-        name = model if isinstance(model, str) else model["class_path"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
-        return None  # the parser will say what is wrong
-    return str(name)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", default="")
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--trainer", "--trainer.default_root_dir", dest="root")
+    given, _ = parser.parse_known_args(options)
+    path = Path(given.config)
+    runs_own = path.name == CONFIG_FILE and (path.parent / LAST_CHECKPOINT).is_file()
+    if given.root or not given.ckpt_path or not runs_own:
+        return list(options)
+    return [*options, f"--trainer.default_root_dir={path.parent}"]
 
 
 def _spec(data: MRISliceDataModule) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""The log of a run as a table, which a run that is continued carries on."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, cast
+
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+
+
+class RunLogger(CSVLogger):
+    """Logs to ``logs/metrics.csv``, and keeps the rows of the run that is continued.
+
+    Lightning's logger deletes what an earlier part of the run has logged.
+    """
+
+    def __init__(self, save_dir: str, version: str = "", keep_until: int = 0) -> None:
+        """Choose the folder.
+
+        Args:
+            save_dir: The run's folder.
+            version: Folder within ``logs``.
+            keep_until: Step before which rows of an existing file are kept.
+        """
+        super().__init__(save_dir, name="logs", version=version)
+        self._earlier = read_rows(Path(self.log_dir) / "metrics.csv", keep_until)
+
+    @property
+    def experiment(self) -> ExperimentWriter:
+        """Return the writer of the file, which begins with the earlier rows."""
+        writer = super().experiment
+        if self._earlier and isinstance(writer, ExperimentWriter):  # the first process has one
+            writer.metrics[:0], self._earlier = self._earlier, []
+        return cast("ExperimentWriter", writer)
+
+
+def read_rows(path: Path, until: int) -> list[dict[str, Any]]:
+    """Read the rows of a ``metrics.csv`` that belong to earlier steps.
+
+    Args:
+        path: The file; it need not exist.
+        until: Step before which rows are wanted.
+    """
+    if until <= 0 or not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if int(row.get("step", until)) < until]
