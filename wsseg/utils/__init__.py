@@ -1,1 +1,1 @@
-"""What every part stands on: errors, files, processes, randomness; imports nothing of wsseg."""
+"""Errors, files, processes, randomness and smoothing for all other parts; imports none of them."""

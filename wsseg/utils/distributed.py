@@ -1,4 +1,4 @@
-"""Communication between processes, with one interface for one process and for many."""
+"""Communication between the processes of a training, with one interface for one and for many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from wsseg.utils.errors import InputError
 
 
 class Collective:
-    """A single process, to which every operation returns what it gave."""
+    """A single process, which gets back what it gives; the base class for several.
+
+    Example:
+        >>> collective = current_collective(torch.device("cpu"))
+        >>> collective.size, collective.gather(torch.tensor([1, 2]))
+        (1, tensor([1, 2]))
+    """
 
     rank: int = 0
     size: int = 1
@@ -23,7 +29,7 @@ class Collective:
         return tensor
 
     def maximum(self, value: int) -> int:
-        """Return the largest value of all processes."""
+        """Return the largest of the values of all processes."""
         return value
 
     def gather(self, tensor: Tensor) -> Tensor:
@@ -47,12 +53,16 @@ class Collective:
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block without communication; if it fails on one process, raise on all.
+        """Run a block; if it fails on one process, raise an error on all.
 
-        Without it a process that raises leaves the others waiting in their next collective.
+        Otherwise a process that raises leaves the others waiting for it in what they do together
+        next. The block itself must not communicate.
 
         Args:
             doing: What the block does, for the message.
+
+        Raises:
+            InputError: The block has failed on other processes only.
         """
         yield
 
@@ -61,10 +71,10 @@ class DistributedCollective(Collective):
     """The processes of ``torch.distributed``."""
 
     def __init__(self, device: torch.device) -> None:
-        """Join the default process group.
+        """Use the default process group.
 
         Args:
-            device: Where tensors must be to be sent (NCCL sends from a GPU only).
+            device: The device of this process (NCCL sends from a GPU only).
         """
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
@@ -77,23 +87,17 @@ class DistributedCollective(Collective):
         return sent.to(tensor.device)
 
     def maximum(self, value: int) -> int:
-        """Return the largest value of all processes."""
+        """Return the largest of the values of all processes."""
         sent = torch.tensor(value, dtype=torch.int64, device=self.device)
         dist.all_reduce(sent, op=dist.ReduceOp.MAX)
         return int(sent)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Return the rows of all processes; shorter ones are padded on the way."""
-        counts = torch.zeros(self.size, dtype=torch.int64, device=self.device)
-        counts[self.rank] = len(tensor)
-        dist.all_reduce(counts)
-        sizes = counts.tolist()
-        padded = tensor.new_zeros(max(sizes), *tensor.shape[1:], device=self.device)
-        padded[: len(tensor)] = tensor
-        received = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(received, padded)
-        rows = [part[:size] for part, size in zip(received, sizes, strict=True)]
-        return torch.cat(rows).to(tensor.device)
+        """Return the rows of all processes, one process after the other."""
+        from torchmetrics.utilities.distributed import gather_all_tensors
+
+        parts = gather_all_tensors(tensor.detach().to(self.device))
+        return torch.cat(parts).to(tensor.device)
 
     def broadcast(self, tensor: Tensor) -> Tensor:
         """Return the tensor of process 0."""
@@ -113,7 +117,7 @@ class DistributedCollective(Collective):
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block without communication; if it fails on one process, raise on all."""
+        """Run a block; if it fails on one process, raise an error on all."""
         failure: Exception | None = None
         try:
             yield
@@ -132,10 +136,14 @@ class DistributedCollective(Collective):
 
 
 def current_collective(device: torch.device) -> Collective:
-    """Return the processes of this run.
+    """Return the processes that train together.
 
     Args:
         device: The device of this process.
+
+    Returns:
+        A :class:`DistributedCollective` if ``torch.distributed`` has several, else a
+        :class:`Collective` of this process alone.
     """
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         return DistributedCollective(device)

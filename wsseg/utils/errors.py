@@ -1,4 +1,4 @@
-"""The one exception that means "the input is wrong", as opposed to "wsseg is wrong"."""
+"""The exception for wrong input, and how several of them are reported together."""
 
 from __future__ import annotations
 
@@ -15,17 +15,33 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message is one line, ``<file or argument>: <what is wrong>; <what to do>``, or one for
-    each of several. The command line prints it without a traceback and exits with status 2.
+    each of several. The command line prints it without a traceback and exits with status 2. All
+    other exceptions mean that wsseg itself is wrong.
     """
 
 
 def attempt(
     function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
 ) -> Result | InputError:
-    """Call a function whose input may be wrong, so that the next ones are tried all the same.
+    """Call a function, and return its InputError instead of raising it.
+
+    So the faults of many inputs are found in one go. See :func:`partition` and :func:`results`.
+
+    Args:
+        function: What to call.
+        *args: Its arguments.
+        **kwargs: Its arguments by name.
 
     Returns:
-        What the function returns, or the error that says why its input cannot be used.
+        What the function returns, or the error that it raises.
+
+    Example:
+        >>> def read(name):
+        ...     if name != "flair.nii":
+        ...         raise InputError(f"{name}: is no volume; name another file")
+        ...     return 155
+        >>> [attempt(read, name) for name in ("flair.nii", "notes.txt")]
+        [155, InputError('notes.txt: is no volume; name another file')]
     """
     try:
         return function(*args, **kwargs)
@@ -34,10 +50,17 @@ def attempt(
 
 
 def partition(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], list[InputError]]:
-    """Separate what attempts have returned from the errors among it.
+    """Separate results from errors.
 
     Args:
-        outcomes: What attempts have returned.
+        outcomes: What :func:`attempt` has returned, once or more often.
+
+    Returns:
+        The results and the errors, in order.
+
+    Example:
+        >>> partition([155, InputError("notes.txt: is no volume; name another file")])
+        ([155], [InputError('notes.txt: is no volume; name another file')])
     """
     good: list[Result] = []
     faults: list[InputError] = []
@@ -50,13 +73,19 @@ def partition(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], li
 
 
 def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
-    """Return the results if there is no error among them.
+    """Return the results, or raise all errors as one.
 
     Args:
-        outcomes: What attempts have returned.
+        outcomes: What :func:`attempt` has returned, once or more often.
 
     Raises:
-        InputError: There is; each is reported on a line, up to ``MOST``.
+        InputError: There are errors; each is reported on a line, up to ``MOST``.
+
+    Example:
+        >>> results([155, InputError("a.nii: is empty"), InputError("b.nii: is empty")])
+        Traceback (most recent call last):
+        wsseg.utils.errors.InputError: a.nii: is empty
+        b.nii: is empty
     """
     good, faults = partition(outcomes)
     if faults:

@@ -1,4 +1,4 @@
-"""Context managers that leave a training run as they found it."""
+"""Context managers that change a module or the random generators for the length of a block."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
     Args:
         module: The module.
+
+    Example:
+        >>> module = nn.Sequential(nn.Dropout(), nn.Linear(2, 2).eval())
+        >>> with evaluating(module):
+        ...     [part.training for part in module]
+        [False, False]
+        >>> [part.training for part in module]
+        [True, False]
     """
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -33,8 +41,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def common_buffers(module: nn.Module, collective: Collective) -> Iterator[None]:
     """Give every process the module's buffers of the first, and restore its own afterwards.
 
-    Each has the running statistics of batch normalisation of its own batches until its next step:
-    embeddings would depend on which process makes them.
+    Between training steps each process has the running statistics (of batch normalisation) of its
+    own batches, so embeddings would depend on the process that makes them.
 
     Args:
         module: The module.
@@ -57,7 +65,16 @@ def common_buffers(module: nn.Module, collective: Collective) -> Iterator[None]:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """Restore the global random generators of Python, numpy and torch afterwards."""
+    """Restore the global random generators of Python, numpy and torch afterwards.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> with untouched_generators():
+        ...     first = torch.rand(3)
+        >>> torch.equal(first, torch.rand(3))
+        True
+    """
+    # Lightning's isolate_rng restores nothing if the block fails, and takes every GPU's generator.
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - others use it
     # Only the device in use: by default all of them, with a warning where there are several.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []

@@ -1,4 +1,4 @@
-"""What is needed of Lightning, whichever of its two packages is installed.
+"""A callback class for both packages of Lightning, and what callbacks ask of a trainer.
 
 ``pytorch_lightning.Callback`` and ``lightning.pytorch.Callback`` are different classes. Trainers
 accept either, but each LightningCLI refuses the other's. A class that inherits both works in both.
@@ -27,6 +27,11 @@ def is_last_epoch(trainer: Any) -> bool:
 
     Args:
         trainer: The Lightning trainer.
+
+    Example:
+        >>> from pytorch_lightning import Trainer
+        >>> is_last_epoch(Trainer(max_epochs=1, accelerator="cpu", logger=False))
+        True
     """
     if trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step:
         return True
@@ -34,10 +39,10 @@ def is_last_epoch(trainer: Any) -> bool:
 
 
 def join_metrics(trainer: Any) -> None:
-    """Let all processes reduce the metrics that were logged in an epoch, at its end.
+    """Let all processes add up the metrics that were logged in an epoch, at its end.
 
-    Else the first process may do so alone, for its progress bar, while the others are already at
-    what comes next: two collectives that wait for each other.
+    Otherwise the first process may begin to do so alone, for its progress bar, while the others
+    begin to communicate about what comes next, and both would wait for each other for ever.
 
     Args:
         trainer: The Lightning trainer.

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 RADIUS = 3  # of a Gaussian, in its widths
-PLANES = 16  # convolved at a time, or more small ones: they fill a processor's vectors ...
-PART = 2**18  # ... and, in values, mostly its cache
+PLANES = 16  # the least number to convolve at a time, which fills the vectors of a processor, ...
+PART = 2**18  # ... and how many values at a time mostly fit its cache
 
 
 def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
@@ -23,6 +23,11 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
 
     Returns:
         The weighted mean of the known pixels around each known pixel, 0 at the others.
+
+    Example:
+        >>> maps = torch.tensor([[[[0.0, 8.0, 100.0]]]])
+        >>> blur(maps, known=maps < 100, sigma=1.0)
+        tensor([[[[3.0203, 4.9797, 0.0000]]]])
     """
     if sigma == 0:
         return maps * known
@@ -34,17 +39,25 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
 
 
 def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Tensor:
-    """Average the maps of a body's slices with those above and below: it is one, noise is not.
+    """Average the maps of a case's slices with those of the slices above and below.
+
+    What a network takes for a finding in one slice only is mostly noise.
 
     Args:
         maps: [S, C, h, w].
         known: Pixels that count, [S, C, h, w] or [S, 1, h, w] bool.
-        depth: Where the slices lie along the body, [S].
+        depth: Where the slices lie along the slicing axis, [S].
         sigma: Width of the Gaussian in the units of the depth; 0 leaves the maps as they are.
 
     Returns:
-        The weighted mean of the known pixels along the body at each known pixel; the others stay
+        The weighted mean of the known pixels along that axis at each known pixel; the others stay
         as they are.
+
+    Example:
+        >>> maps = torch.tensor([0.0, 8.0]).view(2, 1, 1, 1)
+        >>> known = torch.ones(2, 1, 1, 1, dtype=torch.bool)
+        >>> blur_across(maps, known, depth=torch.tensor([0.0, 1.0]), sigma=1.0).flatten()
+        tensor([3.0203, 4.9797])
     """
     if sigma == 0 or len(maps) < 2:
         return maps
@@ -73,9 +86,9 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
 
     Planes become the channels of depthwise convolutions in channels-last memory: on one CPU thread
     128 planes of 128 x 128 take 6 ms that way, and 120 ms as the batch of a one-channel
-    convolution. Never a single channel, whose convolution rounds in another order. On a GPU torch
-    hands depthwise convolutions in channels-last memory to cuDNN, which may round to ten bits
-    (TF32), and computes others itself, in float32.
+    convolution. A single plane is doubled, since the convolution of one channel rounds in another
+    order. On a GPU the memory is contiguous: torch computes that itself in float32, but hands
+    channels-last memory to cuDNN, which may round to ten bits (TF32).
     """
     planes = maps.flatten(0, 1)
     if not len(planes):
