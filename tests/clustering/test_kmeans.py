@@ -147,6 +147,7 @@ def test_side_by_side_as_one_by_one() -> None:
         torch.set_num_threads(before)
     for job, each in zip(jobs, found, strict=True):
         assert torch.equal(each, fit_kmeans(job.points, 16, job.seed, init=job.init))
+    assert fit_clusterings([], 16) == []  # of a process to which none falls
 
 
 def test_side_by_side_an_error_is_raised() -> None:

@@ -90,7 +90,7 @@ def fit_clusterings(
     """Cluster several times, on the CPU side by side: faiss gains little from a second thread.
 
     Args:
-        jobs: What to cluster, all on the same device.
+        jobs: What to cluster, all on the same device; may be none.
         k: Number of clusters of each.
         iterations: Steps.
         backend: As of :func:`fit_kmeans`, which raises for each what it returns, to the bit.
@@ -101,13 +101,13 @@ def fit_clusterings(
         [(8, 3), (8, 3)]
     """
     threads = torch.get_num_threads()
-    workers = 1 if jobs[0].points.is_cuda else min(threads, len(jobs))
+    workers = min(threads, len(jobs))
 
     def fit(job: Clustering) -> Tensor:
         share = threads // workers
         return fit_kmeans(job.points, k, job.seed, iterations, job.init, backend, share)
 
-    if workers == 1:
+    if workers < 2 or jobs[0].points.is_cuda:
         return [fit(job) for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(fit, jobs))
