@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -61,12 +61,6 @@ def refusal(error: BaseException, command: str = "", positional: Container[str] 
         return reason
     name = ".".join(keys)
     return f"{name}: {reason}" if name in positional else f"--{name}: {reason}"
-
-
-def first_of(faults: Sequence[str]) -> str:
-    """Return the first of several faults, and how many more there are."""
-    more = len(faults) - 1
-    return f"{faults[0]}, and {more} more like it" if more else faults[0]
 
 
 @contextmanager

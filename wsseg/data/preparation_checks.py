@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from wsseg.cli.messages import first_of
 from wsseg.data.layouts.cases import CaseList
 from wsseg.data.spec import same_pixel_size
-from wsseg.utils.errors import InputError, results
+from wsseg.utils.errors import InputError, first_of, results
 from wsseg.utils.files import check_writable
 
 FULL = 0.98  # of the box around a case's anatomy

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsseg.cli.messages import first_of
 from wsseg.data.file_checks import Grid, check_files
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.nifti import read_header
 from wsseg.data.spec import DataSpec, format_pixel
-from wsseg.utils.errors import InputError
+from wsseg.utils.errors import InputError, first_of
 from wsseg.utils.files import check_writable
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
 MOST = 20  # faults that are reported together
@@ -95,3 +95,13 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
             lines.append(f"{more}; fix the ones above and run the command again")
         raise InputError("\n".join(lines))
     return good
+
+
+def first_of(faults: Sequence[str]) -> str:
+    """Return the first of several faults, and how many more there are.
+
+    >>> first_of(["case ann has no mask", "case ben has no mask"])
+    'case ann has no mask, and 1 more like it'
+    """
+    more = len(faults) - 1
+    return f"{faults[0]}, and {more} more like it" if more else faults[0]
