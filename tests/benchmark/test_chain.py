@@ -76,7 +76,7 @@ def test_the_overview_shows_networks_of_every_kind(
 def test_the_overview_of_many_methods_shows_masks_only(
     chain: Path, child: Child, drawn: list[list[str]]
 ) -> None:
-    names = [f"more{number}" for number in range(overview.MANY)]
+    names = [f"more{number}" for number in range(overview.MANY_METHODS)]
     change(chain, **{name: {"config": str(chain.parent / "crs.yaml")} for name in names})
     benchmark(chain)
     assert drawn[0][-len(names) - 3 :] == ["crs", "masks", *names, "truth"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_fill_holes
 
-from wsseg.data.normalisation import CLIP, fill_holes, find_scale, scorer
+from wsseg.data.normalisation import CLIP_PERCENTILES, fill_holes, find_scale, scorer
 
 
 def make_planes() -> np.ndarray:
@@ -50,9 +50,8 @@ def test_outliers_do_not_set_the_scale() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32])
-def test_percentiles_are_of_the_whole_volume(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsseg.data.normalisation.SAMPLE", 100)
-    assert find_scale(np.arange(1000).astype(kind)).high > 950
+def test_percentiles_are_of_the_whole_volume(kind: type) -> None:
+    assert find_scale(np.arange(1000).astype(kind), sample=100).high > 950
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int16, np.uint16])
@@ -67,7 +66,7 @@ def test_whole_numbers_are_scored_as_if_they_were_not(
     spread = data.draw(st.integers(1, int(limits.max)))
     planes = np.random.default_rng(seed).integers(limits.min, spread, size, kind, endpoint=True)
     one, other = find_scale(planes), find_scale(planes.astype(np.float32))
-    assert one[:2] == tuple(np.percentile(planes.astype(np.float32), CLIP))
+    assert one[:2] == tuple(np.percentile(planes.astype(np.float32), CLIP_PERCENTILES))
     np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-9)
     scores = [zscores(values, dtype) for values in (planes, planes.astype(np.float32))]
     assert scores[0].dtype == dtype

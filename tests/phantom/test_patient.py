@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from wsseg.phantom.atlas import load_atlas
-from wsseg.phantom.contrast import MODALITIES
+from wsseg.phantom.contrast import PHANTOM_MODALITIES
 from wsseg.phantom.deformation import HeadShape, deform
 from wsseg.phantom.findings import draw_findings
 from wsseg.phantom.lesion import Focus, Plan, grow_tumour, plan_tumour
@@ -42,7 +42,7 @@ def test_the_anatomy_is_where_the_atlas_has_it() -> None:
 
 def test_images_are_skull_stripped_and_share_one_brain(patients: list[Patient]) -> None:
     for patient in patients:
-        assert tuple(patient.images) == MODALITIES
+        assert tuple(patient.images) == PHANTOM_MODALITIES
         brain = patient.images["t1"] > 0
         for image in patient.images.values():
             assert image.dtype == np.int16
@@ -68,7 +68,7 @@ def test_every_patient_has_slices_with_and_without_tumour(patients: list[Patient
 def test_patients_differ_and_repeat(patients: list[Patient]) -> None:
     again = make_patient(seed=1, number=3, spacing=4.0)
     np.testing.assert_array_equal(again.labels, patients[3].labels)
-    for modality in MODALITIES:
+    for modality in PHANTOM_MODALITIES:
         np.testing.assert_array_equal(again.images[modality], patients[3].images[modality])
     assert np.any(patients[2].images["t1"] != patients[3].images["t1"])
     assert np.any(make_patient(2, 3, 4.0).images["t1"] != patients[3].images["t1"])
@@ -81,7 +81,7 @@ def test_voxels_do_not_depend_on_the_threads_of_the_linear_algebra() -> None:
     with limits(2):
         two = make_patient(3, 0, 4.0)
     np.testing.assert_array_equal(one.labels, two.labels)
-    for modality in MODALITIES:
+    for modality in PHANTOM_MODALITIES:
         np.testing.assert_array_equal(one.images[modality], two.images[modality])
 
 

@@ -22,7 +22,7 @@ from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
 
-BATCH = 32  # slices
+SLICES_PER_PASS = 32  # of a forward pass; as `eval_batch_size` of the data module
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
 
 def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCase) -> MethodSlice:
     image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
-    probability = predict_slices(module, image, valid, BATCH)
+    probability = predict_slices(module, image, valid, SLICES_PER_PASS)
     masks = (finish(module, probability, image, valid) > module.threshold).numpy()
     relevance = None
     if clusters is not None:

@@ -16,9 +16,9 @@ from wsseg.visualisation.colours import IRRELEVANT, PREDICTION, RELEVANT, TRUTH
 from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet, save_png
 
-HEIGHT = 168
-CASES = 4
-MANY = 4  # methods; of more, only the masks are drawn
+PANEL_PIXELS = 168  # height of a panel: a dozen columns fit on a screen
+SHOWN_CASES = 4  # rows of the picture: as many as fit on a screen
+MANY_METHODS = 4  # of more methods only the masks are drawn, or the picture gets too wide
 
 
 def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
@@ -26,8 +26,8 @@ def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
 
     Columns are the modalities, for every trained method its CAM (the probability, for one that is
     no CAM network), its cluster map (if its checkpoint has clusters) and its prediction, and the
-    truth; of more than ``MANY`` methods only the predictions. With several classes it is the first
-    one that is drawn. All panels come from one fold and one seed.
+    truth; of more than ``MANY_METHODS`` methods only the predictions. With several classes it is
+    the first one that is drawn. All panels come from one fold and one seed.
 
     Args:
         runs: Finished runs; those of methods that are not trained are left out.
@@ -41,11 +41,11 @@ def draw_overview(runs: Sequence[Run], path: Path) -> Path | None:
         return None
     first = trained[0]
     trained = [run for run in trained if (run.fold, run.seed) == (first.fold, first.seed)]
-    spec, chosen = shown_cases(first.store, first.fold, CASES)
+    spec, chosen = shown_cases(first.store, first.fold, SHOWN_CASES)
     if not chosen:
         return None
     views = {run.method.name: view_method(run.checkpoint, chosen) for run in trained}
-    brief = len(views) > MANY
+    brief = len(views) > MANY_METHODS
     rows = [_row(case, views, number, brief) for number, case in enumerate(chosen)]
     title = f"held-out slices, {next(iter(spec.classes))} (fold {first.fold}, seed {first.seed})"
     columns = _columns(spec, views, brief)
@@ -77,7 +77,7 @@ def _row(
         """Bring a plane of any resolution to the slice's grid, cropped like it."""
         return panels.resized(plane, valid.shape)[box]
 
-    row = [panels.grey(plane[box], inside, height=HEIGHT) for plane in case.image[case.row]]
+    row = [panels.grey(plane[box], inside, height=PANEL_PIXELS) for plane in case.image[case.row]]
     base, truth = row[0], cut(case.truth[case.row])
     for method in views.values():
         view = method.slices[number]

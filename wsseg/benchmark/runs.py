@@ -16,7 +16,7 @@ from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
 from wsseg.utils.system import native_precision
 
-RECORD = "benchmark.json"
+RUN_RECORD = "benchmark.json"
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ class Run:
         resumed = self.checkpoint.is_file() and record.items() <= before.items()
         if not resumed:  # else weights of other settings might be scored
             self.checkpoint.unlink(missing_ok=True)
-        write_text(self.folder / RECORD, json.dumps(record))
+        write_text(self.folder / RUN_RECORD, json.dumps(record))
         spent = float(before.get("seconds", "nan")) if resumed else 0.0
         start = time.monotonic()
         try:
             problem = self._score_baseline() if self.method.baseline else self._train(resumed)
         finally:
             record["seconds"] = spent + time.monotonic() - start
-            write_text(self.folder / RECORD, json.dumps(record) + "\n")
+            write_text(self.folder / RUN_RECORD, json.dumps(record) + "\n")
         if problem is None and not self.finished:
             problem = f"it ended without writing {self.folder / METRICS_FILE}"
         return problem
@@ -187,7 +187,7 @@ class Run:
         return None
 
     def _record(self) -> dict[str, float | str]:
-        path = self.folder / RECORD
+        path = self.folder / RUN_RECORD
         record: dict[str, float | str] = json.loads(path.read_text()) if path.is_file() else {}
         return record
 

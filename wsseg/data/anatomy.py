@@ -15,7 +15,7 @@ from wsseg.data.normalisation import fill_holes
 from wsseg.data.planes import box_of, box_to_planes, to_planes
 from wsseg.data.resampling import resample_mask
 
-MULTIPLE = 16  # networks halve a slice up to four times
+SIZE_MULTIPLE = 16  # pixels: networks halve a slice up to four times
 
 
 class Anatomy(NamedTuple):
@@ -79,7 +79,9 @@ def find_anatomy(
 
 def enough(*lengths: tuple[int, int]) -> tuple[int, int]:
     """Return the least height and width, multiples of 16, that hold all that are given."""
-    height, width = (-(-max(each) // MULTIPLE) * MULTIPLE for each in zip(*lengths, strict=True))
+    height, width = (
+        -(-max(each) // SIZE_MULTIPLE) * SIZE_MULTIPLE for each in zip(*lengths, strict=True)
+    )
     return height, width
 
 

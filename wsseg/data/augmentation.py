@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from wsseg.data.spec import Batch
 
-IGNORE = -1.0
-LABELS = ("cluster_map", "target")
+IGNORED_PIXEL = -1.0  # the value of targets at pixels that no loss may look at
+TARGETS = ("cluster_map", "target")  # what of a batch is moved without being blended
 
 
 class SliceAugmentation(nn.Module):
@@ -20,6 +20,11 @@ class SliceAugmentation(nn.Module):
 
     Every slice draws its own transformation from torch's generator of the batch's device. All
     strengths at 0 leave the batch exactly as it is.
+
+    >>> image, valid = torch.arange(4.0).reshape(1, 1, 1, 4), torch.ones(1, 1, 4, dtype=torch.bool)
+    >>> still = dict(rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
+    >>> SliceAugmentation(flip=1, **still)({"image": image, "valid": valid})["image"]
+    tensor([[[[3., 2., 1., 0.]]]])
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class SliceAugmentation(nn.Module):
             shift: Largest change of a modality's brightness, in its standard deviations.
             gamma: Largest relative change of the exponent of a modality's intensity curve.
             noise: Largest standard deviation of added white noise.
+
+        The defaults are mild, as is usual for such images; others were not measured.
         """
         super().__init__()
         self.flip = flip
@@ -75,7 +82,7 @@ class SliceAugmentation(nn.Module):
         image = view["image"]
         matrix = self._draw_matrices(len(image), image.device)
         grid = sampling_grid(matrix, image.shape[-2], image.shape[-1])
-        given = {name: view[name] for name in LABELS if name in view}  # type: ignore[literal-required]
+        given = {name: view[name] for name in TARGETS if name in view}  # type: ignore[literal-required]
         stacked = torch.cat(list(given.values()), dim=1) if given else None
         valid, labels, inside = warp_labels(view["valid"], stacked, grid)
         view["valid"] = valid
@@ -87,7 +94,7 @@ class SliceAugmentation(nn.Module):
         if asymmetry:
             view["asymmetry"] = moved[:, image.shape[1] :]
         if labels is not None:
-            labels = labels.masked_fill(~inside[:, None], IGNORE)
+            labels = labels.masked_fill(~inside[:, None], IGNORED_PIXEL)
             parts = labels.split([each.shape[1] for each in given.values()], dim=1)
             view.update(zip(given, parts, strict=True))  # type: ignore[typeddict-item]
 

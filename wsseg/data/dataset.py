@@ -14,7 +14,9 @@ from wsseg.data.spec import Batch
 from wsseg.data.store import CaseSlices, SliceStore
 from wsseg.data.store_files import ArrayFolder
 
-LEVELS = 8  # fine enough to tell vertex from skull base, coarse enough to compare patients
+# Fine enough to tell the vertex from the skull base, coarse enough that each level of each patient
+# holds some slices. Other numbers were not measured.
+LEVELS_PER_CASE = 8
 
 
 class SliceDataset(Dataset[Batch]):
@@ -39,8 +41,8 @@ class SliceDataset(Dataset[Batch]):
         self.tags = torch.cat([case.tags for case in self.cases]) if lengths else torch.empty(0, 0)
         first = np.repeat([case.first_index for case in self.cases], lengths)
         self.index = torch.from_numpy(first + self._row).long()
-        # Tell the clustering that the slices of a case form a body, how they lie in it, and which
-        # slices of other bodies they are like.
+        # Clustering smooths across the slices of a case, for which it needs their depth, and
+        # compares slices with those of the same level of other cases.
         self.case = torch.tensor([case.position for case in self.cases])[self._case]
         self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
         self.level = torch.cat([levels(n) for n in lengths]) if lengths else torch.empty(0).long()
@@ -78,8 +80,12 @@ class SliceDataset(Dataset[Batch]):
 
 
 def levels(count: int) -> Tensor:
-    """Return the level of each slice of a case, [count] int64 from 0 to ``LEVELS`` - 1."""
-    return LEVELS * torch.arange(count) // count
+    """Return the level of each slice of a case, [count] int64 from 0 to ``LEVELS_PER_CASE`` - 1.
+
+    >>> levels(12).tolist()
+    [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
+    """
+    return LEVELS_PER_CASE * torch.arange(count) // count
 
 
 def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:

@@ -17,8 +17,12 @@ from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
 from wsseg.utils.errors import InputError, attempt, results
 
-LONGEST = 4096  # pixels of a slice that is resampled
-SHIFT = 0.05  # corners of two volumes may lie this share of a voxel apart
+# Pixels: a slice that is to be resampled to more than this has a wrong spacing in its header, or a
+# wrong --spacing was given, and would fill the memory. Not measured.
+LONGEST_SIDE = 4096
+# Share of a voxel: how far the corners of two volumes of a case may lie apart. Tools that write
+# headers round them; a shift that is larger than this moves borders. Not measured.
+LARGEST_SHIFT = 0.05
 
 
 class Grid(NamedTuple):
@@ -75,7 +79,7 @@ def check_files(
         place = grids[first]
         whole = whole_plane_geometry(place.shape[:3], place.affine, axis, spacing)
         depth = whole.depth
-        if spacing is not None and max(whole.resampled) > max(LONGEST, *whole.plane):
+        if spacing is not None and max(whole.resampled) > max(LONGEST_SIDE, *whole.plane):
             raise InputError(
                 f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
                 f"{whole.resampled[1]} pixels; give millimetres (those of the case are "
@@ -131,7 +135,7 @@ def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_pat
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
     corners[3] = 1
     voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()
-    if np.abs((grid.affine - reference.affine) @ corners).max() > SHIFT * voxel:
+    if np.abs((grid.affine - reference.affine) @ corners).max() > LARGEST_SHIFT * voxel:
         raise InputError(
             f"{path} (case {case}): affine differs from that of {reference_path.name}; {advice}"
         )

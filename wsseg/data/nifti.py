@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from wsseg.utils.errors import InputError
 
 DEFLATE_RATIO = 1040  # no deflate stream expands further
-GZIP = 16 + isal_zlib.MAX_WBITS  # how it is told that a header and a CRC surround the stream
-ENDINGS = (".nii", ".nii.gz")
-START = 540  # bytes of the longest header
-PACKED_START = 4096  # more than these take when packed
-DRAINED = 1 << 20
-HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-IMAGES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
+GZIP_FRAMING = 16 + isal_zlib.MAX_WBITS  # zlib's code for a stream with gzip's header and CRC
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+HEADER_BYTES = 540  # of the longest header, that of NIfTI-2
+PACKED_HEADER_BYTES = 4096  # a header takes less than this when it is compressed
+CHUNK_BYTES = 1 << 20  # how much is unpacked at a time of what follows the volume, to check the CRC
+HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+IMAGE_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 
 
 def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
@@ -45,7 +45,7 @@ def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
         content = path.read_bytes()
         header, expected = _parse(content, len(content), path, case)
         content = _inflate(content, expected) if _is_packed(path) else content[:expected]
-        return IMAGES[header.sizeof_hdr].from_bytes(content)
+        return IMAGE_CLASSES[header.sizeof_hdr].from_bytes(content)
 
 
 def read_header(path: Path, case: str) -> nib.Nifti1Header:
@@ -61,7 +61,7 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
     """
     with _refusing(path, case):
         with path.open("rb") as stream:
-            start = stream.read(PACKED_START)
+            start = stream.read(PACKED_HEADER_BYTES)
         header, _ = _parse(start, path.stat().st_size, path, case)
         _check_kind(header.get_data_dtype(), path, case)
         return header
@@ -124,7 +124,7 @@ def _refusing(path: Path, case: str) -> Iterator[None]:
     except Exception as error:  # nibabel raises many kinds for a broken header
         problem = f"is not a readable NIfTI file ({type(error).__name__}: {error})"
     problem = " ".join(problem.split())
-    named = path.name.lower().endswith(ENDINGS)
+    named = path.name.lower().endswith(NIFTI_ENDINGS)
     advice = "copy it again or remove the case" if named else "convert it to .nii.gz"
     raise InputError(f"{path} (case {case}): {problem}; {advice}")
 
@@ -144,9 +144,9 @@ def _parse(start: bytes, length: int, path: Path, case: str) -> tuple[nib.Nifti1
     """Return the header at the start of a file, and how many bytes it claims, unpacked."""
     packed = _is_packed(path)
     if packed:
-        start = isal_zlib.decompressobj(GZIP).decompress(start, START)
+        start = isal_zlib.decompressobj(GZIP_FRAMING).decompress(start, HEADER_BYTES)
     size = _header_size(start)
-    header = HEADERS[size](start[:size])  # type: ignore[no-untyped-call]
+    header = HEADER_CLASSES[size](start[:size])  # type: ignore[no-untyped-call]
     try:
         header.get_best_affine()
     except ValueError as error:  # rounded quaternions that are longer than 1
@@ -177,11 +177,11 @@ def _inflate(packed: bytes, count: int) -> bytes:
     """
     parts = []
     while packed:  # a file may be several streams
-        stream = isal_zlib.decompressobj(GZIP)
+        stream = isal_zlib.decompressobj(GZIP_FRAMING)
         parts.append(stream.decompress(packed, max(count, 1))[:count])
         count -= len(parts[-1])
         while not stream.eof:  # the CRC is at the end
-            more = stream.decompress(stream.unconsumed_tail, DRAINED)
+            more = stream.decompress(stream.unconsumed_tail, CHUNK_BYTES)
             if not (more or stream.eof or stream.unconsumed_tail):
                 raise EOFError
         packed = stream.unused_data.lstrip(b"\0")
@@ -193,7 +193,7 @@ def _inflate(packed: bytes, count: int) -> bytes:
 def _header_size(start: bytes) -> int:
     for order in ("<i4", ">i4"):
         size = int(np.frombuffer(start[:4], order)[0]) if len(start) >= 4 else 0
-        if size in HEADERS:
+        if size in HEADER_CLASSES:
             if len(start) < size:
                 raise EOFError
             return size

@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 
 from wsseg.data.planes import IN_PLANE
 
-CLIP = (0.1, 99.9)  # percentiles; a few bright vessels must not set the scale
-SAMPLE = 1_000_000  # voxels that percentiles are taken from
-BLOCK = 32_768  # voxels counted at a time: what stays in the cache is counted twice as fast
+# Percentiles: a few bright vessels must not set the scale. Others were not measured.
+CLIP_PERCENTILES = (0.1, 99.9)
+# Voxels that percentiles are taken from: with a million, each end rests on a thousand voxels.
+PERCENTILE_VOXELS = 1_000_000
+# Voxels counted at a time: what stays in the processor's cache is counted twice as fast (measured).
+COUNTED_TOGETHER = 32_768
+# Smallest standard deviation, relative to the values: below it differences are rounding errors.
+# Relative, since some are in units of SI: diffusivities are some 1e-9 m^2/s.
+LEAST_DEVIATION = 1e-6
 
 Planes = NDArray[Any]  # whole numbers of at most 16 bits, or float32
 
@@ -48,6 +54,10 @@ def fill_holes(planes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
     Returns:
         The same planes.
+
+    >>> ring = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
+    >>> bool(fill_holes(ring).all())
+    True
     """
     # Where no row has a gap there is no hole, and counting is quicker than looking.
     gaps = np.array([_runs(plane) > np.count_nonzero(plane.any(axis=1)) for plane in planes])
@@ -64,27 +74,35 @@ def fill_holes(planes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return planes
 
 
-def find_scale(inside: Planes) -> Scale:
+def find_scale(inside: Planes, sample: int = PERCENTILE_VOXELS) -> Scale:
     """Measure the intensities of a volume.
 
     Args:
-        inside: [N] intensities of its anatomy, in the order of its planes.
+        inside: [N] intensities of its anatomy, in the order of its planes; floats are clipped in
+            place.
+        sample: About how many of them the percentiles are taken from.
+
+    >>> values = np.arange(1000, dtype=np.float32)
+    >>> scale = find_scale(values)
+    >>> round(scale.mean, 1), round(scale.high)
+    (499.5, 998)
+    >>> scale.scores(np.float32([499.5, 5000])).round(2)
+    array([0.  , 1.73], dtype=float32)
     """
     if not inside.size:
         return Scale(0.0, 0.0, 0.0, 1.0)
-    sample = inside[:: -(-inside.size // SAMPLE)]
+    some = inside[:: -(-inside.size // sample)]
     if inside.dtype.kind == "f":
-        low, high = np.percentile(sample, CLIP)
+        low, high = np.percentile(some, CLIP_PERCENTILES)
         np.clip(inside, low, high, out=inside)
         mean, deviation = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
     else:  # whole numbers are counted once; the rest is done with the few that there are
-        low, high = _percentiles(*_counted(sample))
+        low, high = _percentiles(*_counted(some))
         values, counts = _counted(inside)
         clipped = np.clip(values, low, high).astype(np.float32).astype(np.float64)
         mean = np.average(clipped, weights=counts)
         deviation = np.sqrt(np.average((clipped - mean) ** 2, weights=counts))
-    # Relative to the values, since some are in units of SI: diffusivities are some 1e-9 m^2/s.
-    least = 1e-6 * max(abs(float(low)), abs(float(high)))
+    least = LEAST_DEVIATION * max(abs(float(low)), abs(float(high)))
     return Scale(float(low), float(high), float(mean), max(float(deviation), least) or 1.0)
 
 
@@ -109,7 +127,7 @@ def scorer(
 def _percentiles(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return what ``np.percentile`` would of the numbers that were counted."""
     up_to = np.cumsum(counts)
-    place = (up_to[-1] - 1) * np.true_divide(CLIP, 100)
+    place = (up_to[-1] - 1) * np.true_divide(CLIP_PERCENTILES, 100)
     rank = np.floor(place)
     below, above = (
         values[np.searchsorted(up_to, np.minimum(n, up_to[-1] - 1), side="right")]
@@ -128,8 +146,8 @@ def _counted(numbers: Planes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     low, high = min(int(numbers.min()), 0), int(numbers.max())
     values = np.arange(low, high + 1)
     counts = np.zeros(len(values), np.int64)
-    for start in range(0, numbers.size, BLOCK):
-        block = numbers[start : start + BLOCK]
+    for start in range(0, numbers.size, COUNTED_TOGETHER):
+        block = numbers[start : start + COUNTED_TOGETHER]
         counts += np.bincount(block if low == 0 else block.astype(int) - low, minlength=len(values))
     return values.astype(np.float64), counts
 

@@ -15,8 +15,12 @@ from wsseg.data.spec import same_pixel_size
 from wsseg.utils.errors import InputError, first_of, results
 from wsseg.utils.files import check_writable
 
-FULL = 0.98  # of the box around a case's anatomy
-COARSE = 70  # pixels; smoothing and the comparison of both sides have widths in pixels
+# Share of the box around a case's anatomy: with more than this the air around a body has probably
+# not been set to zero. An ellipse, as a head nearly is, fills 0.79 of its box. Not measured.
+FULL_BOX = 0.98
+# Pixels: smoothing and the comparison of both sides have widths in pixels, which suit slices of at
+# least this length. Not measured.
+SHORTEST_ANATOMY = 70
 
 
 def check_options(options: dict[str, Any], workers: int | None) -> None:
@@ -191,10 +195,10 @@ def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spacing: float | 
             stacklevel=2,
         )
     extent = sorted(max(record["anatomy"]) for record in records)[len(records) // 2]
-    if extent < COARSE:
+    if extent < SHORTEST_ANATOMY:
         warnings.warn(
             f"anatomy is {extent} pixels long in the median case; the default settings suit "
-            f"{COARSE} pixels or more; give a smaller --spacing, or train with "
+            f"{SHORTEST_ANATOMY} pixels or more; give a smaller --spacing, or train with "
             "--model.symmetry=false",
             stacklevel=2,
         )
@@ -215,4 +219,4 @@ def _fills_its_box(record: dict[str, Any]) -> bool:
     """Tell whether hardly a pixel lies around the anatomy of a case, as many do around heads."""
     height, width = record["anatomy"]
     areas: list[int] = record["areas"]
-    return bool(areas) and min(areas) > FULL * height * width
+    return bool(areas) and min(areas) > FULL_BOX * height * width

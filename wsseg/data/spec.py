@@ -11,7 +11,9 @@ if TYPE_CHECKING:  # preparation spawns processes that need no torch
 
 FORMAT = 2  # of slice stores; since 2 they tell images apart by their voxels
 FLAIR_NAMES = ("flair", "t2f")
-MIXED = 1.05  # from here on, pixels of one case count as larger than those of another
+# Pixels that are at most so many times as long as others are treated like them: patients differ in
+# size by more than that. Not measured.
+PIXEL_TOLERANCE = 1.05
 
 
 class Batch(TypedDict):
@@ -48,6 +50,12 @@ class DataSpec:
         normalisation: Name of the per-volume intensity normalisation.
         pixel: Height and width in mm of the slices' pixels, the median over cases; None if nobody
             noted it.
+
+    >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1, 2, 4)}, "axial", None, (160, 144))
+    >>> spec.flair
+    1
+    >>> DataSpec.from_dict(spec.to_dict()) == spec
+    True
     """
 
     modalities: tuple[str, ...]
@@ -102,8 +110,12 @@ def is_flair(modality: str) -> bool:
 
 
 def same_pixel_size(pixels: Sequence[Sequence[float]]) -> bool:
-    """Tell whether pixels of these heights and widths may be treated as alike."""
-    return all(max(side) <= MIXED * min(side) for side in zip(*pixels, strict=True))
+    """Tell whether pixels of these heights and widths may be treated as alike.
+
+    >>> same_pixel_size([(1.0, 1.0), (1.02, 1.0)]), same_pixel_size([(1.0, 1.0), (1.2, 1.0)])
+    (True, False)
+    """
+    return all(max(side) <= PIXEL_TOLERANCE * min(side) for side in zip(*pixels, strict=True))
 
 
 def format_pixel(pixel: Sequence[float]) -> str:

@@ -36,6 +36,10 @@ def make_folds(
 
     Raises:
         InputError: There are fewer patients than folds.
+
+    >>> folds = make_folds(["ann", "ben", "cy_1", "cy_2"], 3, 0.0, 0, {"cy_1": "cy", "cy_2": "cy"})
+    >>> sorted(tuple(fold["test"]) for fold in folds)
+    [('ann',), ('ben',), ('cy_1', 'cy_2')]
     """
     groups: dict[str, list[str]] = {}
     for case in sorted(cases):
@@ -128,5 +132,5 @@ def _fold(order: Sequence[str], number: int, folds: int, val_fraction: float, se
     test = order[number::folds]
     rest = [case for case in order if case not in set(test)]
     rest = np.random.default_rng((seed, number)).permutation(rest).tolist()
-    count = int(len(rest) * val_fraction + 1e-9)
+    count = int(len(rest) * val_fraction + 1e-9)  # 10 x 0.3 is a little less than 3 in binary
     return {"train": rest[count:], "val": rest[:count], "test": test}

@@ -12,7 +12,7 @@ SLICE = "slice"
 
 
 def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dict[int, list[int]]:
-    """Read which classes each slice shows.
+    r"""Read which classes each slice shows.
 
     Args:
         path: Comma-separated table with the column ``slice`` (slice number along the slicing axis
@@ -27,6 +27,11 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
 
     Raises:
         InputError: The table cannot be read or is not as described.
+
+    >>> table = Path(getfixture("tmp_path")) / "tags.csv"
+    >>> _ = table.write_text("slice,tumour,core\n7,1,0\n8,1,1\n")
+    >>> read_tags(table, "ann", ["tumour", "core"], slices=155)
+    {7: [1, 0], 8: [1, 1]}
     """
     tags: dict[int, list[int]] = {}
     for line, row in enumerate(_rows(path, case, classes), start=2):

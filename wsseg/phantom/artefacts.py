@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wsseg.phantom.noise import Grid, Mask, Volume, smooth_noise
 
-LARGEST = 30000
+LARGEST_INTENSITY = 30000
 """Upper end of the int16 range that is used."""
 
 
@@ -39,5 +39,5 @@ def acquire(ideal: Volume, grid: Grid, brain: Mask, rng: np.random.Generator) ->
     real = signal + sigma * rng.standard_normal(grid.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(grid.shape, dtype=np.float32)
     gain = np.exp(rng.uniform(np.log(120), np.log(2500)))
-    scaled = np.clip(np.rint(gain * np.hypot(real, imaginary)), 1, LARGEST)
+    scaled = np.clip(np.rint(gain * np.hypot(real, imaginary)), 1, LARGEST_INTENSITY)
     return np.where(brain, scaled, 0).astype(np.int16)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsseg.phantom.noise import Mask, Volume
 from wsseg.utils.errors import InputError
 
-SHARPENING = 1.7
+FRACTION_EXPONENT = 1.7
 """Exponent on the tissue fractions: an average of many brains is blurrier than any one of them."""
 
 VENTRICLE_DEPTH = 22.0
@@ -100,7 +100,7 @@ def load_atlas() -> Atlas:
 def _fractions(brain: Mask) -> Volume:
     """Sharpened fractions [3, X, Y, Z] of grey matter, white matter and fluid."""
     grey, white = (_read(kind)[0][brain] / 255 for kind in ("gm", "wm"))
-    inside = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** SHARPENING
+    inside = np.stack([grey, white, np.clip(1 - grey - white, 0, 1)]) ** FRACTION_EXPONENT
     fractions = np.zeros((3, *brain.shape), dtype=np.float32)
     fractions[:, brain] = inside / inside.sum(0)
     return fractions

@@ -12,7 +12,7 @@ from wsseg.phantom.findings import Findings
 from wsseg.phantom.lesion import Plan, Tumour
 from wsseg.phantom.noise import Grid, Volume, smooth_noise
 
-MODALITIES = ("t1", "t1ce", "t2", "flair")
+PHANTOM_MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def render(
     """Compose the ideal image of one sequence, before the scanner's artefacts.
 
     Args:
-        modality: One of `MODALITIES`.
+        modality: One of `PHANTOM_MODALITIES`.
         anatomy: Healthy tissues.
         plan: Kind of tumour.
         tumour: The tumour's parts.

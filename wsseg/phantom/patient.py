@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wsseg.phantom.artefacts import acquire
 from wsseg.phantom.atlas import load_atlas
-from wsseg.phantom.contrast import MODALITIES, render
+from wsseg.phantom.contrast import PHANTOM_MODALITIES, render
 from wsseg.phantom.deformation import deform, draw_head_shape
 from wsseg.phantom.findings import draw_findings
 from wsseg.phantom.lesion import grow_tumour, plan_tumour
@@ -56,6 +56,6 @@ def make_patient(seed: int, number: int, spacing: float) -> Patient:
         modality: acquire(
             render(modality, anatomy, plan, tumour, findings, rng), grid, anatomy.brain, rng
         )
-        for modality, rng in zip(MODALITIES, image_rngs, strict=True)
+        for modality, rng in zip(PHANTOM_MODALITIES, image_rngs, strict=True)
     }
     return Patient(images, tumour.labels, grid.affine)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsseg.utils.errors import InputError
 
-RECORD = ".phantom.json"
+PHANTOM_RECORD = ".phantom.json"
 """Hidden file that says how a folder was made, so that a second run knows whether it may resume."""
 
 
@@ -75,7 +75,7 @@ def _claim(out: Path, names: list[str], settings: dict[str, float]) -> None:
     """Make the folder ours, or refuse one that holds anything else."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")
-    record = out / RECORD
+    record = out / PHANTOM_RECORD
     found = _read_record(record) if record.is_file() else None
     visible = sorted(p.name for p in out.glob("[!.]*")) if out.is_dir() else []
     if found not in (None, settings):

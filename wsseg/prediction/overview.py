@@ -12,8 +12,8 @@ from wsseg.visualisation.colours import class_colour
 from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet
 
-SLICES = 6
-HEIGHT = 208  # of a panel, in pixels
+SHOWN_SLICES = 6  # two rows of six panels fit on a screen
+PANEL_HEIGHT = 208  # of a panel, in pixels, for the same reason
 
 
 def overview(
@@ -40,11 +40,11 @@ def overview(
     Returns:
         The picture [height, width, 3] ``uint8``.
     """
-    chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SLICES)
+    chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SHOWN_SLICES)
     box = panels.anatomy_box(valid[chosen], aspect=aspect)
     window = panels.window_of(image, valid)
     bare = [
-        panels.grey(image[s][box], valid[s][box], height=HEIGHT, aspect=aspect, window=window)
+        panels.grey(image[s][box], valid[s][box], height=PANEL_HEIGHT, aspect=aspect, window=window)
         for s in chosen
     ]
     drawn = [

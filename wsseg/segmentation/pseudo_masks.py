@@ -21,7 +21,7 @@ from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import SliceDataset
 from wsseg.data.store import CaseSlices
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.border_refinement import REACH, refine_classes
+from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource
@@ -45,7 +45,7 @@ class PseudoMasks(TargetSource):
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
         sharpening: float = 2.0,
-        reach: int = REACH,
+        reach: int = REFINEMENT_REACH,
         low: float = 0.3,
         high: float = 0.5,
         mirror: bool = True,

@@ -16,8 +16,8 @@ from wsseg.data.layouts.cases import (
 )
 from wsseg.utils.errors import InputError, attempt, partition
 
-MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
-ENDINGS = {
+BRATS_MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
+BRATS_ENDINGS = {
     "_t1": "T1",
     "_t1ce": "T1ce",
     "_t2": "T2",
@@ -29,10 +29,12 @@ ENDINGS = {
     "-t2f": "FLAIR",
     "-seg": "mask",
 }
-NAME = re.compile(rf"(?P<case>.+)(?P<ending>{'|'.join(ENDINGS)})\.nii(\.gz)?", re.IGNORECASE)
-LABELS = (0, 1, 2, 3, 4)
-DEPTH = 3  # source/HGG/case/file
-EXPECTED = "files such as <case>/<case>_t1.nii.gz or <case>/<case>-t1n.nii.gz"
+BRATS_FILE = re.compile(
+    rf"(?P<case>.+)(?P<ending>{'|'.join(BRATS_ENDINGS)})\.nii(\.gz)?", re.IGNORECASE
+)
+BRATS_LABELS = (0, 1, 2, 3, 4)
+BRATS_DEPTH = 3  # source/HGG/case/file
+BRATS_EXAMPLE = "files such as <case>/<case>_t1.nii.gz or <case>/<case>-t1n.nii.gz"
 
 
 def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
@@ -52,7 +54,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     Raises:
         InputError: There is no case, or two have the same name.
     """
-    chosen = choose_modalities(source, modalities, MODALITIES)
+    chosen = choose_modalities(source, modalities, BRATS_MODALITIES)
     groups: dict[tuple[Path, str], dict[str, ImageFile]] = {}
     for path, case, kind in matching_files(source):
         group = groups.setdefault((path.parent, case), {})
@@ -64,8 +66,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         group[kind] = ImageFile(path)
     made = (attempt(_case, *place, group, chosen) for place, group in groups.items())
     cases, faults = partition(made)
-    found = sorted_cases(source, cases, EXPECTED, faults)
-    return CaseList(chosen, {"tumour": LABELS[1:]}, frozenset(LABELS), found, tuple(faults))
+    found = sorted_cases(source, cases, BRATS_EXAMPLE, faults)
+    return CaseList(
+        chosen, {"tumour": BRATS_LABELS[1:]}, frozenset(BRATS_LABELS), found, tuple(faults)
+    )
 
 
 def matching_files(source: Path) -> Iterator[tuple[Path, str, str]]:
@@ -77,10 +81,10 @@ def matching_files(source: Path) -> Iterator[tuple[Path, str, str]]:
     Yields:
         The file, the name of its case, and its modality or ``mask``.
     """
-    for path in sorted(_walk(source, DEPTH)):
-        match = NAME.fullmatch(path.name)
+    for path in sorted(_walk(source, BRATS_DEPTH)):
+        match = BRATS_FILE.fullmatch(path.name)
         if match:
-            yield path, match["case"], ENDINGS[match["ending"].lower()]
+            yield path, match["case"], BRATS_ENDINGS[match["ending"].lower()]
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

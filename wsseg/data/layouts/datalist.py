@@ -17,7 +17,7 @@ from wsseg.data.layouts.cases import (
 from wsseg.data.layouts.documents import read_document
 from wsseg.utils.errors import InputError, attempt, partition
 
-EXPECTED = "entries under `cases`"
+DATALIST_EXAMPLE = "entries under `cases`"
 ENTRIES = ("modalities", "classes", "labels", "cases")
 CASE_ENTRIES = ("id", "patient", "images", "mask", "tags")
 
@@ -56,7 +56,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     classes = _classes(source, content)
     made = (attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
     cases, faults = partition(made)
-    found = sorted_cases(source, cases, EXPECTED, faults)
+    found = sorted_cases(source, cases, DATALIST_EXAMPLE, faults)
     labels = {label for values in classes.values() for label in values}
     labels |= _labels(source, "`labels`", content.get("labels", []))
     return CaseList(chosen, classes, frozenset(labels | {0}), found, tuple(faults))

@@ -21,7 +21,7 @@ from wsseg.utils.errors import InputError
 DESCRIPTION = "dataset.json"
 # Names that BraTS folders use too, so that a checkpoint can read both layouts.
 SYNONYMS = {"t1w": "T1", "t1gd": "T1ce", "t2w": "T2", "flair": "FLAIR"}
-EXPECTED = "image files listed under `training` in dataset.json"
+DECATHLON_EXAMPLE = "image files listed under `training` in dataset.json"
 
 
 def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
@@ -53,7 +53,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         ) from None
     chosen = choose_modalities(path, modalities, names)
     cases = (_case(image, mask, names, chosen) for image, mask in listed)
-    found = sorted_cases(path, cases, EXPECTED)
+    found = sorted_cases(path, cases, DECATHLON_EXAMPLE)
     return CaseList(chosen, _classes(labels, names), frozenset(labels) | {0}, found)
 
 

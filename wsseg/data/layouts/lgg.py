@@ -14,9 +14,9 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 
-MODALITIES = ("T1", "FLAIR", "T1ce")  # red, green and blue
-NAME = re.compile(r"(?P<case>[^.].*)_(?P<number>\d+)\.tiff?", re.IGNORECASE)
-EXPECTED = "files such as <case>/<case>_1.tif and <case>/<case>_1_mask.tif"
+LGG_MODALITIES = ("T1", "FLAIR", "T1ce")  # red, green and blue
+LGG_FILE = re.compile(r"(?P<case>[^.].*)_(?P<number>\d+)\.tiff?", re.IGNORECASE)
+LGG_EXAMPLE = "files such as <case>/<case>_1.tif and <case>/<case>_1_mask.tif"
 
 
 def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseList:
@@ -33,9 +33,9 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     Raises:
         InputError: There is no case, or two have the same name.
     """
-    chosen = choose_modalities(source, modalities, MODALITIES)
+    chosen = choose_modalities(source, modalities, LGG_MODALITIES)
     cases = (_case(folder, name, chosen) for folder, name in case_folders(source))
-    found = sorted_cases(source, cases, EXPECTED)
+    found = sorted_cases(source, cases, LGG_EXAMPLE)
     return CaseList(chosen, {"tumour": (1,)}, frozenset((0, 1)), found)
 
 
@@ -44,14 +44,14 @@ def case_folders(source: Path) -> Iterator[tuple[Path, str]]:
     folders = [source, *sorted(source.glob("*")), *sorted(source.glob("*/*"))]
     for folder in folders:
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        match = next((match for match in map(NAME.fullmatch, names) if match), None)
+        match = next((match for match in map(LGG_FILE.fullmatch, names) if match), None)
         if match:
             yield folder, match["case"]
 
 
 def slice_files(folder: Path) -> list[tuple[int, Path]]:
     """Return the slices of a case with their numbers, in ascending order."""
-    matches = [(NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    matches = [(LGG_FILE.fullmatch(path.name), path) for path in folder.iterdir()]
     return sorted((int(match["number"]), path) for match, path in matches if match)
 
 
@@ -61,6 +61,6 @@ def mask_file(path: Path) -> Path:
 
 
 def _case(folder: Path, name: str, modalities: tuple[str, ...]) -> CaseFiles:
-    images = {m: ImageFile(folder, MODALITIES.index(m)) for m in modalities}
+    images = {m: ImageFile(folder, LGG_MODALITIES.index(m)) for m in modalities}
     has_mask = any(mask_file(path).is_file() for _, path in slice_files(folder))
     return CaseFiles(name, images, folder if has_mask else None)
