@@ -24,7 +24,7 @@ from tests.comparators.conftest import KINDS, small
 from tests.data.conftest import write_store
 from tests.devices.device import DEVICE, DeviceTensor, PretendedDevice
 from tests.training import quiet_trainer
-from wsseg.clustering import ClusterReSupervision, callback, collective
+from wsseg.clustering import ClusterReSupervision, callback
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation import CaseEvaluation, case_metric
 from wsseg.models import CamModule
@@ -32,6 +32,7 @@ from wsseg.models.seeding import StepSeeding
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation import PseudoMasks, SegmentationModule
 from wsseg.tracking.overlays import OverlayLogger
+from wsseg.utils.distributed import DistributedCollective
 
 Fit = Callable[[pl.Trainer, MRISliceDataModule, Path], pl.LightningModule]
 
@@ -55,19 +56,27 @@ class PretendedStrategy(SingleDeviceStrategy):
 class Nccl:
     """``torch.distributed`` of one process whose backend sends from GPUs only."""
 
-    ReduceOp = torch.distributed.ReduceOp
-
     def __init__(self) -> None:
         self.sent = 0
 
-    def get_rank(self) -> int:
+    def instead_of_torch(self) -> Any:
+        """Replace the functions of the same names for the length of a block."""
+        names = [name for name in vars(Nccl) if hasattr(torch.distributed, name)]
+        return patch.multiple(
+            torch.distributed, **{name: getattr(self, name) for name in names if name[0] != "_"}
+        )
+
+    def get_rank(self, group: Any = None) -> int:
         return 0
 
-    def get_world_size(self) -> int:
+    def get_world_size(self, group: Any = None) -> int:
         return 1
 
     def get_backend(self) -> str:
         return "nccl"
+
+    def barrier(self, group: Any = None) -> None:
+        pass
 
     def all_reduce(self, tensor: Tensor, op: Any = None) -> None:
         assert isinstance(tensor, DeviceTensor)
@@ -77,7 +86,7 @@ class Nccl:
     def broadcast(self, tensor: Tensor, source: int) -> None:
         self.all_reduce(tensor)
 
-    def all_gather(self, received: list[Tensor], tensor: Tensor) -> None:
+    def all_gather(self, received: list[Tensor], tensor: Tensor, group: Any = None) -> None:
         self.all_reduce(tensor)
         received[0].copy_(tensor)
 
@@ -121,10 +130,10 @@ def resumed_in_a_group(
     nccl, module = Nccl(), clustered_cam(by, data)
     with ExitStack() as patches:
         if by.strategy.root_device == DEVICE:
-            patches.enter_context(patch.object(collective, "dist", nccl))
-            group = collective.DistributedCollective
+            patches.enter_context(nccl.instead_of_torch())
             for user in (callback, case_metric):
-                patches.enter_context(patch.object(user, "current_collective", group))
+                patched = patch.object(user, "current_collective", DistributedCollective)
+                patches.enter_context(patched)
         by.fit(module, data, ckpt_path=folder / "first.ckpt", weights_only=True)
     assert nccl.sent or by.strategy.root_device != DEVICE
     return module
