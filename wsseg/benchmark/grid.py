@@ -12,7 +12,7 @@ from typing import Any
 from wsseg.utils.errors import InputError, attempt, results
 from wsseg.utils.files import lock
 
-PATIENCE = 5.0  # seconds between looks at runs that another benchmark is at
+PATIENCE = 5.0  # seconds between looks at runs that another benchmark does; they take minutes
 
 
 def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
@@ -82,7 +82,9 @@ def make_data(
     Raises:
         InputError: An argument is unknown, or the phantom that is there was made with others.
     """
-    complete = all((store / name).is_file() for name in ("manifest.json", "splits.json"))
+    from wsseg.data.store_files import MANIFEST, SPLITS_FILE
+
+    complete = all((store / name).is_file() for name in (MANIFEST, SPLITS_FILE))
     # A phantom that is not needed any more may have been removed.
     if phantom is not None and (Path(phantom["out"]).exists() or not complete):
         from wsseg.phantom import write_phantom

@@ -11,6 +11,7 @@ from pathlib import Path
 from wsseg.benchmark.child_process import refusal, run_command
 from wsseg.benchmark.config import BenchmarkConfig, Method
 from wsseg.checkpoints import LAST_CHECKPOINT
+from wsseg.data.store_files import MANIFEST, SPLITS_FILE
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
@@ -65,8 +66,8 @@ class Run:
         method = self.method
         parts = [repr((method.overrides, method.baseline, self.fold, self.seed))]
         parts.append(method.config.read_text() if method.config else "")
-        parts.append((self.store / "manifest.json").read_text())
-        parts.append((self.store / "splits.json").read_text())
+        parts.append((self.store / MANIFEST).read_text())
+        parts.append((self.store / SPLITS_FILE).read_text())
         parts += [self.first.fingerprint()] if self.first else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

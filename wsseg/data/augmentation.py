@@ -21,10 +21,12 @@ class SliceAugmentation(nn.Module):
     Every slice draws its own transformation from torch's generator of the batch's device. All
     strengths at 0 leave the batch exactly as it is.
 
-    >>> image, valid = torch.arange(4.0).reshape(1, 1, 1, 4), torch.ones(1, 1, 4, dtype=torch.bool)
-    >>> still = dict(rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
-    >>> SliceAugmentation(flip=1, **still)({"image": image, "valid": valid})["image"]
-    tensor([[[[3., 2., 1., 0.]]]])
+    Example:
+        >>> still = dict(rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> batch = {"image": image, "valid": image[:, 0] >= 0}
+        >>> SliceAugmentation(flip=1, **still)(batch)["image"]
+        tensor([[[[3., 2., 1., 0.]]]])
     """
 
     def __init__(

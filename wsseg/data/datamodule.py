@@ -23,6 +23,15 @@ class MRISliceDataModule(pl.LightningDataModule):
 
     Training batches hold image-level tags only. Validation and test batches also hold the true
     masks where the store has them.
+
+    Example:
+        >>> data = MRISliceDataModule(getfixture("tiny_store"), batch_size=4)
+        >>> [case.id for case in data.splits["train"]]
+        ['a', 'b', 'c', 'd']
+        >>> data.setup("fit")
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch["image"].shape, "mask" in batch
+        (torch.Size([4, 2, 32, 32]), False)
     """
 
     def __init__(

@@ -82,8 +82,9 @@ class SliceDataset(Dataset[Batch]):
 def levels(count: int) -> Tensor:
     """Return the level of each slice of a case, [count] int64 from 0 to ``LEVELS_PER_CASE`` - 1.
 
-    >>> levels(12).tolist()
-    [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
+    Example:
+        >>> levels(12).tolist()
+        [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
     """
     return LEVELS_PER_CASE * torch.arange(count) // count
 

@@ -93,6 +93,11 @@ def whole_plane_geometry(
         affine: Voxel to RAS+ millimetres.
         axis: Slicing axis.
         spacing: Pixel size in mm; None for the source's.
+
+    Example:
+        >>> geometry = whole_plane_geometry((240, 240, 155), np.diag([1, 1, 2, 1]), "axial", 1.5)
+        >>> geometry.depth, geometry.thickness, geometry.size
+        (155, 2.0, (160, 160))
     """
     codes = nib.orientations.io_orientation(affine)
     orientation = tuple((int(target), int(direction)) for target, direction in codes)
@@ -142,6 +147,10 @@ def crop(planes: NDArray[Scalar], start: Sequence[int], size: tuple[int, int]) -
         planes: [..., H, W].
         start: Row and column at which slices begin (may be negative).
         size: Height and width of slices.
+
+    Example:
+        >>> crop(np.array([[1, 2], [3, 4]]), (-1, 1), (2, 2)).tolist()
+        [[0, 0], [2, 0]]
     """
     if tuple(start) == (0, 0) and size == planes.shape[-2:]:
         return planes

@@ -54,6 +54,13 @@ def cases_with_masks(
 
     Raises:
         InputError: None of the cases has a mask.
+
+    Example:
+        >>> from pathlib import Path
+        >>> store = SliceStore(Path(getfixture("tiny_store")))
+        >>> masks_of(store).remove("f")
+        >>> [case.id for case in cases_with_masks(store, store.split(0)["test"], fold=0)]
+        ['g']
     """
     masks = masks_of(store)
     scored = [case for case in cases if case.id in masks]

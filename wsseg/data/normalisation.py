@@ -55,9 +55,10 @@ def fill_holes(planes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Returns:
         The same planes.
 
-    >>> ring = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
-    >>> bool(fill_holes(ring).all())
-    True
+    Example:
+        >>> ring = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
+        >>> bool(fill_holes(ring).all())
+        True
     """
     # Where no row has a gap there is no hole, and counting is quicker than looking.
     gaps = np.array([_runs(plane) > np.count_nonzero(plane.any(axis=1)) for plane in planes])
@@ -82,12 +83,13 @@ def find_scale(inside: Planes, sample: int = PERCENTILE_VOXELS) -> Scale:
             place.
         sample: About how many of them the percentiles are taken from.
 
-    >>> values = np.arange(1000, dtype=np.float32)
-    >>> scale = find_scale(values)
-    >>> round(scale.mean, 1), round(scale.high)
-    (499.5, 998)
-    >>> scale.scores(np.float32([499.5, 5000])).round(2)
-    array([0.  , 1.73], dtype=float32)
+    Example:
+        >>> values = np.arange(1000, dtype=np.float32)
+        >>> scale = find_scale(values)
+        >>> round(scale.mean, 1), round(scale.high)
+        (499.5, 998)
+        >>> scale.scores(np.float32([499.5, 5000])).round(2)
+        array([0.  , 1.73], dtype=float32)
     """
     if not inside.size:
         return Scale(0.0, 0.0, 0.0, 1.0)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from wsseg.data.anatomy import SIZE_MULTIPLE
 from wsseg.data.layouts.cases import CaseList
 from wsseg.data.spec import same_pixel_size
+from wsseg.data.store_files import MANIFEST
 from wsseg.utils.errors import InputError, first_of, results
 from wsseg.utils.files import check_writable
 
@@ -34,7 +36,9 @@ def check_options(options: dict[str, Any], workers: int | None) -> None:
         InputError: An option is out of range.
     """
     spacing, size = options["spacing"], options["size"]
-    good_size = size is None or (len(size) == 2 and all(n > 0 and n % 16 == 0 for n in size))
+    good_size = size is None or (
+        len(size) == 2 and all(n > 0 and n % SIZE_MULTIPLE == 0 for n in size)
+    )
     rules = [
         ("spacing", spacing is None or spacing > 0, "give millimetres above 0"),
         ("size", good_size, "give height and width, multiples of 16, such as [192, 160]"),
@@ -127,7 +131,7 @@ def check_output(out: Path) -> None:
             written beside it, where it is built.
     """
     check_writable(out.parent)
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise InputError(f"{out}: is not empty and holds no slice store; name another folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder to write to")

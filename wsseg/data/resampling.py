@@ -11,6 +11,8 @@ from wsseg.data.geometry import Geometry
 
 Array = NDArray[np.float32]
 
+HALF_COVERED = 0.499  # share of a pixel: one half, less what sums in float32 may lack
+
 
 @lru_cache(maxsize=64)
 def linear_weights(out_size: int, in_size: int, step: float) -> Array:
@@ -26,6 +28,10 @@ def linear_weights(out_size: int, in_size: int, step: float) -> Array:
 
     Returns:
         [out_size, in_size], rows sum to 1.
+
+    Example:
+        >>> linear_weights(4, 2, 0.5).tolist()
+        [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
     centres = (np.arange(out_size) + 0.5) * step - 0.5
     centres = np.clip(centres, 0, in_size - 1)
@@ -45,6 +51,10 @@ def area_weights(out_size: int, in_size: int, step: float) -> Array:
 
     Returns:
         [out_size, in_size], rows sum to 1.
+
+    Example:
+        >>> area_weights(2, 4, 2.0).tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     low = np.arange(out_size)[:, None] * step
     high = np.minimum(low + step, in_size)
@@ -81,7 +91,7 @@ def resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.boo
     if not geometry.resamples:
         return mask
     weights = map(area_weights, geometry.resampled, geometry.plane, geometry.step)
-    return apply_weights(mask.astype(np.float32), *weights) > 0.499
+    return apply_weights(mask.astype(np.float32), *weights) > HALF_COVERED
 
 
 def _rows_to_one(weights: NDArray[np.float64]) -> Array:

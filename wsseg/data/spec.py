@@ -51,11 +51,12 @@ class DataSpec:
         pixel: Height and width in mm of the slices' pixels, the median over cases; None if nobody
             noted it.
 
-    >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1, 2, 4)}, "axial", None, (160, 144))
-    >>> spec.flair
-    1
-    >>> DataSpec.from_dict(spec.to_dict()) == spec
-    True
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1, 2, 4)}, "axial", None, (160, 144))
+        >>> spec.flair
+        1
+        >>> DataSpec.from_dict(spec.to_dict()) == spec
+        True
     """
 
     modalities: tuple[str, ...]
@@ -112,8 +113,9 @@ def is_flair(modality: str) -> bool:
 def same_pixel_size(pixels: Sequence[Sequence[float]]) -> bool:
     """Tell whether pixels of these heights and widths may be treated as alike.
 
-    >>> same_pixel_size([(1.0, 1.0), (1.02, 1.0)]), same_pixel_size([(1.0, 1.0), (1.2, 1.0)])
-    (True, False)
+    Example:
+        >>> same_pixel_size([(1.0, 1.0), (1.02, 1.0)]), same_pixel_size([(1.0, 1.0), (1.2, 1.0)])
+        (True, False)
     """
     return all(max(side) <= PIXEL_TOLERANCE * min(side) for side in zip(*pixels, strict=True))
 

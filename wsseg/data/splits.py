@@ -37,9 +37,11 @@ def make_folds(
     Raises:
         InputError: There are fewer patients than folds.
 
-    >>> folds = make_folds(["ann", "ben", "cy_1", "cy_2"], 3, 0.0, 0, {"cy_1": "cy", "cy_2": "cy"})
-    >>> sorted(tuple(fold["test"]) for fold in folds)
-    [('ann',), ('ben',), ('cy_1', 'cy_2')]
+    Example:
+        >>> patients = {"cy_1": "cy", "cy_2": "cy"}
+        >>> folds = make_folds(["ann", "ben", "cy_1", "cy_2"], 3, 0.0, 0, patients)
+        >>> sorted(tuple(fold["test"]) for fold in folds)
+        [('ann',), ('ben',), ('cy_1', 'cy_2')]
     """
     groups: dict[str, list[str]] = {}
     for case in sorted(cases):

@@ -39,12 +39,13 @@ class CaseSlices:
         step: Preparation kept every so many slices, and of these the ones that hold the body.
         source: Hash of the images that the slices were made of.
 
-    >>> tags = torch.tensor([[0.0], [1.0], [1.0]])
-    >>> case = CaseSlices("ann", 0, 0, tags, spacing=(4.0, 1.0, 1.0), numbers=(10, 12, 18), step=2)
-    >>> case.planes
-    (0, 1, 4)
-    >>> case.volume(np.array([[True], [True]]), np.array([0, 2])).ravel().tolist()
-    [True, False, False, False, True]
+    Example:
+        >>> spacing, tags = (4.0, 1.0, 1.0), torch.tensor([[0.0], [1.0], [1.0]])
+        >>> case = CaseSlices("ann", 0, 0, tags, spacing, numbers=(10, 12, 18), step=2)
+        >>> case.planes
+        (0, 1, 4)
+        >>> case.volume(np.array([[True], [True]]), np.array([0, 2])).ravel().tolist()
+        [True, False, False, False, True]
     """
 
     id: str
@@ -94,6 +95,15 @@ class SliceStore:
         cases: By id, in the order of the store.
         images: Of each case, [S, M, H, W] float16.
         valid: Of each case, the pixels that hold the body, [S, H, W] bool.
+
+    Example:
+        >>> store = SliceStore(Path(getfixture("tiny_store")))
+        >>> store.cases["a"].numbers
+        (10, 11, 12, 13, 14, 15)
+        >>> store.images["a"].shape
+        (6, 2, 32, 32)
+        >>> [case.id for case in store.split(0)["test"]]
+        ['f', 'g']
     """
 
     def __init__(self, root: Path) -> None:

@@ -36,13 +36,14 @@ class ArrayFolder:
     The arrays that were used last, of all folders, stay open as memory maps: opening one takes 70
     times as long as looking it up (measured once, on a local disk).
 
-    >>> import tempfile
-    >>> folder = ArrayFolder(Path(tempfile.mkdtemp()))
-    >>> folder.write("ann", np.arange(6).reshape(2, 3))
-    >>> "ann" in folder, "ben" in folder
-    (True, False)
-    >>> folder["ann"][1].tolist()
-    [3, 4, 5]
+    Example:
+        >>> import tempfile
+        >>> folder = ArrayFolder(Path(tempfile.mkdtemp()))
+        >>> folder.write("ann", np.arange(6).reshape(2, 3))
+        >>> "ann" in folder, "ben" in folder
+        (True, False)
+        >>> folder["ann"][1].tolist()
+        [3, 4, 5]
     """
 
     _open: ClassVar[OrderedDict[tuple[int, str], NDArray[Any]]] = OrderedDict()

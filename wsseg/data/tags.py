@@ -28,10 +28,11 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
     Raises:
         InputError: The table cannot be read or is not as described.
 
-    >>> table = Path(getfixture("tmp_path")) / "tags.csv"
-    >>> _ = table.write_text("slice,tumour,core\n7,1,0\n8,1,1\n")
-    >>> read_tags(table, "ann", ["tumour", "core"], slices=155)
-    {7: [1, 0], 8: [1, 1]}
+    Example:
+        >>> table = Path(getfixture("tmp_path")) / "tags.csv"
+        >>> _ = table.write_text("slice,tumour,core\n7,1,0\n8,1,1\n")
+        >>> read_tags(table, "ann", ["tumour", "core"], slices=155)
+        {7: [1, 0], 8: [1, 1]}
     """
     tags: dict[int, list[int]] = {}
     for line, row in enumerate(_rows(path, case, classes), start=2):

@@ -53,6 +53,11 @@ def run_baseline(name: str, store: Path, fold: int, seed: int, out: Path) -> Pat
 
     Raises:
         InputError: There is no such baseline, or no mask to score with.
+
+    Example:
+        >>> store = Path(getfixture("tiny_store"))
+        >>> run_baseline("zscore_threshold", store, fold=0, seed=0, out=store.parent / "run").name
+        'metrics.json'
     """
     if name not in BASELINES:
         raise InputError(f"baseline: there is no {name!r}; choose one of {', '.join(BASELINES)}")
@@ -136,8 +141,9 @@ def purity(tagged: NDArray[np.float64], untagged: NDArray[np.float64]) -> NDArra
         p / (p + n) in [0, 1], where p and n are a cluster's shares of the tagged and of the
         untagged pixels; 0 for empty clusters.
 
-    >>> purity(np.array([30.0, 10.0]), np.array([30.0, 0.0])).round(2).tolist()
-    [0.43, 1.0]
+    Example:
+        >>> purity(np.array([30.0, 10.0]), np.array([30.0, 0.0])).round(2).tolist()
+        [0.43, 1.0]
     """
     p, n = (c / np.maximum(c.sum(axis=-1, keepdims=True), 1) for c in (tagged, untagged))
     return np.asarray(p / np.where(p + n > 0, p + n, 1))
@@ -153,8 +159,9 @@ def otsu(values: NDArray[np.float32], bins: int = 256) -> float:
         values: Intensities, any shape.
         bins: Of the histogram between whose bins the threshold may lie.
 
-    >>> 1 < otsu(np.float32([0, 1, 0, 1, 8, 9])) < 8
-    True
+    Example:
+        >>> 1 < otsu(np.float32([0, 1, 0, 1, 8, 9])) < 8
+        True
     """
     counts, edges = np.histogram(values, bins)
     centres = (edges[:-1] + edges[1:]) / 2

@@ -35,6 +35,16 @@ class CaseSegmentationMetric(Metric):
     Slices come in any order, from any rank, and as often as a distributed sampler likes to repeat
     them: each counts once. They are kept as bits, 2 MB for a BraTS case. Every process has those of
     all cases in the end, and scores some of these.
+
+    Example:
+        >>> tags, numbers = torch.ones(2, 1), torch.arange(2)
+        >>> case = CaseSlices("ann", 0, 0, tags, spacing=(1.0, 1.0, 1.0), numbers=(0, 1))
+        >>> metric = CaseSegmentationMetric([case], {"tumour": [1]}, distances=False)
+        >>> truth = torch.tensor([[[[True, True]]], [[[False, False]]]])
+        >>> metric.update(truth.flip(-1) & truth, truth, numbers, torch.zeros(2).long())
+        >>> row, = metric.compute()
+        >>> row.case, row.class_name, row.scores.dice
+        ('ann', 'tumour', 1.0)
     """
 
     full_state_update = False

@@ -55,10 +55,11 @@ def score(
     Raises:
         ValueError: The volumes differ in shape.
 
-    >>> cube = np.zeros((4, 4, 4), bool)
-    >>> cube[1:3, 1:3, 1:3] = True
-    >>> score(cube, np.roll(cube, 1, axis=0), (3.0, 1.0, 1.0))
-    Scores(dice=0.5, hd95_mm=3.0, assd_mm=1.5, sensitivity=0.5, precision=0.5)
+    Example:
+        >>> cube = np.zeros((4, 4, 4), bool)
+        >>> cube[1:3, 1:3, 1:3] = True
+        >>> score(cube, np.roll(cube, 1, axis=0), (3.0, 1.0, 1.0))
+        Scores(dice=0.5, hd95_mm=3.0, assd_mm=1.5, sensitivity=0.5, precision=0.5)
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"score: prediction is {prediction.shape}, truth is {truth.shape}")
@@ -77,8 +78,9 @@ def score(
 def dice(prediction: Volume, truth: Volume) -> float:
     """Return twice the overlap over the sum of the sizes; 1 if both are empty.
 
-    >>> dice(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
-    0.6666666666666666
+    Example:
+        >>> dice(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
+        0.6666666666666666
     """
     return _ratio(2 * _overlap(prediction, truth), int(prediction.sum()) + int(truth.sum()))
 
@@ -86,8 +88,9 @@ def dice(prediction: Volume, truth: Volume) -> float:
 def sensitivity(prediction: Volume, truth: Volume) -> float:
     """Return the share of the truth that is predicted; of an empty truth, see the module.
 
-    >>> sensitivity(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
-    1.0
+    Example:
+        >>> sensitivity(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
+        1.0
     """
     return _ratio(_overlap(prediction, truth), int(truth.sum()), empty=not prediction.any())
 
@@ -95,8 +98,9 @@ def sensitivity(prediction: Volume, truth: Volume) -> float:
 def precision(prediction: Volume, truth: Volume) -> float:
     """Return the share of the prediction that is true; of an empty prediction, see the module.
 
-    >>> precision(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
-    0.5
+    Example:
+        >>> precision(np.array([[[True, True, False]]]), np.array([[[True, False, False]]]))
+        0.5
     """
     return _ratio(_overlap(prediction, truth), int(prediction.sum()), empty=not truth.any())
 

@@ -43,8 +43,9 @@ def summarise(values: Sequence[float], seed: int = 0, draws: int = 2000) -> Summ
     Raises:
         ValueError: There is no case.
 
-    >>> summarise([0.25, 0.5, 0.75])
-    Summary(mean=0.5, median=0.5, ci95=(0.25, 0.75))
+    Example:
+        >>> summarise([0.25, 0.5, 0.75])
+        Summary(mean=0.5, median=0.5, ci95=(0.25, 0.75))
     """
     data = np.asarray(values, dtype=np.float64)
     if len(data) == 0:

@@ -13,7 +13,7 @@ Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 FIELD_OF_VIEW = (192.0, 224.0, 184.0)
-"""Size of the imaged box in mm (right, anterior, superior)."""
+"""Size of the imaged box in mm (right, anterior, superior): it holds the atlas and some air."""
 
 CENTRE = (0.0, -18.0, 8.0)
 """Centre of the box in atlas (MNI) coordinates, mm: about the middle of the atlas brain."""
@@ -25,6 +25,10 @@ class Grid:
 
     Attributes:
         spacing: Voxel size in mm.
+
+    Example:
+        >>> Grid(2.0).shape
+        (96, 112, 92)
     """
 
     spacing: float
@@ -88,5 +92,10 @@ def smooth_noise(grid: Grid, scale: float, rng: np.random.Generator) -> Volume:
 
 
 def soft_step(value: NDArray[np.floating], width: float) -> Volume:
-    """Logistic step from 0 to 1 over about four `width`, 0.5 at zero."""
+    """Logistic step from 0 to 1 over about four `width`, 0.5 at zero.
+
+    Example:
+        >>> soft_step(np.array([-2.0, 0.0, 2.0]), 1.0).round(2)
+        array([0.12, 0.5 , 0.88], dtype=float32)
+    """
     return np.asarray(1 / (1 + np.exp(-np.clip(value / width, -30, 30))), dtype=np.float32)

@@ -43,6 +43,11 @@ def make_patient(seed: int, number: int, spacing: float) -> Patient:
 
     Returns:
         Images, labels and affine.
+
+    Example:
+        >>> patient = make_patient(seed=0, number=3, spacing=8.0)
+        >>> patient.images["flair"].shape, sorted(set(patient.labels.ravel().tolist()))
+        ((24, 28, 23), [0, 1, 2, 4])
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence([seed, number]).spawn(9)]
     shape_rng, plan_rng, warp_rng, growth_rng, findings_rng, *image_rngs = streams

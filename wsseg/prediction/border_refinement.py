@@ -110,14 +110,15 @@ def refine_borders(
     Returns:
         [S, H, W] in [0, 1]; 0 far from the mask.
 
-    >>> image = torch.zeros(1, 1, 20, 20)
-    >>> image[..., 4:16, 4:16] = 1.0  # the lesion, of which only the middle was found
-    >>> found = torch.full((1, 20, 20), 0.2)
-    >>> found[:, 6:14, 6:14] = 0.9
-    >>> body = torch.ones(1, 20, 20, dtype=torch.bool)
-    >>> fixed = dict(threshold=0.5, reach=4, weight=1.0, smallest=0.1, outermost=True)
-    >>> int((found > 0.5).sum()), int((refine_borders(found, image, body, **fixed) > 0.5).sum())
-    (64, 144)
+    Example:
+        >>> image = torch.zeros(1, 1, 20, 20)
+        >>> image[..., 4:16, 4:16] = 1.0  # the lesion, of which only the middle was found
+        >>> found = torch.full((1, 20, 20), 0.2)
+        >>> found[:, 6:14, 6:14] = 0.9
+        >>> body = torch.ones(1, 20, 20, dtype=torch.bool)
+        >>> fixed = dict(threshold=0.5, reach=4, weight=1.0, smallest=0.1, outermost=True)
+        >>> int((found > 0.5).sum()), int((refine_borders(found, image, body, **fixed) > 0.5).sum())
+        (64, 144)
     """
     mask = _without_specks((probability > threshold) & valid, smallest)
     if not mask.any():

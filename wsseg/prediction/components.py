@@ -42,8 +42,9 @@ def large_components(mask: Mask, smallest: float) -> Mask:
     Returns:
         [Z, Y, X].
 
-    >>> large_components(np.array([[[True, True, False, True]]]), smallest=0.6).tolist()
-    [[[True, True, False, False]]]
+    Example:
+        >>> large_components(np.array([[[True, True, False, True]]]), smallest=0.6).tolist()
+        [[[True, True, False, False]]]
     """
     from scipy import ndimage
 

@@ -28,6 +28,11 @@ def label_volume(
 
     Returns:
         [X, Y, Z], 0 for background.
+
+    Example:
+        >>> whole, core = np.array([[[[True, True, False]]], [[[False, True, False]]]])
+        >>> label_volume(np.stack([whole, core]), {"whole": (1, 2, 4), "core": (1, 4)}).tolist()
+        [[[1, 2, 0]]]
     """
     volume = np.zeros(masks.shape[:0:-1], np.uint8).T  # laid out as it will be written
     outer = containers(classes)

@@ -68,6 +68,12 @@ def shown_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) 
 
     Returns:
         Slice numbers in ascending order, without repeats.
+
+    Example:
+        >>> mask = np.zeros((9, 4, 4), bool)
+        >>> mask[2:8] = True
+        >>> shown_slices(mask, np.ones_like(mask), 3)
+        [2, 4, 6]
     """
     area = np.array([np.count_nonzero(plane) for plane in mask])
     if not area.any():

@@ -29,6 +29,10 @@ def read_ahead(
 
     Yields:
         What was read; an error of ``read`` is raised where its item would have come.
+
+    Example:
+        >>> list(read_ahead(str.upper, ["ann", "ben"]))
+        ['ANN', 'BEN']
     """
     if not beside:
         yield from map(read, sources)
