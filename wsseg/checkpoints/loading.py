@@ -31,9 +31,10 @@ def load_module(ckpt_path: Path) -> SliceModule:
     Raises:
         InputError: The file is missing, is not a checkpoint, or belongs to another program.
 
-    >>> load_module(Path("RUN") / "last.ckpt")
-    Traceback (most recent call last):
-    wsseg.utils.errors.InputError: RUN/last.ckpt: does not exist; give the path of a checkpoint ...
+    Example:
+        >>> load_module(Path("RUN") / "last.ckpt")
+        Traceback (most recent call last):
+        wsseg.utils.errors.InputError: RUN/last.ckpt: does not exist; give ...
     """
     content = read_checkpoint(ckpt_path)
     if "spec" not in content.get("hyper_parameters", {}):
@@ -101,8 +102,9 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
     Raises:
         InputError: Only another process could know what is meant.
 
-    >>> find_checkpoint("last", "RUN", training=False)
-    'RUN/last.ckpt'
+    Example:
+        >>> find_checkpoint("last", "RUN", training=False)
+        'RUN/last.ckpt'
     """
     last = Path(root) / LAST_CHECKPOINT
     if given == "last":
@@ -124,8 +126,9 @@ def only_lightning_reads(given: str) -> bool:
     Args:
         given: ``--ckpt_path``.
 
-    >>> only_lightning_reads("s3://bucket/last.ckpt"), only_lightning_reads("RUN/last.ckpt")
-    (True, False)
+    Example:
+        >>> only_lightning_reads("s3://bucket/last.ckpt"), only_lightning_reads("RUN/last.ckpt")
+        (True, False)
     """
     return given == "hpc" or given.startswith("registry") or ":/" in given or Path(given).is_dir()
 

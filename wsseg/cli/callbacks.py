@@ -71,8 +71,9 @@ def run_callbacks(
         quiet: Leave out the progress bar.
         saving: Save checkpoints.
 
-    >>> [type(each).__name__ for each in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
-    ['StepSeeding', 'CaseEvaluation', 'ResumeHint', 'ModelCheckpoint']
+    Example:
+        >>> [type(each).__name__ for each in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
+        ['StepSeeding', 'CaseEvaluation', 'ResumeHint', 'ModelCheckpoint']
     """
     own: list[Callback] = []
     if not any(isinstance(each, ProgressBar) for each in given) and not quiet:

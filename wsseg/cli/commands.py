@@ -42,9 +42,10 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit status: 0; 2 if the input, or a file or folder, cannot be used; 130 if stopped.
 
-    >>> main(["--version"])
-    wsseg ...
-    0
+    Example:
+        >>> main(["--version"])
+        wsseg ...
+        0
     """
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
     if name in ("-h", "--help"):

@@ -16,16 +16,10 @@ HARMLESS = (  # warnings of Lightning and torch, each seen on the pinned version
     ".*isinstance.treespec, LeafSpec.. is deprecated",
     ".*AccumulateGrad node's stream does not match",  # Lightning sets DDP up on another stream
 )
-# They announce what needs no action, such as the seed. The package imported last speaks for all.
-CHATTY_LOGGERS = tuple(
-    f"{package}.utilities.{name}"
-    for package in (
-        "pytorch_lightning",
-        "lightning_fabric",
-        "lightning.pytorch",
-        "lightning.fabric",
-    )
-    for name in ("rank_zero", "seed")
+CHATTY_LOGGERS = (  # they announce what needs no action, such as devices and the seed
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+    "lightning_fabric.utilities.seed",
 )
 KEY = 'Parser key "'  # how jsonargparse begins to say which option it means
 
@@ -41,10 +35,15 @@ def refusal(error: BaseException, command: str = "", positional: Container[str] 
         command: Sub-command, whose name is left out of the names of options.
         positional: Names of arguments that are written without dashes.
 
-    >>> outer, inner = (TypeError(f'Parser key "{key}": wrong') for key in ("model", "lr"))
-    >>> inner.__cause__, outer.__cause__ = ValueError("Expected a number. Got value: high"), inner
-    >>> refusal(outer)
-    '--model.lr: Expected a number. Got value: high'
+    Example:
+        >>> import jsonargparse
+        >>> parser = jsonargparse.ArgumentParser(exit_on_error=False)
+        >>> _ = parser.add_argument("--data.fold", type=int)
+        >>> try:
+        ...     parser.parse_args(["--data.fold=first"])
+        ... except jsonargparse.ArgumentError as error:
+        ...     refusal(error)
+        "--data.fold: Expected a <class 'int'>. Got value: first"
     """
     chain = [error]
     while chain[-1].__cause__:

@@ -38,7 +38,7 @@ from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
 from wsseg.utils.system import computes_bfloat16
 
-DEFAULT_MODEL = "wsseg.models.CamModule"
+DEFAULT_MODEL = "wsseg.CamModule"
 SCORING = f"--config RUN/config.yaml --ckpt_path RUN/{LAST_CHECKPOINT}"
 EXAMPLES = {
     "fit": "--config experiments/quickstart.yaml --data.root STORE",

@@ -1,4 +1,4 @@
-"""What wandb is told of a run, by its own variables, which a user's settings precede."""
+"""Settings of wandb for a run, given as environment variables unless the user has set them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = re.compile(r"(?:offline-)?run-\d+_\d+-(?P<id>.+)")
 
 @contextmanager
 def own_variables() -> Iterator[None]:
-    """Undo at the end what :func:`describe_run` sets: a process may continue with another run."""
+    """Remove at the end the variables that :func:`describe_run` has set, for the next run."""
     before = _variables()
     try:
         yield
@@ -23,10 +23,10 @@ def own_variables() -> Iterator[None]:
 
 
 def describe_run(root: str, checkpoint: str | None) -> None:
-    """Keep wandb off the network, and give its run the name of the run's folder.
+    """Keep wandb off the network, and name its run after the run's folder.
 
-    What resumes from a checkpoint of the folder resumes its wandb run, too: wandb joins the
-    parts of one id, also when it uploads offline ones.
+    A training that is resumed from a checkpoint in the folder gets the id of the folder's last
+    wandb run: wandb joins the parts that have one id, also when it uploads offline ones.
 
     Args:
         root: The run's folder.
@@ -42,10 +42,14 @@ def describe_run(root: str, checkpoint: str | None) -> None:
 
 
 def wandb_id(folder: Path) -> str | None:
-    """Return the id of the last wandb run in a run's folder.
+    """Return the id of the last wandb run in a run's folder; None if there is none.
 
     Args:
         folder: The run's folder.
+
+    Example:
+        >>> wandb_id(Path("a-folder-without-wandb")) is None
+        True
     """
     found = FOLDER.fullmatch((folder / "wandb" / "latest-run").resolve().name)
     return found["id"] if found else None

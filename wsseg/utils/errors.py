@@ -100,8 +100,9 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
 def first_of(faults: Sequence[str]) -> str:
     """Return the first of several faults, and how many more there are.
 
-    >>> first_of(["case ann has no mask", "case ben has no mask"])
-    'case ann has no mask, and 1 more like it'
+    Example:
+        >>> first_of(["case ann has no mask", "case ben has no mask"])
+        'case ann has no mask, and 1 more like it'
     """
     more = len(faults) - 1
     return f"{faults[0]}, and {more} more like it" if more else faults[0]
