@@ -77,9 +77,9 @@ class WssegCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and take the checkpoint out of the configuration.
 
-        Lightning would replace settings by those of the checkpoint; ``check_model`` compares them.
-        The default model is named first instead of being a default of the parser, whose values,
-        such as ``widths``, another model of the user's would inherit.
+        Lightning would replace the settings by those of the checkpoint; here ``check_run`` compares
+        them. The default model is the first argument, which the user's model replaces: of a default
+        of the parser, that model would inherit values such as ``widths``.
         """
         assert isinstance(args, list)
         command, *options = args
@@ -137,7 +137,11 @@ class WssegCLI(LightningCLI):
             self.checkpoint = {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Give the trainer what every run has: checkpoint, scores, pictures, progress, a log."""
+        """Make the trainer, with the callbacks and the log that every run has.
+
+        Raises:
+            InputError: Callbacks exclude each other, or a launcher started other processes.
+        """
         config = self.config_init[self.subcommand].trainer
         if not config.barebones:
             kwargs |= self._parts_of_every_run(config)
@@ -158,10 +162,8 @@ class WssegCLI(LightningCLI):
     def _parts_of_every_run(self, config: Any) -> dict[str, Any]:
         root = config.default_root_dir
         callbacks, plugins = _as_list(config.callbacks), _as_list(config.plugins)
-        quiet, saving = (
-            config.enable_progress_bar is False,
-            config.enable_checkpointing is not False,
-        )
+        quiet = config.enable_progress_bar is False  # None means the default, which is true
+        saving = config.enable_checkpointing is not False
         callbacks += run_callbacks(root, callbacks, quiet=quiet, saving=saving)
         if not any(isinstance(each, CheckpointIO) for each in plugins):
             plugins.append(AtomicCheckpointIO())
@@ -200,13 +202,13 @@ def run(arguments: list[str]) -> WssegCLI:
         KeyboardInterrupt: The user (Ctrl-C) or a queue (SIGTERM) has stopped the run.
     """
     command = arguments[0]
-    texts = {
-        name: {"description": f"For example: wsseg {name} {options}. {CLASS_HELP.format(name)}"}
-        for name, options in EXAMPLES.items()
-    }
+    parsers: dict[str, Any] = {"prog": "wsseg", "exit_on_error": False, "allow_abbrev": False}
+    for name, options in EXAMPLES.items():
+        example = f"For example: wsseg {name} {options}."
+        parsers[name] = {"description": f"{example} {CLASS_HELP.format(name)}"}
     try:
         with plain_messages(), own_variables():
-            disable_possible_user_warnings()
+            disable_possible_user_warnings()  # Lightning's hints, such as on the number of workers
             warnings.filterwarnings("default", "`max_epochs` was not set")
             return WssegCLI(
                 LightningModule,
@@ -217,12 +219,7 @@ def run(arguments: list[str]) -> WssegCLI:
                 seed_everything_default=0,
                 subclass_mode_model=True,
                 auto_configure_optimizers=False,
-                parser_kwargs={
-                    "prog": "wsseg",
-                    "exit_on_error": False,
-                    "allow_abbrev": False,
-                    **texts,
-                },
+                parser_kwargs=parsers,
                 load_from_checkpoint_support=False,  # hyper-parameters are plain values
                 args=arguments,
             )
@@ -233,10 +230,9 @@ def run(arguments: list[str]) -> WssegCLI:
     except SystemExit as leaving:
         # Lightning has ended the run and leaves, after SIGTERM as if all had been done. Other
         # processes leave as it has them leave: it kills the first if one seems to have failed.
-        terminated = (
-            isinstance(leaving, SIGTERMException) and getattr(rank_zero_only, "rank", 0) == 0
-        )
-        if terminated or isinstance(leaving.__context__, KeyboardInterrupt):
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        stopped = isinstance(leaving.__context__, KeyboardInterrupt)
+        if stopped or (first and isinstance(leaving, SIGTERMException)):
             raise KeyboardInterrupt from None
         raise
 
