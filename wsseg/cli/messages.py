@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-HARMLESS = (  # warnings of Lightning and torch, each seen on the pinned versions
+HARMLESS = (  # warnings of Lightning and torch, seen on the pinned versions (the last on GPUs only)
     "Checkpoint directory .* exists and is not empty",  # resuming and repeating are legitimate
     "Experiment logs directory .* exists and is not empty",
     "Total length of `list` across ranks is zero",  # a split may lack validation cases
