@@ -140,18 +140,15 @@ def test_mask_is_the_block_on_its_source(
     assert np.asarray(Image.open(path.with_name("case_0.png"))).std() > 10
 
 
-def test_pictures_have_the_proportions_of_the_patient(
-    tmp_path: Path, module: BrightFlair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pictures_have_the_proportions_of_the_patient(tmp_path: Path, module: BrightFlair) -> None:
     module.spec = BrightFlair(axis="coronal").spec
-    given: list[float] = []
-    monkeypatch.setattr(
-        command,
-        "overview",
-        lambda *_, aspect, **__: given.append(aspect) or np.zeros((2, 2, 3), np.uint8),
-    )
-    run(write_brats(tmp_path / "in", "a", oriented("RAS", zooms=(1, 1, 5))), tmp_path / "out")
-    assert given == [5.0]
+    widths = []
+    for number, height in enumerate((1, 5)):  # panels have one height
+        case = write_brats(tmp_path / "in", f"case_{number}", oriented("RAS", zooms=(1, 1, height)))
+        [path] = run(case, tmp_path / "out")
+        with Image.open(path.with_name(f"case_{number}.png")) as picture:
+            widths.append(picture.width)
+    assert widths[0] > 1.5 * widths[1]
 
 
 def test_coarser_slices_come_back_to_the_source(tmp_path: Path, module: BrightFlair) -> None:

@@ -1,4 +1,4 @@
-"""``wsseg`` in a process of its own, which does not outlive the one that waits for it."""
+"""Runs ``wsseg`` in a child process, which ends at the latest when its parent ends."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def refusal(arguments: Sequence[str]) -> str | None:
 
 @contextmanager
 def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End a process, and wait for its end, if the block does not.
+    """End a process and wait for its end when the block is left by an error.
 
     Else it would train on unseen, and write into the folder in which the run is started again.
     """
@@ -81,7 +81,7 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Take SIGTERM, as of ``kill`` or of a queue, for Ctrl-C."""
+    """Treat SIGTERM, which ``kill`` and queues send, as Ctrl-C."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a benchmark's YAML file says."""
+"""The YAML file of a benchmark: its settings, read and checked."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _check_order(path: Path, methods: Sequence[Method]) -> None:
-    """Let a method come after one that is trained, and is named above it."""
+    """Check that each `after` names a method that is trained and stands above in the file."""
     above: dict[str, Method] = {}
     names = [method.name for method in methods]
     for method in methods:

@@ -72,7 +72,7 @@ def benchmark(experiment: Path, *, report_only: bool = False) -> Path:
 def make_data(
     phantom: dict[str, Any] | None, preparation: dict[str, Any] | None, store: Path
 ) -> None:
-    """Make phantom and store, as far as they are absent.
+    """Make the phantom and the store if they do not exist yet.
 
     Args:
         phantom: Arguments of ``write_phantom``.
@@ -98,7 +98,7 @@ def make_data(
 
 
 def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) -> None:
-    """Refuse, before the first run, a store on which none would be what the file asks for.
+    """Refuse, before the first run, a store that lacks folds or masks, or has other options.
 
     Args:
         store: The slice store.
@@ -132,7 +132,7 @@ def check_store(store: Path, folds: Sequence[int], preparation: dict[str, Any]) 
 
 
 def _differs(made: Any, wanted: Any) -> bool:
-    """Tell whether values differ, classes also in their order, which is that of the channels."""
+    """Tell whether option values differ; the order of classes, that of the channels, counts."""
     return bool(made != wanted) or (isinstance(wanted, dict) and list(made) != list(wanted))
 
 
@@ -146,7 +146,7 @@ def _call(block: str, function: Any, arguments: dict[str, Any], paths: Sequence[
 
 
 def _check_settings(runs: Sequence[Any]) -> None:
-    """Refuse a method that could not be trained, before another one is, for hours."""
+    """Check the settings of all methods before the first one is trained, which takes hours."""
     left = {run.method: run for run in runs if run.method.config and not run.finished}
     if not left:
         return
@@ -156,7 +156,7 @@ def _check_settings(runs: Sequence[Any]) -> None:
 
 
 def _execute(runs: Sequence[Any]) -> dict[str, str]:
-    """Do what is not done; return the last lines of what failed, by run."""
+    """Execute the runs that are not finished; return the last lines of those that failed."""
     failures: dict[str, str] = {}
     waiting = {
         run: f"run {number} of {len(runs)}: {run.label}" for number, run in enumerate(runs, 1)

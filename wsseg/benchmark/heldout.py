@@ -27,7 +27,7 @@ SLICES_PER_PASS = 32  # of a forward pass; as `eval_batch_size` of the data modu
 
 @dataclass(frozen=True)
 class HeldOutCase:
-    """A case of which one slice is drawn.
+    """A test case, of which the picture shows one slice.
 
     Attributes:
         label: Names the case and the slice.
@@ -46,7 +46,7 @@ class HeldOutCase:
 
 @dataclass(frozen=True)
 class MethodSlice:
-    """What a method makes of a slice, for the first class.
+    """What a method predicts for a slice, of the first class.
 
     Attributes:
         probability: [H, W].
@@ -61,7 +61,7 @@ class MethodSlice:
 
 @dataclass(frozen=True)
 class MethodView:
-    """What a method makes of some slices.
+    """What a method predicts for the chosen slices.
 
     Attributes:
         slices: One per case.

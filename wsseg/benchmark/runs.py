@@ -52,7 +52,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds from the tags on, a first stage included; NaN if nobody noted them."""
+        """Wall seconds of the run and of its first stage, if it has one; NaN if not recorded."""
         own = float(self._record().get("seconds", float("nan")))
         return own if self.first is None else own + self.first.seconds
 
@@ -72,7 +72,7 @@ class Run:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def check(self) -> None:
-        """Refuse results that were made in another way.
+        """Refuse results that were made with other settings or data.
 
         Raises:
             InputError: The folder holds results of other settings or of another store.
@@ -84,7 +84,7 @@ class Run:
             )
 
     def check_precision(self) -> None:
-        """Refuse results to which this machine's would not compare.
+        """Refuse results of another numerical precision than this machine would use.
 
         Raises:
             InputError: They were made in another precision.
@@ -99,7 +99,7 @@ class Run:
             )
 
     def check_settings(self) -> None:
-        """Refuse settings with which training would not begin.
+        """Refuse settings that training would refuse.
 
         Raises:
             InputError: An option is unknown, or has a value that it cannot have.
@@ -108,7 +108,7 @@ class Run:
             raise InputError(f"method `{self.method.name}`: {problem}")
 
     def execute(self) -> str | None:
-        """Do it.
+        """Train and test, or score a baseline, and keep a record of it.
 
         A run that comes after another starts from what that one has left.
 

@@ -153,7 +153,7 @@ def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:
 def warp_labels(
     valid: Tensor, labels: Tensor | None, grid: Tensor
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Move what must not be blended, each pixel taking the value of its nearest source.
+    """Move values that must not be blended: each pixel takes that of its nearest source pixel.
 
     Args:
         valid: [B, H, W] bool.

@@ -101,7 +101,7 @@ def build_case(job: CaseJob, store: UnfinishedStore) -> Record:
 
 
 def plan_fit(job: CaseJob, record: Record, size: tuple[int, int]) -> Fit:
-    """Say how the arrays of a case become those of the store.
+    """Decide how the arrays of a case become those of the store.
 
     Args:
         job: The case.
@@ -239,7 +239,7 @@ def _fitted(arrays: ArrayFolder, fit: Fit) -> np.ndarray:
 
 
 def _holding(anatomy: Anatomy, labels: CaseLabels | None) -> tuple[int, int]:
-    """Return the size of slices that hold all of a case, with a mask that leaves its anatomy."""
+    """Return the size of slices that hold the anatomy of a case and all labels of its mask."""
     if labels is None or not labels.volume[labels.box].any():
         return enough(anatomy.size)
     whole = anatomy.whole
@@ -266,7 +266,7 @@ def _tags(
     masks: NDArray[np.bool_] | None,
     shown: list[list[int]] | None,
 ) -> tuple[list[list[int] | None], str | None]:
-    """Return a row per slice, from the table if there is one, and how it differs from the mask."""
+    """Return the tags of each slice, and a warning if table and mask seem not to fit."""
     path, case = job.files.tags, job.files.id
     if path is not None:
         table = read_tags(path, case, list(job.spec.classes), slices)

@@ -103,5 +103,5 @@ def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Ten
 
 
 def as_is(batch: Any) -> Any:
-    """Collate nothing: the data set's batched fetch has already made the batch."""
+    """Return a batch as the data set's batched fetch has made it: nothing is left to collate."""
     return batch

@@ -90,7 +90,7 @@ def check_files(
 
 
 def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
-    """Refuse a volume that lacks the channel that is meant.
+    """Refuse a volume that lacks the channel of the modality.
 
     Args:
         shape: Of the file's voxels.
@@ -114,7 +114,7 @@ def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
 
 
 def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_path: Path) -> None:
-    """Refuse a volume that does not lie on another one.
+    """Refuse a volume whose grid of voxels is not that of the case's first one.
 
     Args:
         path: Its file.

@@ -1,4 +1,4 @@
-"""What tells the files and the volumes of cases from others."""
+"""Hashes by which the files and the volumes of cases are recognised."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
 
 
 def hash_volume(volume: NDArray[Any]) -> str:
-    """Return what tells a volume from others, in whatever file and type it is kept.
+    """Hash some voxels of a volume; the hash is the same in any file and type that holds it.
 
     Of evenly spaced voxels: reading and hashing all of them would cost a tenth of a second more.
     Of few planes all are looked at, since the first ones often show nothing.

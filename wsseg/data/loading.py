@@ -1,4 +1,4 @@
-"""A loader of ready-made batches that can take up an epoch where a checkpoint left it."""
+"""The loader of batches, which can go on within an epoch where a checkpoint was written."""
 
 from __future__ import annotations
 

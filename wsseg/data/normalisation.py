@@ -1,4 +1,4 @@
-"""Which voxels hold anatomy, and intensities that compare between volumes."""
+"""Fills holes in anatomy, and brings the intensities of volumes to one scale."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def find_scale(inside: Planes, sample: int = PERCENTILE_VOXELS) -> Scale:
 def scorer(
     scale: Scale, source: np.dtype[Any], target: type[np.floating]
 ) -> Callable[[Planes], NDArray[np.floating]]:
-    """Return what turns intensities into z-scores.
+    """Return a function that turns intensities into z-scores.
 
     Args:
         scale: Of the volume.
@@ -127,7 +127,7 @@ def scorer(
 
 
 def _percentiles(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what ``np.percentile`` would of the numbers that were counted."""
+    """Return the percentiles, as ``np.percentile`` does, of numbers that were counted."""
     up_to = np.cumsum(counts)
     place = (up_to[-1] - 1) * np.true_divide(CLIP_PERCENTILES, 100)
     rank = np.floor(place)

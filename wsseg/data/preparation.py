@@ -192,7 +192,7 @@ def _entries(
 def _is_current(
     run: Mapper, out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool
 ) -> bool:
-    """Tell whether the store is there already; refuse to replace another one unasked."""
+    """Tell whether the store exists already; refuse to replace another one without being told."""
     if not (out / MANIFEST).is_file():
         return False
     try:
@@ -238,7 +238,7 @@ def _is_current(
 
 
 def _differing(manifest: Entry, options: Entry) -> str:
-    """Name the options of a store that are others now."""
+    """List the options whose values differ from those of a store."""
     before = manifest.get("options", {})
     names = [n for n in options if json.dumps(before.get(n)) != json.dumps(options[n])]
     told = ", ".join(f"{name} {before.get(name)}, not {options[name]}" for name in names)

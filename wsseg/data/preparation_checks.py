@@ -1,4 +1,4 @@
-"""What can be refused before any volume is read."""
+"""Checks of options, cases and files before any volume is read, and warnings after."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_labelled(source: Path, listed: CaseList) -> None:
 
 
 def check_named_once(source: Path, listed: CaseList) -> None:
-    """Refuse files that are named for two cases; copies of them show when they are read.
+    """Refuse image files that are listed for two cases; copies are found when they are read.
 
     Args:
         source: Where the cases are, for the message.
@@ -138,7 +138,7 @@ def check_output(out: Path) -> None:
 
 
 def check_distinct(source: Path, content: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse a patient under two names, who could both train and test.
+    """Refuse two cases with the same images: one could train and the other test.
 
     Args:
         source: Where the cases are, for the message.
@@ -220,7 +220,7 @@ def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spacing: float | 
 
 
 def _fills_its_box(record: dict[str, Any]) -> bool:
-    """Tell whether hardly a pixel lies around the anatomy of a case, as many do around heads."""
+    """Tell whether the anatomy of a case fills nearly all of the box around it."""
     height, width = record["anatomy"]
     areas: list[int] = record["areas"]
     return bool(areas) and min(areas) > FULL_BOX * height * width

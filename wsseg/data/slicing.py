@@ -133,7 +133,7 @@ def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Sca
 def _scores(
     anatomy: Anatomy, planes: NDArray[Any], dtype: Float, share: NDArray[np.float32] | None
 ) -> Callable[[int], NDArray[np.floating]]:
-    """Return what gives the z-scores of a modality for a plane, over ``anatomy.valid``."""
+    """Return a function from the number of a plane to its z-scores, over ``anatomy.valid``."""
     scale = find_scale(planes[anatomy.inside])
     if share is None:
         score = scorer(scale, planes.dtype, dtype)

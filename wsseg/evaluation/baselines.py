@@ -131,7 +131,7 @@ BASELINES: dict[str, Callable[[MRISliceDataModule, int], Predictor]] = {
 
 
 def purity(tagged: NDArray[np.float64], untagged: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return in how far clusters keep to tagged slices.
+    """Return how strictly clusters keep to tagged slices.
 
     Args:
         tagged: Pixels of each cluster in tagged slices, [..., K].

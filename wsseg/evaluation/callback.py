@@ -20,7 +20,7 @@ from wsseg.prediction.finishing import refine
 
 
 class CaseEvaluation(pl.Callback):
-    """Scores whole cases at the module's fixed threshold, without small components as it says.
+    """Scores whole cases at the module's fixed threshold, without small components.
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
     trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs
@@ -59,7 +59,7 @@ class CaseEvaluation(pl.Callback):
         self._finish(pl_module, "val")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse to begin what nothing can be scored of.
+        """Refuse a test in which no case can be scored.
 
         Raises:
             InputError: No test case has a mask.
@@ -99,7 +99,7 @@ class CaseEvaluation(pl.Callback):
         batch: Any,
         whole: bool,
     ) -> None:
-        """Add a batch; the whole of prediction and of measures takes its time."""
+        """Add a batch; with ``whole``, also refine borders and measure distances, which is slow."""
         if self._metric is None:
             store = data_of(trainer).store
             metric = CaseSegmentationMetric(

@@ -61,7 +61,7 @@ class CaseSegmentationMetric(Metric):
         refine: Refine | None = None,
         distances: bool = True,
     ) -> None:
-        """Name what is scored.
+        """Set what is scored, and how.
 
         Args:
             cases: Every case of the store, in its order.

@@ -1,4 +1,4 @@
-"""What can be refused before anything is predicted."""
+"""Checks of options and files before anything is predicted."""
 
 from __future__ import annotations
 

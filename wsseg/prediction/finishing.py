@@ -41,7 +41,7 @@ def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tenso
 
 
 def _moved(drawn: Tensor, threshold: float) -> Tensor:
-    """Return probabilities with their borders, which lie at one half, at a threshold."""
+    """Rescale probabilities so that borders, which lie at one half, lie at a threshold."""
     if threshold == 0.5:
         return drawn
     inside, outside = threshold + (1 - threshold) * (2 * drawn - 1), threshold * 2 * drawn

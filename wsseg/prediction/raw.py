@@ -52,7 +52,7 @@ class RawCase(NamedTuple):
 def find_raw_cases(
     source: Path, layout: str | None, spec: DataSpec
 ) -> tuple[Sequence[CaseFiles], list[InputError]]:
-    """Find the cases that hold every modality a checkpoint needs, and why others do not.
+    """Find the cases that have every modality of a checkpoint, and say what others lack.
 
     Args:
         source: Folder of one case or of many, a file that lists them, or of a single modality
