@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from synthetic import write_store
 from timing import Row
+from wsseg.clustering.map_folder import MapFolder
 
 from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule

@@ -14,9 +14,9 @@ from memory import make_source
 from synthetic import write_store
 from timing import Row, row
 from torch.multiprocessing.spawn import start_processes
+from wsseg.clustering.map_folder import MapFolder
 
 from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import Collective, current_collective
 from wsseg.utils.system import keep_freed_memory

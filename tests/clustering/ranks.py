@@ -22,10 +22,10 @@ from foreign_project import Finder, Squares
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from toy_source import SETTINGS, ToySource, scene
+from wsseg.clustering.map_folder import MapFolder
 
 from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import DistributedCollective
 

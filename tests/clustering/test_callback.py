@@ -23,7 +23,7 @@ from wsseg.clustering import (
     InputError,
     PixelEmbeddings,
 )
-from wsseg.clustering.targets import IGNORE
+from wsseg.utils.targets import IGNORE
 
 
 def clustering(**changed: Any) -> ClusterReSupervision:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from wsseg.clustering.map_folder import MapFolder
+
 from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import Collective
 

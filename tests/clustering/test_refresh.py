@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from wsseg.clustering.map_folder import MapFolder
+from wsseg.clustering.store import ClusterMaps
 
 from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.evidence import Evidence
-from wsseg.clustering.map_folder import MapFolder
 from wsseg.clustering.mapping import MapMaker
 from wsseg.clustering.refresh import Clusters, Refresh
 from wsseg.clustering.scorers import PurityScorer, Scorer
 from wsseg.clustering.statistics import ClusterStatistics
-from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import IGNORE
 from wsseg.utils.distributed import Collective
 from wsseg.utils.errors import InputError
+from wsseg.utils.targets import IGNORE
 
 
 def refresh(

@@ -18,7 +18,7 @@ from wsseg.clustering.relevance import (
     typical_peak,
     weigh,
 )
-from wsseg.clustering.targets import IGNORE
+from wsseg.utils.targets import IGNORE
 
 
 def verdict(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tests.training import quiet_trainer
-from wsseg.clustering.symmetry import asymmetry
+from wsseg.clustering import asymmetry
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsseg.checkpoints.loading import load_module, read_checkpoint
-from wsseg.clustering.mapping import MapMaker
+from wsseg.clustering import Clusters
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import levels
 from wsseg.data.masked import masks_of
@@ -113,12 +113,12 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
     """
     module = load_module(checkpoint)
     embeds = callable(getattr(module, "embed_pixels", None))
-    clusters = _clusters(checkpoint) if embeds else None
+    clusters = _clusters(checkpoint, module) if embeds else None
     views = [_view(module, clusters, case) for case in cases]
     return MethodView(views, "CAM" if embeds else "probability")
 
 
-def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCase) -> MethodSlice:
+def _view(module: SliceModule, clusters: Clusters | None, case: HeldOutCase) -> MethodSlice:
     image, valid = torch.from_numpy(case.image), torch.from_numpy(case.valid)
     probability = predict_slices(module, image, valid, SLICES_PER_PASS)
     masks = (finish(module, probability, image, valid) > module.threshold).numpy()
@@ -130,21 +130,21 @@ def _view(module: SliceModule, clusters: dict[str, Any] | None, case: HeldOutCas
     return MethodSlice(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 
 
-def _clusters(checkpoint: Path) -> dict[str, Any] | None:
-    """Return the state of the clustering callback, if the checkpoint has one."""
+def _clusters(checkpoint: Path, module: Any) -> Clusters | None:
+    """Return the clusters of the last refresh, if the checkpoint has some."""
     states = read_checkpoint(checkpoint).get("callbacks", {}).values()
-    return next((s for s in states if isinstance(s, dict) and "centroids" in s), None)
+    found = next((s["clusters"] for s in states if isinstance(s, dict) and "clusters" in s), None)
+    return None if found is None else Clusters.from_state(found, module.cluster_views)
 
 
 def _relevance(
-    module: Any, clusters: dict[str, Any], image: Tensor, valid: Tensor, level: Tensor
+    module: Any, clusters: Clusters, image: Tensor, valid: Tensor, level: Tensor
 ) -> NDArray[np.float32]:
     """Map a held-out slice by the clusters of the training slices, as if it were tagged."""
-    tags = torch.ones(1, clusters["scores"].shape[2])
+    tags = torch.ones(1, clusters.scores.shape[2])
     number = torch.zeros(1, dtype=torch.int64)
     batch = Batch(image=image, tags=tags, valid=valid, index=number, case=number, level=level)
     with torch.inference_mode():
         embedded = module.embed_pixels(batch, activation=False)
-    make = MapMaker.of(clusters)
-    found: NDArray[np.float32] = make.settle(make(embedded), None)[0, 0].numpy()
+    found: NDArray[np.float32] = clusters.relevance(embedded)[0, 0].numpy()
     return found

@@ -1,35 +1,30 @@
 """Cluster-Re-Supervision for any Lightning project; imports nothing of wsseg but ``utils``."""
 
+from wsseg.clustering.asymmetry import Asymmetry, asymmetry
 from wsseg.clustering.callback import ClusterReSupervision
-from wsseg.clustering.deviation import appearance
+from wsseg.clustering.clusters import Clusters
+from wsseg.clustering.deviation import Deviation
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.scorers import (
-    ErasureScorer,
-    EvidenceScorer,
-    PurityScorer,
-    Scorer,
-    VoteScorer,
-    focus,
-    purity,
-)
+from wsseg.clustering.options import ClusteringOptions
+from wsseg.clustering.scorers import EvidenceScorer, Scorer, focus, purity
 from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
-from wsseg.clustering.symmetry import asymmetry
-from wsseg.utils.errors import InputError
+from wsseg.clustering.views import View, image_of
 
 __all__ = [
     "TAGGED",
     "UNTAGGED",
+    "Asymmetry",
     "ClusterReSupervision",
     "ClusterStatistics",
-    "ErasureScorer",
+    "ClusteringOptions",
+    "Clusters",
+    "Deviation",
     "EvidenceScorer",
-    "InputError",
     "PixelEmbeddings",
-    "PurityScorer",
     "Scorer",
-    "VoteScorer",
-    "appearance",
+    "View",
     "asymmetry",
     "focus",
+    "image_of",
     "purity",
 ]

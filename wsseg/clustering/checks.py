@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.source import EmbeddingSource, KnownSlices
+from wsseg.clustering.slices import KnownSlices, TrainingSlices
+from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.utils.distributed import Collective
 from wsseg.utils.errors import InputError
@@ -54,37 +54,6 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
     return scores.float()
 
 
-def check_batch(batch: Any) -> None:
-    """Refuse a training batch that maps cannot be attached to.
-
-    Args:
-        batch: What the training loader serves.
-
-    Raises:
-        InputError: It is not a dictionary, or has no ids of slices in ``index``.
-    """
-    if not isinstance(batch, dict):
-        raise InputError(
-            f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
-            "are added to it"
-        )
-    index = batch.get("index")
-    if index is None and any(isinstance(value, dict) for value in batch.values()):
-        raise InputError(
-            f"training batches hold batches ({', '.join(map(str, batch))}), as several loaders make"
-            " them; cluster maps are added to batches of one loader"
-        )
-    if not isinstance(index, Tensor):
-        raise InputError(
-            "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
-        )
-    if index.ndim != 1 or index.is_floating_point():
-        raise InputError(
-            f"`index` of training batches is {tuple(index.shape)} of {index.dtype}; make it [B], "
-            "whole numbers from 0"
-        )
-
-
 def check_known(known: KnownSlices | None) -> None:
     """Refuse slices that are known beforehand to be unfit for clustering.
 
@@ -102,7 +71,9 @@ def check_known(known: KnownSlices | None) -> None:
         _check_counts(number, (len(column) - tagged, tagged))
 
 
-def check_told(embeddings: PixelEmbeddings, known: KnownSlices, positions: Sequence[int]) -> None:
+def check_agreement(
+    embeddings: PixelEmbeddings, known: KnownSlices, positions: Sequence[int]
+) -> None:
     """Compare what a data set tells of its slices with their batch.
 
     Args:
@@ -146,18 +117,18 @@ def check_probable(activation: Tensor) -> None:
         )
 
 
-def check_common(source: EmbeddingSource, first: int, collective: Collective) -> None:
+def check_common(slices: TrainingSlices, first: int, collective: Collective) -> None:
     """Refuse processes that have different slices: each maps a part of what all of them have.
 
     Args:
-        source: Of this process.
-        first: Id of its first slice.
+        slices: Of this process.
+        first: Id of the first one.
         collective: The processes; all must call this.
 
     Raises:
         InputError: Some have other slices.
     """
-    own = source.fingerprint(first)
+    own = slices.fingerprint(first)
     if collective.maximum(own) + collective.maximum(-own):
         raise InputError(
             "the processes have different training slices; give all of them the same data set "
@@ -182,10 +153,10 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> int:
     """
     pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
     first: int | None = None
-    for embeddings in source(range(len(source))):
+    for embeddings in source.embed(range(len(source))):
         if source.known is not None:
             rows = range(seen, seen + len(embeddings.index))
-            check_told(embeddings, source.known, rows)
+            check_agreement(embeddings, source.known, rows)
             seen = rows.stop
         if (highest := int(embeddings.index.max())) >= most:
             raise InputError(

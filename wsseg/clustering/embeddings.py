@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,14 +10,13 @@ from torch import Tensor
 
 from wsseg.utils.errors import InputError
 
-EXTRAS = ("asymmetry", "appearance")
-OPTIONAL = ("activation", "case", "level", *EXTRAS)
+OPTIONAL = ("activation", "case", "level", "image")
 
 
 class PixelEmbeddings(NamedTuple):
     """The pixels of a batch of slices, as a model sees them.
 
-    All maps share one resolution [h, w], which need not be that of the image.
+    All maps share one resolution [h, w], which need not be that of the model's input.
 
     Attributes:
         features: [B, D, h, w], of any floating type.
@@ -24,13 +24,22 @@ class PixelEmbeddings(NamedTuple):
         valid: Pixels to be clustered, [B, h, w] bool.
         tags: [B, C], 0 or 1.
         index: Stable ids of the slices, from 0, [B] int64.
-        case: The patient of each, [B] int64. If None, every slice is a patient of its own.
-        level: From 0 to 63, [B] int64, such as the level in the body: tagged slices are compared
-            with untagged ones of the same. If None, all are of one.
-        asymmetry: How the two sides of a symmetric organ differ, [B, A, h, w]; see
-            :func:`~wsseg.clustering.symmetry.asymmetry`.
-        appearance: What patients are compared by, [B, E, h, w], if they lie alike; see
-            :func:`~wsseg.clustering.deviation.appearance`.
+        case: The case (image or volume) that each slice is of, [B] int64. If None, every slice is a
+            case of its own.
+        level: Level in the body, from 0 to 63, [B] int64: tagged slices are compared with untagged
+            ones of the same level. If None, all slices are of one level.
+        image: What views look at, [B, M, h, w]; None if no view needs it.
+
+    Example:
+        >>> slices = PixelEmbeddings(
+        ...     features=torch.rand(2, 8, 16, 16),
+        ...     activation=torch.rand(2, 1, 16, 16),
+        ...     valid=torch.ones(2, 16, 16, dtype=torch.bool),
+        ...     tags=torch.tensor([[1.0], [0.0]]),
+        ...     index=torch.arange(2),
+        ... )
+        >>> slices.cases.tolist(), slices.levels.tolist()
+        ([0, 1], [0, 0])
     """
 
     features: Tensor
@@ -40,12 +49,11 @@ class PixelEmbeddings(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # tuples have a method of that name
     case: Tensor | None = None
     level: Tensor | None = None
-    asymmetry: Tensor | None = None
-    appearance: Tensor | None = None
+    image: Tensor | None = None
 
     @property
     def cases(self) -> Tensor:
-        """The patient of each slice, [B] int64."""
+        """The case of each slice, [B] int64."""
         return self.index if self.case is None else self.case
 
     @property
@@ -54,38 +62,47 @@ class PixelEmbeddings(NamedTuple):
         return torch.zeros_like(self.index) if self.level is None else self.level
 
     @property
-    def maps(self) -> tuple[Tensor | None, ...]:
-        """What pixels are clustered by, in this order: features, asymmetry and appearance."""
-        return self.features, self.asymmetry, self.appearance
+    def tagged(self) -> Tensor:
+        """Which slices have any tag, [B] bool."""
+        return (self.tags > 0.5).any(dim=1)
+
+    @property
+    def plane(self) -> tuple[int, int, int]:
+        """Number of classes, height and width."""
+        return (self.tags.shape[1], self.valid.shape[1], self.valid.shape[2])
 
     def of(self, rows: Tensor) -> PixelEmbeddings:
         """Return some of the slices.
 
         Args:
-            rows: [B] bool.
+            rows: Which of them, [B] bool.
         """
         if bool(rows.all()):
             return self
         parts = {name: part[rows] for name, part in self._asdict().items() if part is not None}
         return self._replace(**parts)
 
+    def without_maps(self) -> PixelEmbeddings:
+        """Return what is known of the slices as a whole; their maps would fill the memory."""
+        nothing = self.valid.new_empty(0)
+        return self._replace(features=nothing, activation=None, valid=nothing, image=None)
 
-def feature_pixels(embeddings: PixelEmbeddings, place: Tensor) -> Tensor:
-    """Return what pixels are clustered by.
+
+def pixels_of(maps: Sequence[Tensor], place: Tensor) -> Tensor:
+    """Return some pixels of maps as vectors.
 
     Args:
-        embeddings: A batch.
+        maps: Tensors [B, D, h, w] whose columns stand behind each other in the vectors.
         place: Slice, row and column of each pixel, [n, 3] int64.
 
     Returns:
-        [n, D + A + E] float32: features, asymmetry, and appearance or deviation.
+        [n, sum of D] float32.
     """
     slice_, row, column = place.T
-    height, width = embeddings.valid.shape[1:]
+    height, width = maps[0].shape[2:]
     number = (slice_ * height + row) * width + column
-    maps = [each.permute(0, 2, 3, 1) for each in embeddings.maps if each is not None]
-    parts = [each.reshape(-1, each.shape[3]).index_select(0, number).float() for each in maps]
-    return torch.cat(parts, dim=1)
+    flat = (each.permute(0, 2, 3, 1).reshape(-1, each.shape[1]) for each in maps)
+    return torch.cat([each.index_select(0, number).float() for each in flat], dim=1)
 
 
 def check_embeddings(embeddings: object) -> PixelEmbeddings:
@@ -102,7 +119,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             f"embed_pixels returned {type(embeddings).__name__}; return a PixelEmbeddings"
         )
     _check_tensors(embeddings)
-    features, valid = embeddings.features, embeddings.valid
+    features, valid, image = embeddings.features, embeddings.valid, embeddings.image
     if features.ndim != 4:
         raise InputError(
             f"embed_pixels: `features` is {tuple(features.shape)}; make it [B, D, h, w]"
@@ -117,10 +134,8 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         "case": (batch,),
         "level": (batch,),
     }
-    for name in EXTRAS:
-        maps = getattr(embeddings, name)
-        if maps is not None:
-            expected[name] = (batch, *maps.shape[1:2], height, width)
+    if image is not None:
+        expected["image"] = (batch, *image.shape[1:2], height, width)
     for name, shape in expected.items():
         part = getattr(embeddings, name)
         got = shape if part is None else tuple(part.shape)

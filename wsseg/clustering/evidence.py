@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_probable
-from wsseg.clustering.columns import Columns
-from wsseg.clustering.deviation import Untagged, deviate, normal_appearance, untagged_slices
-from wsseg.clustering.embeddings import PixelEmbeddings, feature_pixels
+from wsseg.clustering.clusters import Clusters
+from wsseg.clustering.embeddings import PixelEmbeddings, pixels_of
 from wsseg.clustering.kmeans import check_finite
 from wsseg.clustering.relevance import slice_peaks
 from wsseg.clustering.selection import sample_rows
-from wsseg.clustering.statistics import ClusterStatistics, slice_statistics
+from wsseg.clustering.statistics import ClusterStatistics, empty_statistics, slice_statistics
+from wsseg.clustering.views import View, column_maps
 from wsseg.utils.errors import InputError
 
-PIXELS = 2**19  # most that all processes keep together
-VALUES = 2**24  # most that these have together, 64 MiB
-OF_PIXELS = ("features", "activation", "row", "place")
+MOST_PIXELS = 2**19
+"""Pixels that all processes keep together: 4,096 of each of 128 slices."""
+
+MOST_VALUES = 2**24
+"""Values that these pixels have together, 64 MiB: of wide embeddings fewer pixels are kept."""
 
 
 @dataclass(frozen=True)
 class _Part:
     """Some of the valid pixels [n] of a batch of slices [B]."""
 
-    features: Tensor  # [n, D + A + E], the last E the appearance, once compared the deviation
+    columns: Tensor  # [n, D + E], features and what views show
     activation: Tensor  # [n, C]
     row: Tensor  # [n], which slice of the batch
     place: Tensor  # [n, 2], row and column in the slice
     slices: PixelEmbeddings  # [B], without their maps
     labels: Tensor | None = None  # [n, R], once they are known
 
+    def at(self, pixels: Tensor) -> _Part:
+        """Return some of the pixels."""
+        of_pixels = {name: getattr(self, name)[pixels] for name in ("columns", "activation")}
+        return replace(self, **of_pixels, row=self.row[pixels], place=self.place[pixels])
+
 
 class Evidence:
-    """Evenly spaced pixels of some slices, embedded once for k-means and for the scores."""
+    """Evenly spaced pixels of some slices, embedded once for k-means and for the scores.
 
-    def __init__(self, slices: int) -> None:
+    Attributes:
+        widths: Numbers of columns, of the features and then of each view; 0 without slices.
+        plane: Number of classes, height and width; 0 without slices.
+        slices: How many all processes have collected, see :meth:`thin_out`.
+    """
+
+    def __init__(
+        self,
+        slices: int,
+        views: Sequence[View] = (),
+        learned: Sequence[Tensor] = (),
+        most_pixels: int = MOST_PIXELS,
+        most_values: int = MOST_VALUES,
+    ) -> None:
         """Begin with no slices.
 
         Args:
             slices: How many all processes are expected to collect; see :meth:`thin_out`.
+            views: What clusterings see beside the features.
+            learned: What each view has learned.
+            most_pixels: Pixels that all processes keep together.
+            most_values: Values that these pixels have together.
         """
-        self.columns = Columns()
-        self.untagged: list[Untagged] = []  # if the module gives their appearance
-        self.plane = (0, 0, 0)  # classes, height and width
-        self._slices = max(1, slices)
+        self.widths = [0] * (1 + len(views))
+        self.plane = (0, 0, 0)
+        self.slices = self._expected = max(1, slices)
+        self._views, self._learned = views, learned
+        self._most_pixels, self._most_values = most_pixels, most_values
         self._parts: list[_Part] = []
 
     def collect(self, batches: Iterable[PixelEmbeddings]) -> None:
@@ -61,31 +86,16 @@ class Evidence:
                 probability.
         """
         for batch in batches:
-            self.columns = Columns.of(batch)
+            self.plane = batch.plane
             place = batch.valid.nonzero()
+            maps = column_maps(batch, self._views, self._learned)
+            self.widths = [each.shape[1] for each in maps]
             kept = place[sample_rows(place[:, 0], self._quota())]
-            features = feature_pixels(batch, kept)
-            check_finite(features)
-            if batch.activation is None:
-                raise InputError(
-                    "embed_pixels left the activation None though it was asked for; do so only "
-                    "where it is called with activation=False"
-                )
-            slice_, row, column = kept.T
-            activation = batch.activation[slice_, :, row, column].float()
-            if not bool(torch.isfinite(activation).all()):
-                raise InputError(
-                    "the class activation holds NaN or infinite values; lower the learning rate, "
-                    "or train in higher precision (32-true)"
-                )
-            check_probable(activation)
-            self.plane = (batch.tags.shape[1], batch.valid.shape[1], batch.valid.shape[2])
-            nothing = batch.valid.new_empty(0)
-            slices = batch._replace(
-                features=nothing, activation=nothing, valid=nothing, asymmetry=None, appearance=None
-            )
-            self._parts.append(_Part(features, activation, slice_, kept[:, 1:], slices))
-            self.untagged += untagged_slices(batch)
+            columns = pixels_of(maps, kept)
+            check_finite(columns)
+            activation = _activation_of(batch, kept)
+            slices = batch.without_maps()
+            self._parts.append(_Part(columns, activation, kept[:, 0], kept[:, 1:], slices))
 
     @property
     def count(self) -> int:
@@ -98,58 +108,40 @@ class Evidence:
         Args:
             slices: How many all processes have collected.
         """
-        if slices <= self._slices:
+        self.slices = max(1, slices)
+        if self.slices <= self._expected:
             return
-        self._slices = slices
-        for number, part in enumerate(self._parts):
-            kept = sample_rows(part.row, self._quota())
-            of_pixels = {name: getattr(part, name)[kept] for name in OF_PIXELS}
-            self._parts[number] = replace(part, **of_pixels)
-
-    def compare(self, norms: Tensor) -> None:
-        """Replace the appearance of the pixels by its deviation from what is normal.
-
-        Args:
-            norms: See :func:`~wsseg.clustering.deviation.norm`.
-        """
-        width = self.columns.deviation
-        for part in self._parts if width else ():
-            own = part.features[:, -width:]
-            level = part.slices.levels
-            normal = normal_appearance(norms.to(own.device), level, *self.plane[1:])
-            row, column = part.place.T
-            own.copy_(deviate(own, normal[part.row, :, row, column]))
+        self._expected = self.slices
+        self._parts = [part.at(sample_rows(part.row, self._quota())) for part in self._parts]
 
     def sample(self, quota: int) -> tuple[Tensor, Tensor]:
-        """Return the features of fewer pixels of each slice [n, D], and the slices' ids [n].
+        """Return the columns of fewer pixels of each slice [n, D + E], and the slices' ids [n].
 
         Args:
             quota: Most pixels of a slice.
         """
         if not self._parts:
-            return torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
+            return torch.empty(0, sum(self.widths)), torch.empty(0, dtype=torch.int64)
         chosen = [(part, sample_rows(part.row, quota)) for part in self._parts]
-        features = torch.cat([part.features[kept] for part, kept in chosen])
-        return features, torch.cat([part.slices.index[part.row[kept]] for part, kept in chosen])
+        columns = torch.cat([part.columns[kept] for part, kept in chosen])
+        return columns, torch.cat([part.slices.index[part.row[kept]] for part, kept in chosen])
 
-    def label(self, assign: Callable[[Tensor], Tensor]) -> None:
-        """Assign the pixels to clusters.
+    def assign(self, clusters: Clusters) -> None:
+        """Assign the pixels to clusters."""
+        self._parts = [replace(p, labels=clusters.assign(p.columns)) for p in self._parts]
 
-        Args:
-            assign: Gives features [n, D] their labels [n, R].
-        """
-        self._parts = [replace(part, labels=assign(part.features)) for part in self._parts]
-
-    def statistics(self, clusters: int) -> ClusterStatistics | None:
-        """Count what is in the clusters; None without slices.
+    def statistics(self, clusterings: int, clusters: int, classes: int) -> ClusterStatistics:
+        """Count what is in the clusters.
 
         Args:
+            clusterings: R.
             clusters: K.
+            classes: C.
         """
-        total: ClusterStatistics | None = None
+        total = empty_statistics(clusterings, clusters, classes)
         for part in self._parts:
-            labels = self._labels(part)
-            added = slice_statistics(
+            labels = _labels_of(part)
+            total = total + slice_statistics(
                 labels,
                 part.activation.to(labels.device),
                 part.row.to(labels.device),
@@ -159,7 +151,6 @@ class Evidence:
                 part.slices.levels,
                 clusters,
             )
-            total = added if total is None else total + added
         return total
 
     def peaks(self, votes: Tensor) -> Tensor:
@@ -167,15 +158,33 @@ class Evidence:
         found = [torch.empty(0, votes.shape[2])]
         for part in self._parts:
             tags = part.slices.tags.cpu().float()
-            found.append(slice_peaks(self._labels(part).cpu(), part.row.cpu(), votes.cpu(), tags))
+            found.append(slice_peaks(_labels_of(part).cpu(), part.row.cpu(), votes.cpu(), tags))
         return torch.cat(found)
 
     def _quota(self) -> int:
         """Return the most pixels that are kept of a slice."""
-        pixels = min(PIXELS, VALUES // max(1, sum(self.columns)))
-        return max(1, pixels // self._slices)
+        pixels = min(self._most_pixels, self._most_values // max(1, sum(self.widths)))
+        return max(1, pixels // self._expected)
 
-    @staticmethod
-    def _labels(part: _Part) -> Tensor:
-        assert part.labels is not None, "label() comes first"
-        return part.labels
+
+def _labels_of(part: _Part) -> Tensor:
+    assert part.labels is not None, "assign() comes first"
+    return part.labels
+
+
+def _activation_of(batch: PixelEmbeddings, place: Tensor) -> Tensor:
+    """Return the class activation of some pixels, [n, C]; refuse what is no probability."""
+    if batch.activation is None:
+        raise InputError(
+            "embed_pixels left the activation None though it was asked for; do so only where it is "
+            "called with activation=False"
+        )
+    slice_, row, column = place.T
+    activation = batch.activation[slice_, :, row, column].float()
+    if not bool(torch.isfinite(activation).all()):
+        raise InputError(
+            "the class activation holds NaN or infinite values; lower the learning rate, or train "
+            "in higher precision (32-true)"
+        )
+    check_probable(activation)
+    return activation

@@ -1,281 +1,253 @@
-"""One refresh: embed, cluster, score, map. Knows no Lightning and no model."""
+"""One refresh of the cluster maps: learn views, embed, cluster, score, map."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from wsseg.clustering.checks import check_distinct, check_scores, check_tags
-from wsseg.clustering.columns import Columns
-from wsseg.clustering.deviation import find_norms, untagged_slices
+from wsseg.clustering.clusters import Clusters, view_names
 from wsseg.clustering.evidence import Evidence
-from wsseg.clustering.kmeans import Clustering, assign_features, fit_clusterings
-from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.mapping import Changes, MapMaker, MapWriter
-from wsseg.clustering.relevance import Verdict, breadth, typical_peak, weigh
+from wsseg.clustering.kmeans import Clustering, fit_clusterings
+from wsseg.clustering.mapping import MapWriter
+from wsseg.clustering.options import ClusteringOptions
+from wsseg.clustering.relevance import smoothing_factor, typical_peak, votes_of
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.selection import bodies, choose_slices, choose_untagged, share, share_bodies
+from wsseg.clustering.selection import (
+    case_runs,
+    choose_slices,
+    choose_untagged,
+    share,
+    share_runs,
+)
 from wsseg.clustering.source import EmbeddingSource
-from wsseg.clustering.statistics import TAGGED, ClusterStatistics, empty_statistics
-from wsseg.clustering.store import ClusterMaps
+from wsseg.clustering.statistics import TAGGED, ClusterStatistics
+from wsseg.clustering.views import View, column_weights, learns, shown_columns
 from wsseg.utils.distributed import Collective
+from wsseg.utils.map_file import MapFile
+from wsseg.utils.map_folder import MapFolder
 
-UNTAGGED_SLICES = 256  # that are looked at, beside the evidence, to learn what is normal
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a refresh is told; :class:`ClusterReSupervision` explains each."""
-
-    scorer: Scorer
-    n_clusters: int
-    n_clusterings: int
-    evidence_slices: int
-    sample_size: int
-    iterations: int
-    smoothing: float
-    low: float
-    high: float
-    dominance: float
-    momentum: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """The clusterings of a refresh and the scores of their clusters.
-
-    Attributes:
-        mean: Mean of the sampled embeddings, [D].
-        std: What they are divided by, [D]: their standard deviation by the columns' weights.
-        centroids: In units of these, [R, K, D].
-        scores: What the scorer said of every cluster and class, [R, K, C].
-        votes: What a pixel's clusters add to its relevance, [R, K, C].
-        leaning: How much every cluster looks like every class, [R, K, C].
-        sees_asymmetry: Which clusterings saw the asymmetry, [R] bool.
-        norms: What is normal at each place, [G, E, h', w']: see deviation.py.
-        smoothing: Width in pixels of the Gaussian that smooths maps, [].
-    """
-
-    mean: Tensor
-    std: Tensor
-    centroids: Tensor
-    scores: Tensor
-    votes: Tensor
-    leaning: Tensor
-    sees_asymmetry: Tensor
-    norms: Tensor
-    smoothing: Tensor
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Clusters:
-        """Return the clusters in a checkpoint's state of ``ClusterReSupervision``."""
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
+UNTAGGED_SLICES = 256
+"""Untagged slices that views learn from, beside those of the evidence. Not measured."""
 
 
 class Refresh:
-    """One refresh; every process makes its own and calls :meth:`run`."""
+    """Clusters the training slices anew; every process makes its own and calls :meth:`run`.
+
+    Attributes:
+        report: Numbers to log, filled by :meth:`run`.
+    """
 
     def __init__(
-        self, source: EmbeddingSource, settings: Settings, folder: MapFolder, collective: Collective
+        self,
+        source: EmbeddingSource,
+        options: ClusteringOptions,
+        scorer: Scorer,
+        views: Sequence[View],
+        folder: MapFolder,
+        collective: Collective,
     ) -> None:
         """Name what the refresh works with.
 
         Args:
             source: Embeds the training slices.
-            settings: Number of clusters, scorer and the rest.
+            options: How clusters are formed and mapped.
+            scorer: Scores them.
+            views: What clusterings see beside the features.
             folder: Where the maps go.
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
-        self._columns = Columns()
         self._source = source
-        self._settings = settings
+        self._options = options
+        self._scorer = scorer
+        self._views = tuple(views)
         self._folder = folder
         self._collective = collective
+        known = source.known
+        self._tags = None if known is None else known.tags
+        level = None if known is None else known.level
+        self._chosen = choose_slices(
+            len(source), options.evidence_slices, options.seed, self._tags, level
+        )
 
     def run(
-        self, previous: Clusters | None = None, old: ClusterMaps | None = None
-    ) -> tuple[Clusters, ClusterMaps]:
+        self, previous: Clusters | None = None, former: MapFile | None = None
+    ) -> tuple[Clusters, MapFile]:
         """Cluster the training slices again and write their maps.
 
         Args:
             previous: The last refresh's clusters, which the new ones start from.
-            old: The last refresh's maps, to be blended in and compared with.
+            former: The last refresh's maps, to compare with.
 
         Returns:
-            Clusters and maps, the same in every process; ``report`` holds numbers to log.
+            Clusters and maps, the same in every process.
 
         Raises:
             InputError: The slices cannot be clustered or scored; the message says why.
         """
-        settings = self._settings
+        if previous is not None and view_names(previous.views) != view_names(self._views):
+            previous = None
         with self._stage("embed"):
-            evidence, sample, norms = self._embed(previous)
+            learned = self._learn() if previous is None else previous.learned
+            evidence = self._embed(learned)
         with self._stage("cluster"):
-            mean, std, centroids = self._cluster(sample, previous)
-        nearest = partial(assign_features, mean=mean, std=std, centroids=centroids)
+            clusters = self._cluster(evidence, learned, previous)
         with self._stage("score"):
-            scores, verdict = self._score(evidence, nearest)
+            clusters = self._score(clusters, evidence)
         with self._stage("map"):
-            smoothing = settings.smoothing * (breadth(scores) if settings.scorer.relative else 1)
-            make = MapMaker(nearest, verdict, norms, smoothing, settings.low, settings.dominance)
-            maps = self._map(evidence, make, old)
-        placed = (mean.cpu(), std.cpu(), centroids.cpu())
-        return Clusters(*placed, scores, *verdict, norms, torch.tensor(smoothing)), maps
+            maps = self._map(clusters, evidence, former)
+        return clusters.cpu(), maps
 
-    def _embed(self, previous: Clusters | None) -> tuple[Evidence, Tensor, Tensor]:
-        """Embed some slices.
+    def _learn(self) -> tuple[Tensor, ...]:
+        """Let the views learn from untagged slices: those of the evidence, and more."""
+        rows = torch.tensor(self._chosen)
+        if self._tags is not None:
+            rows = rows[~(self._tags.cpu()[rows] > 0.5).any(dim=1)]
+        more = choose_untagged(len(self._source), UNTAGGED_SLICES, self._chosen, self._tags)
+        rows = torch.cat((rows, torch.tensor(more, dtype=torch.int64))).sort().values
+        mine = rows[list(share(len(rows), self._collective.rank, self._collective.size))].tolist()
+        learned = []
+        for view in self._views:
+            untagged = self._source.embed(mine if learns(view) else [], False, False)
+            learned.append(view.learn(untagged, self._collective))
+        return tuple(learned)
 
-        Returns:
-            What is kept here, and the sample and what is normal, which every process gets.
-        """
-        settings, collective, known = self._settings, self._collective, self._source.known
-        tags, level = (None, None) if known is None else (known.tags, known.level)
-        chosen = choose_slices(
-            len(self._source), settings.evidence_slices, settings.seed, tags, level
-        )
-        evidence = Evidence(slices=len(chosen))
+    def _embed(self, learned: Sequence[Tensor]) -> Evidence:
+        """Embed the slices of the evidence; each process some of them."""
+        collective = self._collective
+        evidence = Evidence(len(self._chosen), self._views, learned)
         with collective.together("embedding slices"):
-            mine = share(len(chosen), collective.rank, collective.size)
-            evidence.collect(self._source([chosen[number] for number in mine]))
-        slices = max(1, int(collective.sum(torch.tensor(evidence.count))))
-        evidence.thin_out(slices)  # an item of the data set may hold several
-        # An appearance does not change in training, nor does what is normal.
-        norms = None if previous is None else previous.norms
-        if norms is None or not len(norms):
-            norms = self._find_norms(evidence, chosen)
-        with collective.together("comparing slices with what is normal"):
-            evidence.compare(norms)
-            # Of few pixels of many slices there must still be one for each cluster.
-            quota = max(settings.sample_size // slices, -(-settings.n_clusters // slices))
-            features, index = evidence.sample(quota)
-        self._columns = Columns(*map(collective.maximum, evidence.columns))
-        features = features.reshape(len(features), sum(self._columns))
-        sample, index = collective.gather(features), collective.gather(index)
-        return evidence, sample[index.argsort(stable=True).to(sample.device)], norms
+            mine = share(len(self._chosen), collective.rank, collective.size)
+            evidence.collect(self._source.embed([self._chosen[number] for number in mine]))
+        # An item of the data set may hold several slices.
+        evidence.thin_out(int(collective.sum(torch.tensor(evidence.count))))
+        # A process without slices knows neither columns nor planes.
+        evidence.widths = [collective.maximum(width) for width in evidence.widths]
+        classes, height, width = (collective.maximum(length) for length in evidence.plane)
+        evidence.plane = (classes, height, width)
+        return evidence
 
-    def _find_norms(self, evidence: Evidence, chosen: list[int]) -> Tensor:
-        """Find what is normal at each place; nothing if the module gives no appearance."""
-        collective, known = self._collective, self._source.known
-        if not collective.maximum(evidence.columns.deviation):
-            return torch.empty(0, 0, 0, 0)
-        tags = None if known is None else known.tags
-        rows = choose_untagged(len(self._source), UNTAGGED_SLICES, chosen, tags)
-        with collective.together("embedding untagged slices"):
-            mine = share(len(rows), collective.rank, collective.size)
-            positions = [rows[number] for number in mine]
-            batches = self._source(positions, activation=False, features=False)
-            more = [part for batch in batches for part in untagged_slices(batch)]
-        return find_norms([*evidence.untagged, *more], collective)
+    def _sample(self, evidence: Evidence) -> Tensor:
+        """Return the pixels for k-means, [n, D + E], the same in every process."""
+        options, collective, slices = self._options, self._collective, evidence.slices
+        # Of few pixels of many slices there must still be one for each cluster.
+        quota = max(options.sample_size // slices, -(-options.n_clusters // slices))
+        columns, index = evidence.sample(quota)
+        columns, index = collective.gather(columns), collective.gather(index)
+        return columns[index.argsort(stable=True).to(columns.device)]
 
-    def _cluster(self, sample: Tensor, previous: Clusters | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardise and cluster the sample; each process makes some of the clusterings."""
-        settings, collective = self._settings, self._collective
+    def _cluster(
+        self, evidence: Evidence, learned: Sequence[Tensor], previous: Clusters | None
+    ) -> Clusters:
+        """Standardise and cluster a sample; each process makes some of the clusterings."""
+        options, collective = self._options, self._collective
+        sample = self._sample(evidence)
         mean = collective.broadcast(sample.double().mean(dim=0).float())
         std = collective.broadcast(sample.double().std(dim=0, correction=0).float())
-        std = torch.where(std > 1e-6, std, 1.0) / self._columns.weights().to(std)
+        weights = column_weights(self._views, evidence.widths).to(std)
+        std = torch.where(std > 1e-6, std, 1.0) / weights
         points = (sample - mean) / std
         # Hidden columns are 0, in centroids too, and make none nearer than another.
-        shown = self._columns.shown(settings.n_clusterings).to(points)
-        shape = (settings.n_clusterings, settings.n_clusters, sample.shape[1])
-        start: Sequence[Tensor | None] = [None] * shape[0]
+        shown = shown_columns(self._views, evidence.widths, options.n_clusterings).to(points)
+        shape = (options.n_clusterings, options.n_clusters, sample.shape[1])
+        start: Sequence[Tensor | None] = [None] * options.n_clusterings
         if previous is not None and previous.centroids.shape == shape:
             start = list(previous.centroids)
         centroids = points.new_zeros(shape)
-        mine = range(collective.rank, shape[0], collective.size)
+        mine = range(collective.rank, options.n_clusterings, collective.size)
         with collective.together("k-means"):
             jobs = [
-                Clustering(points * shown[number], settings.seed + number, start[number])
+                Clustering(points * shown[number], options.seed + number, start[number])
                 for number in mine
             ]
-            found = fit_clusterings(jobs, shape[1], settings.iterations)
+            found = fit_clusterings(jobs, options.n_clusters, options.iterations)
             for number, each in zip(mine, found, strict=True):
                 centroids[number] = each
-        return mean, std, collective.sum(centroids)
+        nothing = torch.zeros(*shape[:2], evidence.plane[0])
+        return Clusters(
+            self._views,
+            tuple(learned),
+            mean,
+            std,
+            collective.sum(centroids),
+            scores=nothing,
+            votes=nothing,
+            likeness=nothing,
+            smoothing=options.smoothing,
+        )
 
-    def _score(
-        self, evidence: Evidence, nearest: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Verdict]:
-        """Return what the scorer says, and the verdict that follows from it."""
-        settings, collective = self._settings, self._collective
-        classes = collective.maximum(evidence.plane[0])
+    def _score(self, clusters: Clusters, evidence: Evidence) -> Clusters:
+        """Return the clusters with what tags say of them."""
+        collective, scorer = self._collective, self._scorer
         with collective.together("assigning pixels"):
-            evidence.label(nearest)
-            statistics = evidence.statistics(settings.n_clusters) or empty_statistics(
-                settings.n_clusterings, settings.n_clusters, classes
-            )
+            evidence.assign(clusters)
+            statistics = evidence.statistics(*clusters.scores.shape)
         statistics = statistics.apply(collective.sum)
         check_tags(statistics, len(self._source))
         with collective.together("scoring clusters"):
-            scores = check_scores(settings.scorer(statistics), statistics)
+            scores = check_scores(scorer(statistics), statistics)
         scores = collective.broadcast(scores)
-        leaning = collective.broadcast(purity(statistics) * focus(statistics))
-        votes = scores / len(scores)
-        if settings.scorer.relative:
-            votes = weigh(scores)
+        likeness = collective.broadcast(purity(statistics) * focus(statistics))
+        votes, smoothing = scores / len(scores), clusters.smoothing
+        if scorer.relative:
+            votes = votes_of(scores)
             with collective.together("comparing slices"):
                 peaks = evidence.peaks(votes)
             peak = collective.broadcast(typical_peak(collective.gather(peaks)))
             self.report["peak"] = float(peak.mean())
             votes = votes / peak
+            smoothing = smoothing * smoothing_factor(scores)
         # A cluster is relevant if pixels are that it would have in every clustering.
-        self.report |= describe_scores(votes * len(votes), statistics, settings.high)
-        return scores, Verdict(votes, leaning, self._columns.sees_asymmetry(len(scores)))
+        self.report |= describe_scores(votes * len(votes), statistics, scorer.high)
+        return replace(clusters, scores=scores, votes=votes, likeness=likeness, smoothing=smoothing)
 
-    def _map(
-        self,
-        evidence: Evidence,
-        make: MapMaker,
-        old: ClusterMaps | None,
-    ) -> ClusterMaps:
-        settings, collective, folder = self._settings, self._collective, self._folder
-        classes, height, width = (collective.maximum(size) for size in evidence.plane)
-        version = 1 if old is None else old.version + 1
-        maps = ClusterMaps(folder.path, (0, classes, height, width), version)
+    def _map(self, clusters: Clusters, evidence: Evidence, former: MapFile | None) -> MapFile:
+        """Write the maps; each process those of some slices."""
+        collective, folder, scorer = self._collective, self._folder, self._scorer
+        version = 1 if former is None else former.version + 1
+        file = MapFile(folder.path, (0, *evidence.plane), version)
         # Maps of other data (a checkpoint of another data set) say nothing about these slices.
-        before = old if old is not None and old.shape[1:] == maps.shape[1:] else None
-        writer = MapWriter(maps, make, before, settings.momentum)
-        changes = Changes(settings.low, settings.high)
+        comparable = former is not None and former.shape[1:] == file.shape[1:]
+        before = former if comparable else None
+        writer = MapWriter(file, clusters, before, scorer.low, scorer.high)
         with collective.together("making the file of cluster maps"):
-            if folder.rank == 0:
-                maps.create()
+            if folder.owned:
+                file.create()
         with collective.together("writing cluster maps"):
-            self._write(writer, changes)
+            self._write(writer)
         count = collective.maximum(max(writer.index.tolist(), default=-1)) + 1
-        pixels, relevant, changed = (collective.sum(changes.sums) / folder.copies).tolist()
+        pixels, relevant, changed = (collective.sum(writer.sums) / folder.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)
-        if before is not None:
+        if comparable:
             self.report["churn"] = changed / max(1.0, pixels)
-        return ClusterMaps(folder.path, (count, classes, height, width), version)
+        return MapFile(folder.path, (count, *evidence.plane), version)
 
-    def _write(self, writer: MapWriter, changes: Changes) -> None:
-        """Write the maps of this process's slices."""
+    def _write(self, writer: MapWriter) -> None:
+        """Write the maps of this process's slices, by as much as is known of them."""
         folder, known = self._folder, self._source.known
         if known is None:
             mine = share(len(self._source), folder.rank, folder.size)
-            writer.write(self._source(mine, activation=False), changes)
+            writer.write_slices(self._source.embed(mine, activation=False))
             check_distinct(writer.index)
             return
         tagged = (known.tags > 0.5).any(dim=1).cpu()
-        shown, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
+        rows, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
         writer.write_untagged(known.index[rest[list(share(len(rest), folder.rank, folder.size))]])
         if known.case is None or known.depth is None:
-            mine = share(len(shown), folder.rank, folder.size)
-            writer.write(self._source(shown[list(mine)].tolist(), activation=False), changes)
+            mine = share(len(rows), folder.rank, folder.size)
+            writer.write_slices(self._source.embed(rows[list(mine)].tolist(), activation=False))
             return
         depth = known.depth.cpu()
-        own = share_bodies(bodies(shown, known.case.cpu(), depth), folder.rank, folder.size)
-        rows = [row for body in own for row in body.tolist()]
-        slices = self._source(rows, activation=False)
-        writer.write_bodies(slices, [depth[body] for body in own], changes)
+        runs = share_runs(case_runs(rows, known.case.cpu(), depth), folder.rank, folder.size)
+        positions = [row for run in runs for row in run.tolist()]
+        slices = self._source.embed(positions, activation=False)
+        writer.write_runs(slices, [depth[run] for run in runs])
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.statistics import BUCKETS
+from wsseg.utils.sampling import evenly_spaced
 
-LONGEST = 128  # slices of a body that are mapped together
+LONGEST_RUN = 128
+"""Slices of a case that are in memory and smoothed together; longer cases are cut."""
 
 
 def choose_slices(
@@ -95,29 +97,28 @@ def sample_rows(row: Tensor, quota: int) -> Tensor:
     return torch.cat(chosen) if chosen else row
 
 
-def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> Tensor:
-    """Return at most so many of the numbers below ``count``, evenly spaced."""
-    taken = min(most, count)
-    return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)
-
-
-def bodies(rows: Tensor, case: Tensor, depth: Tensor) -> list[Tensor]:
-    """Sort slices into bodies.
+def case_runs(rows: Tensor, case: Tensor, depth: Tensor) -> list[Tensor]:
+    """Sort slices by case, and within a case by depth.
 
     Args:
         rows: Positions of slices, [n] int64.
-        case: The patient of every slice, [N] int64.
-        depth: Where every slice lies along its body, [N].
+        case: The case of every slice, [N] int64.
+        depth: Where every slice lies along its case, [N].
 
     Returns:
-        The positions of each body's slices in order along it, of longer bodies in several parts:
-        the slices of one are in memory together.
+        The positions of each case's slices in order; those of a longer case in several runs, since
+        the slices of one run are in memory together.
+
+    Example:
+        >>> case, depth = torch.tensor([1, 0, 1]), torch.tensor([2.0, 0.0, 1.0])
+        >>> [run.tolist() for run in case_runs(torch.arange(3), case, depth)]
+        [[1], [2, 0]]
     """
     rows = rows[depth[rows].argsort(stable=True)]
     rows = rows[case[rows].argsort(stable=True)]
     counts = case[rows].unique_consecutive(return_counts=True)[1]
     whole = rows.split(counts.tolist()) if len(rows) else ()
-    return [part for body in whole for part in body.split(LONGEST)]
+    return [run for each in whole for run in each.split(LONGEST_RUN)]
 
 
 def share(count: int, rank: int, size: int) -> range:
@@ -133,15 +134,15 @@ def share(count: int, rank: int, size: int) -> range:
     return range(count * rank // size, count * (rank + 1) // size)
 
 
-def share_bodies(found: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
-    """Return the bodies that one of several processes maps, a block of about as many slices each.
+def share_runs(runs: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
+    """Return the runs that one of several processes maps, a block of about as many slices each.
 
     Args:
-        found: Positions of the slices of each body.
+        runs: Positions of the slices of each run.
         rank: This process.
         size: Number of processes.
     """
-    lengths = torch.tensor([len(body) for body in found], dtype=torch.int64)
+    lengths = torch.tensor([len(run) for run in runs], dtype=torch.int64)
     twice_the_middle = 2 * lengths.cumsum(0) - lengths
     owner = twice_the_middle * size // (2 * lengths.sum()).clamp_min(1)
-    return [body for body, each in zip(found, owner.tolist(), strict=True) if each == rank]
+    return [run for run, each in zip(runs, owner.tolist(), strict=True) if each == rank]

@@ -1,167 +1,110 @@
-"""What is known of the training slices, and how they are loaded and embedded."""
+"""Embeds the training slices with a Lightning module."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence, Sized
-from dataclasses import dataclass
-from typing import Any, cast
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.samplers import drawn
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
+from wsseg.clustering.slices import KnownSlices, TrainingSlices
 from wsseg.utils.errors import InputError
 
 
-@dataclass(frozen=True)
-class KnownSlices:
-    """What is known of slices before any is read.
-
-    Attributes:
-        index: Their ids, [N] int64.
-        tags: [N, C], 0 or 1.
-        case: The patient of each, whose slices form a body, [N] int64.
-        depth: Where each lies along its body, in pixels, [N].
-        level: That of each, as in the embeddings, [N] int64. None, as the former two, if unknown.
-    """
-
-    index: Tensor
-    tags: Tensor
-    case: Tensor | None = None
-    depth: Tensor | None = None
-    level: Tensor | None = None
-
-    @classmethod
-    def of(cls, dataset: Any, count: int) -> KnownSlices | None:
-        """Return what a data set tells of its slices in tensors named so.
-
-        Args:
-            dataset: The training slices.
-            count: Their number. A subset of a larger set may still have the tensors of all of it,
-                which do not count.
-
-        Returns:
-            None if it lacks ``index`` or ``tags``.
-
-        Raises:
-            InputError: A tensor has another shape or type, or a depth is not finite.
-        """
-        index, tags, case, depth, level = (
-            value if isinstance(value, Tensor) and value.shape[:1] == (count,) else None
-            for value in (getattr(dataset, name, None) for name in cls.__annotations__)
-        )
-        if index is None or tags is None:
-            return None
-        if tags.ndim != 2:
-            raise InputError(
-                f"the data set's `tags` is {tuple(tags.shape)}; make it [N, C], a column for each "
-                "class, or give it another name"
-            )
-        for name, value in {"index": index, "case": case, "level": level}.items():
-            if value is not None and (value.ndim != 1 or value.is_floating_point()):
-                raise InputError(
-                    f"the data set's `{name}` is {tuple(value.shape)} of {value.dtype}; make it "
-                    "[N], a whole number for each slice, or give it another name"
-                )
-        if depth is not None and (depth.ndim != 1 or not bool(torch.isfinite(depth).all())):
-            holds = "NaN or infinite values" if depth.ndim == 1 else f"{tuple(depth.shape)} numbers"
-            raise InputError(
-                f"the data set's `depth` holds {holds}; make it say where slices lie along their "
-                "body, in pixels [N], or give it another name"
-            )
-        return cls(index, tags, case, depth, level)
-
-    def at(self, rows: Tensor) -> KnownSlices:
-        """Return what is known of some of the slices.
-
-        Args:
-            rows: Their positions, [n] int64.
-        """
-        told = (None if value is None else value[rows] for value in vars(self).values())
-        return KnownSlices(*told)  # type: ignore[arg-type]
-
-    def digest(self) -> str:
-        """Return what tells this set of slices from others."""
-        parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
-        return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
-
-
 class EmbeddingSource:
-    """Embeds any of the training slices, in order and without shuffling."""
+    """Embeds any of the training slices."""
 
-    def __init__(self, loader: Any, embed: Callable[..., PixelEmbeddings]) -> None:
-        """Take over a training loader's slices and way of making batches, not its order.
+    def __init__(
+        self,
+        slices: TrainingSlices,
+        trainer: Any,
+        pl_module: Any,
+        embed: Callable[[Any, Any], PixelEmbeddings] | None = None,
+    ) -> None:
+        """Name who embeds what.
 
         Args:
-            loader: The ``DataLoader`` of the training slices: those of its data set that its
-                sampler may draw, see :func:`~wsseg.clustering.samplers.drawn`. If the set has
-                ``index`` [N] and ``tags`` [N, C], slices without a tag need not be read; if it also
-                has ``case`` [N] and ``depth`` [N], the slices of a case form a body; by
-                ``level`` [N], untagged slices like the tagged ones are found.
-            embed: ``embed(batch, activation=..., features=...)`` moves a batch to the model and
-                embeds it, with activation and features or without.
+            slices: The training slices.
+            trainer: The Lightning trainer, for its device and precision.
+            pl_module: The module.
+            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
 
         Raises:
-            InputError: The loader is not one ``DataLoader`` over a data set with a length.
+            InputError: Nobody says how to embed.
         """
-        dataset = getattr(loader, "dataset", None)
-        if (
-            dataset is None
-            or isinstance(dataset, IterableDataset)
-            or not hasattr(dataset, "__len__")
-        ):
-            of = "" if dataset is None else f" over {type(dataset).__name__}"
+        if embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
             raise InputError(
-                f"clustering needs one DataLoader over a data set with a length, got "
-                f"{type(loader).__name__}{of}; give ClusterReSupervision(dataloader=...) one"
+                f"{type(pl_module).__name__} has no embed_pixels(batch) -> PixelEmbeddings; add "
+                "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
             )
-        self._loader = loader
-        self._dataset: Dataset[Any] = dataset
-        self._embed = embed
-        self.known = KnownSlices.of(dataset, len(self))
-        self._rows = rows = drawn(loader, len(self))
-        if len(rows) < len(self):
-            self._dataset = Subset(dataset, rows)
-            self.known = None if self.known is None else self.known.at(torch.tensor(rows))
+        self._slices, self._trainer, self._module = slices, trainer, pl_module
+        self._function = partial(embed, pl_module) if embed else pl_module.embed_pixels
+        self._options = inspect.signature(self._function).parameters
 
     def __len__(self) -> int:
-        """Return the number of items that are drawn (slices, unless it serves batches)."""
-        return len(cast(Sized, self._dataset))
+        """Return the number of items (slices, unless the data set serves batches)."""
+        return len(self._slices)
 
-    def fingerprint(self, first: int) -> int:
-        """Return what tells these slices from those of other processes, 62 bits.
+    @property
+    def known(self) -> KnownSlices | None:
+        """What is known of the slices before any is read."""
+        return self._slices.known
 
-        Args:
-            first: Id of the first slice.
-        """
-        known = "" if self.known is None else self.known.digest()
-        told = f"{list(self._rows)} {first} {known}"
-        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) >> 2
-
-    def __call__(
+    def embed(
         self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
-        """Embed the slices at these positions, in batches; with what is wanted of them."""
-        of_workers = ("num_workers", "multiprocessing_context", "prefetch_factor", "timeout")
-        loader: DataLoader[Any] = DataLoader(
-            Subset(self._dataset, positions),
-            batch_size=_batch_size(self._loader),
-            collate_fn=self._loader.collate_fn,
-            worker_init_fn=self._loader.worker_init_fn,
-            pin_memory=self._loader.pin_memory,
-            **{name: getattr(self._loader, name) for name in of_workers if len(positions)},
-            # Else making the iterator draws from the global generator and changes the training.
-            generator=torch.Generator(),
+        """Embed the slices at these positions, in batches.
+
+        Args:
+            positions: Positions among the training slices.
+            activation: Whether the class activation is needed.
+            features: Whether the features are needed.
+
+        Raises:
+            InputError: A batch or its embeddings cannot be used.
+        """
+        wanted = {"activation": activation, "features": features}
+        asked = {name: value for name, value in wanted.items() if name in self._options}
+        precision = self._trainer.precision_plugin
+        for batch in self._slices.batches(positions):
+            check_batch(batch)
+            moved = self._module.transfer_batch_to_device(batch, self._module.device, 0)
+            moved = precision.convert_input(moved)
+            with torch.inference_mode(), precision.forward_context():
+                found = check_embeddings(self._function(moved, **asked))
+            yield found
+
+
+def check_batch(batch: Any) -> None:
+    """Refuse a training batch that maps cannot be attached to.
+
+    Args:
+        batch: What the training loader serves.
+
+    Raises:
+        InputError: It is not a dictionary, or has no ids of slices in ``index``.
+    """
+    if not isinstance(batch, dict):
+        raise InputError(
+            f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
+            "are added to it"
         )
-        for batch in loader:
-            yield self._embed(batch, activation=activation, features=features)
-
-
-def _batch_size(loader: DataLoader[Any]) -> int | None:
-    """Return the slices per batch of a loader; None if its data set serves batches."""
-    if loader.batch_sampler is None or loader.batch_size is not None:
-        return loader.batch_size
-    return int(getattr(loader.batch_sampler, "batch_size", 1))  # a sampler of the user's own
+    index = batch.get("index")
+    if index is None and any(isinstance(value, dict) for value in batch.values()):
+        raise InputError(
+            f"training batches hold batches ({', '.join(map(str, batch))}), as several loaders make"
+            " them; cluster maps are added to batches of one loader"
+        )
+    if not isinstance(index, Tensor):
+        raise InputError(
+            "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
+        )
+    if index.ndim != 1 or index.is_floating_point():
+        raise InputError(
+            f"`index` of training batches is {tuple(index.shape)} of {index.dtype}; make it [B], "
+            "whole numbers from 0"
+        )

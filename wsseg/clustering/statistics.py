@@ -14,8 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 UNTAGGED, TAGGED = 0, 1
-BUCKETS = 64  # more cases or levels share buckets; bounds the size of the statistics
+BUCKETS = 64
+"""Cases and levels that are counted apart; more of them share buckets: statistics stay bounded."""
+
 UNIT = 2.0**-20
+"""Sums are kept as multiples of this, so that they are exact in any order."""
 
 
 @dataclass(frozen=True)

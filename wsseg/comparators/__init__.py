@@ -10,15 +10,19 @@ from wsseg.comparators.decomposition import FeatureDecomposition
 from wsseg.comparators.gradient_maps import GradCam, LayerCam
 from wsseg.comparators.prototypes import PrototypeCam
 from wsseg.comparators.reference import ReferenceCrs
+from wsseg.comparators.scorers import ErasureScorer, PurityScorer, VoteScorer
 from wsseg.comparators.self_equivariance import SelfEquivariance
 
 __all__ = [
     "Comparator",
     "CrossModality",
+    "ErasureScorer",
     "FeatureDecomposition",
     "GradCam",
     "LayerCam",
     "PrototypeCam",
+    "PurityScorer",
     "ReferenceCrs",
     "SelfEquivariance",
+    "VoteScorer",
 ]

@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wsseg.clustering.selection import evenly_spaced
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.explanations import by_slice_maximum, gated
 from wsseg.comparators.prototype_clusters import (
@@ -22,6 +21,7 @@ from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.lightning import is_last_epoch, join_metrics
+from wsseg.utils.sampling import evenly_spaced
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
 SURE, UNLIKELY = 0.9, 0.05

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wsseg.clustering.deviation import appearance
-from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.symmetry import asymmetry
+from wsseg.clustering import Asymmetry, Deviation, PixelEmbeddings, View
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
@@ -22,7 +20,7 @@ from wsseg.models.losses import (
     reconstruction_loss,
     suppression_loss,
 )
-from wsseg.models.network_input import batch_input, join
+from wsseg.models.network_input import batch_input
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
@@ -133,6 +131,11 @@ class CamModule(SliceModule):
             {name: self.hparams[f"{name}_weight"] * loss for name, loss in losses.items()}, view
         )
 
+    @property
+    def cluster_views(self) -> list[View]:
+        """What clusterings see beside the features, if the callback is not told otherwise."""
+        return [Asymmetry(), Deviation()] if self.symmetric else [Deviation()]
+
     def embed_pixels(
         self, batch: Batch, activation: bool = True, features: bool = True
     ) -> PixelEmbeddings:
@@ -141,29 +144,26 @@ class CamModule(SliceModule):
         Args:
             batch: The slices.
             activation: Whether the class activation is needed; it is the costlier half.
-            features: Whether features and asymmetry are needed.
+            features: Whether the features are needed.
         """
         image, valid = batch["image"], batch["valid"]
-        slices = PixelEmbeddings(
-            features=image[:, :0],
-            activation=None,
+        cam: Tensor | None = None
+        embedding = image[:, :0]
+        if activation or (features and self.reconstruction is None):
+            output: CamOutput = self.teacher(self.input_of(image, valid), valid)
+            cam, embedding = torch.sigmoid(output.cam), output.features
+        if features and self.reconstruction is not None:
+            embedding = self.reconstruction.embed(image)
+        return PixelEmbeddings(
+            features=embedding,
+            activation=cam,
             valid=valid,
             tags=batch["tags"],
             index=batch["index"],
             case=batch["case"],
             level=batch["level"],
-            appearance=appearance(image, valid),
+            image=image,
         )
-        if not (activation or features):
-            return slices
-        sides = asymmetry(image, valid) if self.symmetric else None
-        cam: Tensor | None = None
-        if activation or self.reconstruction is None:
-            output: CamOutput = self.teacher(join(image, sides), valid)
-            cam, embedding = torch.sigmoid(output.cam), output.features
-        if self.reconstruction is not None:
-            embedding = self.reconstruction.embed(image)
-        return slices._replace(features=embedding, activation=cam, asymmetry=sides)
 
     def _reconstruct(self, view: Batch) -> Tensor:
         assert self.reconstruction is not None

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from wsseg.clustering.symmetry import asymmetry
+from wsseg.clustering import asymmetry
 from wsseg.data.spec import Batch, DataSpec
 
 SHOWN = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.clustering.targets import IGNORE
 from wsseg.utils.smoothing import blur, blur_across
+from wsseg.utils.targets import IGNORE
 
 
 def case_maps(

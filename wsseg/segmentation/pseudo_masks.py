@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from torch import Tensor
 
 from wsseg.checkpoints.checks import check_cases, check_data
 from wsseg.checkpoints.loading import load_module, read_checkpoint
-from wsseg.clustering.map_folder import MapFolder, close_map_folder, open_map_folder
-from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import to_targets
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import SliceDataset
 from wsseg.data.store import CaseSlices
@@ -25,18 +21,19 @@ from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource
-from wsseg.utils.distributed import Collective, current_collective
+from wsseg.utils.distributed import Collective
 from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import untouched_generators
+from wsseg.utils.targets import to_targets
 
 COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
 
 
 class PseudoMasks(TargetSource):
-    """Targets from any checkpoint of wsseg, made once, when training starts.
+    """Targets from any checkpoint of wsseg.
 
-    Each process predicts its share of the training cases; the result lies on disk, a byte per
-    pixel and class. A resumed run makes the same masks again, so checkpoints stay small.
+    Each process predicts its share of the training cases when training starts. A resumed run makes
+    the same masks again, so checkpoints stay small.
     """
 
     def __init__(
@@ -84,9 +81,10 @@ class PseudoMasks(TargetSource):
         self.high = high
         self.mirror = mirror
         self.batch_size = batch_size
-        self.maps: ClusterMaps | None = None
-        self._map_folder: MapFolder | None = None
         self._digest = ""
+        self._first: SliceModule | None = None
+        self._data: MRISliceDataModule | None = None
+        self._counts = torch.zeros(len(COUNTS), dtype=torch.float64)
 
     def check(self, data: MRISliceDataModule) -> None:
         """Load the first stage and compare its data with that of this run.
@@ -97,42 +95,61 @@ class PseudoMasks(TargetSource):
         """
         self._load(data)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make the masks of all training slices."""
-        data = data_of(trainer)
-        cases = data.splits["train"]
-        collective = current_collective(trainer.strategy.root_device)
-        self._map_folder = open_map_folder(trainer, None, collective)
-        count = max(case.first_index + len(case.tags) for case in cases)
-        shape = (count, len(data.spec.classes), *data.spec.size)
-        maps = ClusterMaps(self._map_folder.path, shape, version=0)
-        with collective.together("making the file of pseudo-masks"):
-            self._compare_digest()
-            if self._map_folder.rank == 0:
-                maps.create()
-        own = cases[self._map_folder.rank :: self._map_folder.size]
-        with collective.together("making pseudo-masks"):
-            first = self._load(data).to(pl_module.device)
-            with trainer.precision_plugin.forward_context():
-                counts = self._write(first, data, own, maps)
-        self.maps = maps
-        self._report(pl_module, collective, counts)
+    def begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Load the first stage onto the device of the module."""
+        self._compare_digest()
+        self._data = data_of(trainer)
+        self._first = self._load(self._data).to(pl_module.device)
+        self._counts.zero_()
 
-    def lookup(self, index: Tensor) -> Tensor | None:
-        """Return the targets of slices; see :meth:`TargetSource.lookup`."""
-        if self.maps is None:
-            return None
-        return self._targets(self.maps.lookup_known(index))
+    def make(self, case: CaseSlices) -> Tensor:
+        """Return the first stage's opinion of a case; see :meth:`TargetSource.make`."""
+        first, data = self._first, self._data
+        assert first is not None
+        assert data is not None
+        batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
+        probability = self._predict(first, batch["image"], batch["valid"])
+        if self.sharpening > 0:
+            probability = refine_classes(
+                probability * (case.tags > 0.5)[:, :, None, None],
+                batch["image"],
+                batch["valid"],
+                data.spec.classes,
+                threshold=self.high,
+                reach=self.reach,
+                weight=self.sharpening,
+                smallest=first.smallest_component,
+            )
+        found = case_maps(
+            probability,
+            batch["valid"],
+            case.tags,
+            pixels=self.pixel_smoothing,
+            slices=self.slice_smoothing,
+            high=self.high,
+        )
+        self._counts += count_targets(self.targets(found), batch["valid"], case.tags)
+        return found
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Clear the folder."""
-        self._close()
+    def end(self, pl_module: pl.LightningModule, collective: Collective) -> None:
+        """Log what the tagged slices got: shares of their pixels, and of the slices."""
+        self._first = self._data = None
+        pixels, relevant, ignored, slices, empty = collective.sum(self._counts).tolist()
+        if not relevant:
+            rank_zero_warn(
+                f"{self.checkpoint}: finds nothing in any tagged slice, so there is nothing to "
+                "learn; train it longer"
+            )
+        report = {
+            "pseudo_masks/relevant": relevant / max(1, pixels),
+            "pseudo_masks/ignored": ignored / max(1, pixels),
+            "pseudo_masks/empty_slices": empty / max(1, slices),
+        }
+        pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Clear the folder."""
-        self._close()
+    def targets(self, maps: Tensor) -> Tensor:
+        """Return 0 and 1 where the first stage is sure, -1 elsewhere."""
+        return to_targets(maps, self.low, self.high)
 
     def state_dict(self) -> dict[str, Any]:
         """Return which first stage the masks come from."""
@@ -141,41 +158,6 @@ class PseudoMasks(TargetSource):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember which first stage the masks came from."""
         self._digest = state_dict["sha256"]
-
-    def _write(
-        self,
-        first: SliceModule,
-        data: MRISliceDataModule,
-        cases: Sequence[CaseSlices],
-        maps: ClusterMaps,
-    ) -> Tensor:
-        """Write the maps of cases; return [5] the ``COUNTS`` of what they hold."""
-        counts = torch.zeros(len(COUNTS), dtype=torch.float64)
-        for case in cases:
-            batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
-            probability = self._predict(first, batch["image"], batch["valid"])
-            if self.sharpening > 0:
-                probability = refine_classes(
-                    probability * (case.tags > 0.5)[:, :, None, None],
-                    batch["image"],
-                    batch["valid"],
-                    data.spec.classes,
-                    threshold=self.high,
-                    reach=self.reach,
-                    weight=self.sharpening,
-                    smallest=first.smallest_component,
-                )
-            found = case_maps(
-                probability,
-                batch["valid"],
-                case.tags,
-                pixels=self.pixel_smoothing,
-                slices=self.slice_smoothing,
-                high=self.high,
-            )
-            maps.write(batch["index"], found)
-            counts += count_targets(self._targets(found), batch["valid"], case.tags)
-        return counts
 
     def _predict(self, first: SliceModule, image: Tensor, valid: Tensor) -> Tensor:
         probability = predict_slices(first, image, valid, self.batch_size)
@@ -211,31 +193,6 @@ class PseudoMasks(TargetSource):
                 "differ; give the original one with --model.targets.checkpoint, or start a new run"
             )
         self._digest = digest
-
-    def _report(
-        self, pl_module: pl.LightningModule, collective: Collective, counts: Tensor
-    ) -> None:
-        """Log what the tagged slices got: shares of their pixels, and of the slices."""
-        pixels, relevant, ignored, slices, empty = collective.sum(counts).tolist()
-        if not relevant:
-            rank_zero_warn(
-                f"{self.checkpoint}: finds nothing in any tagged slice, so there is nothing to "
-                "learn; train it longer"
-            )
-        report = {
-            "pseudo_masks/relevant": relevant / max(1, pixels),
-            "pseudo_masks/ignored": ignored / max(1, pixels),
-            "pseudo_masks/empty_slices": empty / max(1, slices),
-        }
-        pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
-
-    def _targets(self, maps: Tensor) -> Tensor:
-        return to_targets(maps, self.low, self.high)
-
-    def _close(self) -> None:
-        if self._map_folder is not None and self._map_folder.rank == 0:
-            close_map_folder(self._map_folder)
-        self.maps = self._map_folder = None
 
 
 def count_targets(target: Tensor, valid: Tensor, tags: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.clustering.selection import evenly_spaced
 from wsseg.data.store import SliceStore
 from wsseg.tracking.images import add_image, write_figure
 from wsseg.utils.isolation import evaluating
+from wsseg.utils.sampling import evenly_spaced
 
 
 class OverlayLogger(pl.Callback):

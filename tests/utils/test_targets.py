@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.clustering.targets import (
+from wsseg.utils.targets import (
     IGNORE,
     blend,
     decode,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from wsseg.clustering.store import ClusterMaps
-from wsseg.clustering.targets import IGNORE, decode, encode
+
 from wsseg.utils.errors import InputError
+from wsseg.utils.targets import IGNORE, decode, encode
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""How clusters are formed, and how their scores become maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wsseg.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClusteringOptions:
+    """How clusters are formed, and how their scores become maps.
+
+    Attributes:
+        n_clusters: Clusters of each clustering (K).
+        n_clusterings: Clusterings of different seeds whose scores are averaged (R); views are seen
+            by some of every four.
+        evidence_slices: Most slices that clusters are formed and scored from.
+        sample_size: Most pixels for k-means. More gain nothing: with 64 clusters of MRI
+            intensities, 50,000 and 200,000 leave the same variance within clusters (0.787, 0.783).
+        iterations: Steps of k-means; the variance left within clusters is 0.83 after 5 and 0.78
+            after 20.
+        smoothing: Width in pixels of the Gaussian that smooths relevance, within slices and, where
+            it is known how they lie, from slice to slice; up to twice that where clusters tell the
+            classes vaguely.
+        seed: Chooses the slices that are looked at, and the starting points of k-means.
+
+    Example:
+        >>> ClusteringOptions(n_clusters=16).n_clusterings
+        4
+    """
+
+    n_clusters: int = 64
+    n_clusterings: int = 4
+    evidence_slices: int = 128
+    sample_size: int = 50_000
+    iterations: int = 20
+    smoothing: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            InputError: One is; the message names it.
+        """
+        for name, least in (
+            ("n_clusters", 1),
+            ("n_clusterings", 1),
+            ("evidence_slices", 2),
+            ("sample_size", self.n_clusters),
+            ("iterations", 1),
+            ("smoothing", 0),
+        ):
+            value = getattr(self, name)
+            if not value >= least:  # also for NaN
+                raise InputError(f"clustering.{name} {value}: must be at least {least}")

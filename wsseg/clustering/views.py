@@ -1,0 +1,170 @@
+"""Views: what some clusterings see of a pixel beside its features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.utils.distributed import Collective
+from wsseg.utils.errors import InputError
+
+
+class View(ABC):
+    """Extra columns for pixels; a plug-in of :class:`ClusterReSupervision`.
+
+    Most views need :meth:`columns` alone. A view for an organ that lies alike in all images::
+
+        class Height(View):  # how far down in the image a pixel lies, from 0 to 1
+            share = 0.1
+
+            def columns(self, slices, learned):
+                count, height, width = slices.valid.shape
+                rows = torch.linspace(0, 1, height, device=slices.valid.device)
+                return rows[:, None].expand(count, 1, height, width)
+
+    Attributes:
+        share: How much all columns of the view weigh in k-means, as a share of what all features
+            weigh; None gives each column the weight of one feature. All columns are standardised
+            before.
+    """
+
+    share: ClassVar[float | None] = None
+
+    @abstractmethod
+    def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
+        """Return the columns of all pixels.
+
+        Args:
+            slices: A batch; its features may be left out.
+            learned: What :meth:`learn` returned.
+
+        Returns:
+            [B, E, h, w].
+        """
+
+    def is_seen_by(self, clustering: int) -> bool:
+        """Tell whether a clustering sees the view; by default every second one does.
+
+        Args:
+            clustering: Number of the clustering, from 0.
+        """
+        return clustering % 2 == 1
+
+    def learn(self, untagged: Iterable[PixelEmbeddings], collective: Collective) -> Tensor:
+        """Learn from untagged slices, once, before the first refresh; by default nothing.
+
+        Args:
+            untagged: Batches of this process, without features and activation, tagged slices among
+                them. Read them within ``collective.together``, so that an error in one process ends
+                all.
+            collective: The processes; all of them call this and must return the same.
+
+        Returns:
+            What :meth:`columns` needs, on the CPU; it is kept in checkpoints.
+        """
+        return torch.empty(0)
+
+    def trust(self, likeness: Tensor, valid: Tensor) -> Tensor:
+        """Tell where clusterings that see the view may be believed; by default everywhere.
+
+        Args:
+            likeness: How much each pixel looks like each class to the clusterings that do not see
+                the view, [B, C, h, w].
+            valid: [B, h, w] bool.
+
+        Returns:
+            [B, C, h, w] in [0, 1].
+        """
+        return torch.ones_like(likeness)
+
+
+def image_of(slices: PixelEmbeddings, view: View) -> Tensor:
+    """Return the image that a view looks at, [B, M, h, w].
+
+    Raises:
+        InputError: The module gives none.
+    """
+    if slices.image is None:
+        raise InputError(
+            f"{type(view).__name__}: embed_pixels gives no `image`; add it to the PixelEmbeddings "
+            "[B, M, h, w], or leave the view out"
+        )
+    return slices.image
+
+
+def learns(view: View) -> bool:
+    """Tell whether a view learns from untagged slices."""
+    return type(view).learn is not View.learn
+
+
+def doubts(view: View) -> bool:
+    """Tell whether a view limits where clusterings are believed."""
+    return type(view).trust is not View.trust
+
+
+def seen_by(views: Sequence[View], clusterings: int) -> Tensor:
+    """Tell which clusterings see which views, [V, R] bool.
+
+    Args:
+        views: V views.
+        clusterings: R.
+    """
+    table = [[view.is_seen_by(number) for number in range(clusterings)] for view in views]
+    return torch.tensor(table, dtype=torch.bool).view(len(views), clusterings)
+
+
+def column_maps(
+    slices: PixelEmbeddings, views: Sequence[View], learned: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return what pixels are clustered by: their features, then the columns of each view.
+
+    Args:
+        slices: A batch.
+        views: V views.
+        learned: What each of them has learned.
+
+    Returns:
+        1 + V tensors [B, D, h, w] and [B, E, h, w].
+    """
+    return [
+        slices.features,
+        *(view.columns(slices, each) for view, each in zip(views, learned, strict=True)),
+    ]
+
+
+def shown_columns(views: Sequence[View], widths: Sequence[int], clusterings: int) -> Tensor:
+    """Tell which columns every clustering sees, [R, D + E] bool.
+
+    Args:
+        views: V views.
+        widths: Numbers of columns: of the features, then of each view.
+        clusterings: R.
+    """
+    features = torch.ones(1, clusterings, dtype=torch.bool)
+    seen = torch.cat((features, seen_by(views, clusterings))).T
+    return seen.repeat_interleave(torch.tensor(widths), dim=1)
+
+
+def column_weights(views: Sequence[View], widths: Sequence[int]) -> Tensor:
+    """Return what standardised columns are multiplied by before k-means, [D + E].
+
+    Args:
+        views: V views.
+        widths: Numbers of columns: of the features, then of each view.
+
+    Example:
+        >>> from wsseg.clustering import Deviation
+        >>> column_weights([Deviation()], [4, 1]).tolist()  # a quarter of 4 features
+        [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    features, *others = widths
+    weights = [1.0]
+    for view, width in zip(views, others, strict=True):
+        share = view.share
+        weights.append(1.0 if share is None else (share * features / max(1, width)) ** 0.5)
+    return torch.tensor(weights).repeat_interleave(torch.tensor(widths))

@@ -1,0 +1,55 @@
+"""Targets of pixels: where a class is, where it is not, and where nobody knows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -1.0
+"""The target, and the relevance, of a pixel that nothing is known about."""
+
+
+def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
+    """Decide by two thresholds where a class is and where it is not.
+
+    Args:
+        relevance: Values in [0, 1], or ``IGNORE``.
+        low: A pixel whose relevance is at most this does not belong to the class (target 0).
+        high: A pixel whose relevance exceeds this belongs to it (target 1).
+
+    Returns:
+        Targets of the same shape: 0, 1, or ``IGNORE`` between the thresholds and where the
+        relevance is unknown.
+
+    Example:
+        >>> to_targets(torch.tensor([0.1, 0.4, 0.9, -1.0]), low=0.3, high=0.5)
+        tensor([ 0., -1.,  1., -1.])
+    """
+    relevant, irrelevant = relevance > high, (relevance <= low) & (relevance >= 0)
+    return torch.where(relevant | irrelevant, relevant.to(relevance.dtype), IGNORE)
+
+
+def resize(relevance: Tensor, height: int, width: int) -> Tensor:
+    """Change the resolution of maps without blending unknown pixels into known ones.
+
+    Args:
+        relevance: [B, C, h, w], ``IGNORE`` where unknown.
+        height: New height.
+        width: New width.
+
+    Returns:
+        [B, C, height, width]; bilinear among known pixels, ``IGNORE`` where the nearest pixel is.
+
+    Example:
+        >>> resize(torch.ones(1, 1, 4, 4), 8, 8).shape
+        torch.Size([1, 1, 8, 8])
+    """
+    if relevance.shape[-2:] == (height, width):
+        return relevance
+    known = (relevance >= 0).to(relevance.dtype)
+    size = (height, width)
+    weight = F.interpolate(known, size, mode="bilinear", align_corners=False)
+    total = F.interpolate(relevance * known, size, mode="bilinear", align_corners=False)
+    keep = F.interpolate(known, size, mode="nearest-exact") > 0
+    return torch.where(keep, total / weight.clamp_min(1e-6), IGNORE)
