@@ -17,3 +17,9 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real images are not at {root} (set WSSEG_SHARED_DATA)")
     return root
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for examples in the docstrings of wsseg only: helpers of tests are no modules."""
+    helper = collection_path.suffix == ".py" and not collection_path.stem.startswith("test_")
+    return True if helper and collection_path.name != "conftest.py" else None

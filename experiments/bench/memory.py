@@ -15,17 +15,19 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from synthetic import write_store
 from timing import Row
-from wsseg.clustering.map_folder import MapFolder
 
-from wsseg.clustering import ClusterReSupervision
+from wsseg.clustering import Asymmetry, ClusteringOptions, Deviation, EvidenceScorer
 from wsseg.clustering.refresh import Refresh
+from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.models import CamModule
 from wsseg.utils.distributed import Collective
+from wsseg.utils.map_folder import MapFolder
 
 SIZE = 64  # pixels: 16 times the slices must fit into the time
 
@@ -60,8 +62,14 @@ def make_source(store: Path) -> EmbeddingSource:
     data = MRISliceDataModule(str(store))
     data.setup("fit")
     module = CamModule(data.spec.to_dict()).eval()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    return EmbeddingSource(TrainingSlices(data.train_dataloader()), trainer, module)
 
-    return EmbeddingSource(data.train_dataloader(), module.embed_pixels)
+
+def make_refresh(source: EmbeddingSource, folder: MapFolder, collective: Collective) -> Refresh:
+    """Return a refresh as the quickstart makes it."""
+    views = [Asymmetry(), Deviation()]
+    return Refresh(source, ClusteringOptions(), EvidenceScorer(), views, folder, collective)
 
 
 class PeakMemory:
@@ -93,16 +101,14 @@ class PeakMemory:
 def _refresh(slices: int) -> None:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         source = make_source(write_store(Path(folder) / "store", slices, SIZE))
-        work = Refresh(
-            source, ClusterReSupervision().settings, MapFolder(Path(folder)), Collective()
-        )
+        work = make_refresh(source, MapFolder(Path(folder)), Collective())
         with PeakMemory() as memory:
             start = time.perf_counter()
             work.run()
             seconds = time.perf_counter() - start
-        sum(1 for _ in source(range(16)))
+        sum(1 for _ in source.embed(range(16)))
         start = time.perf_counter()
-        sum(1 for _ in source(range(48)))
+        sum(1 for _ in source.embed(range(48)))
         forward = (time.perf_counter() - start) / 48
     print(json.dumps({"seconds": seconds, "peak": memory.peak, "forward": forward}))
 

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from memory import make_source
+from memory import make_refresh, make_source
 from synthetic import write_store
 from timing import Row, row
 from torch.multiprocessing.spawn import start_processes
-from wsseg.clustering.map_folder import MapFolder
 
-from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import Collective, current_collective
+from wsseg.utils.map_folder import MapFolder
 from wsseg.utils.system import keep_freed_memory
 
 REPEATS = 3  # after a first refresh, which warms up
@@ -59,10 +57,10 @@ def _refresh(rank: int, processes: int, store: Path, place: Path) -> None:
         )
     collective: Collective = current_collective(torch.device("cpu"))
     source, where = make_source(store), MapFolder(place, rank, processes)
-    state = Refresh(source, ClusterReSupervision().settings, where, collective).run()
+    state = make_refresh(source, where, collective).run()
     reports = []
     for _ in range(REPEATS):
-        work = Refresh(source, ClusterReSupervision().settings, where, collective)
+        work = make_refresh(source, where, collective)
         collective.barrier()
         start = time.perf_counter()
         state = work.run(*state)

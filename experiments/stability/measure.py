@@ -40,7 +40,7 @@ class MapScores(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Score what the epoch begins with, if it is new."""
-        maps = self.clustering.maps
+        maps = self.clustering.maps.file
         if maps is None or maps.version == self._seen:
             return
         self._seen = maps.version
@@ -50,7 +50,7 @@ class MapScores(pl.Callback):
             slices = MaskedSliceDataset(data.store, [case])
             batch = slices.__getitems__(range(len(slices)))
             relevance = maps.lookup(batch["index"])
-            found = relevance > self.clustering.settings.high
+            found = relevance > self.clustering.scorer.high
             truth = batch["mask"].bool()
             if truth.any():
                 scores.append(dice(found.numpy(), truth.numpy()))
@@ -62,7 +62,7 @@ def run(store: str, fold: int, seed: int, output: Path) -> list[float]:
     """Train once; return the mean Dice after each refresh."""
     pl.seed_everything(seed, verbose=False)
     data = MRISliceDataModule(store, fold=fold, batch_size=16)
-    clustering = ClusterReSupervision(warmup_epochs=WARMUP, every_n_epochs=EVERY, steady=0.0)
+    clustering = ClusterReSupervision(warmup_epochs=WARMUP, every_n_epochs=EVERY)
     watcher = MapScores(clustering)
     trainer = pl.Trainer(
         default_root_dir=output / f"seed{seed}",

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from wsseg.clustering import ClusterReSupervision, EvidenceScorer, PixelEmbeddings
+from wsseg.clustering import (
+    ClusteringOptions,
+    ClusterReSupervision,
+    EvidenceScorer,
+    PixelEmbeddings,
+)
 
 
 class Squares(Dataset[dict[str, Any]]):
@@ -75,7 +80,8 @@ def train(folder: str, epochs: int = 5) -> tuple[Finder, ClusterReSupervision]:
     pl.seed_everything(0, verbose=False)
     # Squares have sharp borders: nothing to smooth, and no reason to take in doubtful pixels.
     clustering = ClusterReSupervision(
-        8, 2, scorer=EvidenceScorer(activation_power=1.0), low=0.3, high=0.4, smoothing=0.0
+        clustering=ClusteringOptions(n_clusters=8, n_clusterings=2, smoothing=0.0),
+        scorer=EvidenceScorer(activation_power=1.0, low=0.3, high=0.4),
     )
     module = Finder()
     trainer = pl.Trainer(

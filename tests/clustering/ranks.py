@@ -21,13 +21,21 @@ import torch.multiprocessing as mp
 from foreign_project import Finder, Squares
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
-from toy_source import SETTINGS, ToySource, scene
-from wsseg.clustering.map_folder import MapFolder
+from toy_source import OPTIONS, ToySource, scene
 
-from wsseg.clustering import ClusterReSupervision, ClusterStatistics, EvidenceScorer, Scorer
-from wsseg.clustering.embeddings import PixelEmbeddings
+from wsseg.clustering import (
+    ClusteringOptions,
+    ClusterReSupervision,
+    Clusters,
+    ClusterStatistics,
+    Deviation,
+    EvidenceScorer,
+    PixelEmbeddings,
+    Scorer,
+)
 from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import DistributedCollective
+from wsseg.utils.map_folder import MapFolder
 
 STRATEGIES = {"train": "ddp_fork", "spawn": "ddp_spawn"}
 
@@ -37,6 +45,11 @@ def checksum(*tensors: Tensor) -> str:
     for tensor in tensors:
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def tensors(clusters: Clusters) -> list[Tensor]:
+    own = [each for each in vars(clusters).values() if isinstance(each, Tensor)]
+    return [*own, *clusters.learned]
 
 
 def write(folder: Path, rank: int, **found: Any) -> None:
@@ -50,11 +63,11 @@ class Failing(ToySource):
         super().__init__()
         self.passes = passes
 
-    def __call__(
+    def embed(
         self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
         self.passes -= 1
-        for batch in super().__call__(positions, activation, features):
+        for batch in super().embed(positions, activation, features):
             if dist.get_rank() == 1 and self.passes == 0:
                 raise RuntimeError("out of memory")
             yield batch
@@ -86,7 +99,8 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
     if scenario == "apart":  # every process is a machine with a disk of its own
         shared = MapFolder(folder / f"node-{rank}", 0, 1, copies=processes)
         shared.path.mkdir()
-    work = Refresh(source, SETTINGS, shared, collective)
+    views = [Deviation()] if scenario == "compared" else []
+    work = Refresh(source, OPTIONS, EvidenceScorer(), views, shared, collective)
     try:
         clusters, maps = work.run()
         clusters, maps = work.run(clusters, maps)
@@ -97,8 +111,8 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
         write(
             folder,
             rank,
-            checksum=checksum(*vars(clusters).values(), found),
-            normal=bool(clusters.norms.isfinite().any()),
+            checksum=checksum(*tensors(clusters), found),
+            normal=any(bool(each.isfinite().any()) for each in clusters.learned),
             centroids=clusters.centroids.tolist(),
             report={k: v for k, v in work.report.items() if not k.startswith("seconds")},
             maps=checksum(found),
@@ -154,18 +168,20 @@ class Reporter(pl.Callback):
         write(
             self.folder,
             trainer.global_rank,
-            checksum=checksum(*vars(callback.clusters).values(), targets),
+            checksum=checksum(*tensors(callback.clusters), targets),
             weights=checksum(*(p.detach() for p in pl_module.parameters())),
             embedded_with=checksum(pl_module.embedded_with),
             churn=callback.report["churn"],
-            slices=callback.settings.scorer.slices,
+            slices=callback.scorer.slices,
         )
 
 
 def train(processes: int, folder: Path, strategy: str) -> None:
     torch.set_num_threads(1)
     pl.seed_everything(0, verbose=False)
-    clustering = ClusterReSupervision(n_clusters=8, n_clusterings=2, scorer=Counting())
+    clustering = ClusterReSupervision(
+        clustering=ClusteringOptions(n_clusters=8, n_clusterings=2), scorer=Counting()
+    )
     trainer = pl.Trainer(
         max_epochs=3,
         accelerator="cpu",
@@ -199,7 +215,7 @@ def train_sharded(processes: int, folder: Path) -> None:
         devices=processes,
         strategy="ddp_fork",
         use_distributed_sampler=False,
-        callbacks=[ClusterReSupervision(n_clusters=8)],
+        callbacks=[ClusterReSupervision(clustering=ClusteringOptions(n_clusters=8))],
         default_root_dir=folder,
         logger=False,
         enable_progress_bar=False,

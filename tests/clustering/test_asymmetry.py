@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.clustering import asymmetry, mirror, one_sided
+from wsseg.clustering.asymmetry import asymmetry, mirror, one_sided
 
 
 def brain(shift: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,16 +19,24 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
 
 from wsseg.clustering import (
+    ClusteringOptions,
     ClusterReSupervision,
+    Deviation,
     EvidenceScorer,
-    InputError,
     PixelEmbeddings,
+    View,
 )
+from wsseg.utils.errors import InputError
 from wsseg.utils.targets import IGNORE
+
+OPTIONS = {each.name for each in fields(ClusteringOptions)}
 
 
 def clustering(**changed: Any) -> ClusterReSupervision:
-    return ClusterReSupervision(**{"n_clusters": 8, "n_clusterings": 2, "steady": 0.0, **changed})
+    """The callback; settings of its options are told apart by their names."""
+    options = {"n_clusters": 8, "n_clusterings": 2}
+    options |= {name: changed.pop(name) for name in OPTIONS & set(changed)}
+    return ClusterReSupervision(clustering=ClusteringOptions(**options), **changed)
 
 
 def fit(
@@ -73,6 +82,11 @@ class Witness(pl.Callback):
             seen.append(batch["cluster_map"].clone())
 
 
+def refreshes_of(callback: ClusterReSupervision) -> int:
+    """The number of refreshes, which the maps in a checkpoint tell."""
+    return callback.state_dict().get("maps", {}).get("version", 0)  # type: ignore[no-any-return]
+
+
 def finder(project: ModuleType) -> Any:
     torch.manual_seed(0)
     return project.Finder()
@@ -101,8 +115,6 @@ def test_the_example_finds_squares_and_cleans_up(project: ModuleType, tmp_path: 
         ({"warmup_epochs": 0}, [0, 1, 2, 3], 4),
         ({"warmup_epochs": 2}, [2, 3], 2),
         ({"warmup_epochs": 1, "every_n_epochs": 2}, [1, 2, 3], 2),
-        ({"warmup_epochs": 1, "last_refresh_epoch": 2}, [1, 2, 3], 2),
-        ({"warmup_epochs": 3, "last_refresh_epoch": 2}, [], 0),
         ({"warmup_epochs": 4}, [], 0),
     ],
 )
@@ -113,18 +125,7 @@ def test_schedule(
     fit(tmp_path, finder(project), loader(project), callback, witness, epochs=4)
     assert [epoch for epoch, maps in witness.maps.items() if maps] == mapped
     assert all(len(witness.maps[epoch]) == 4 for epoch in mapped)
-    assert callback.state_dict().get("version", 0) == refreshes
-
-
-@pytest.mark.parametrize(("steady", "refreshes"), [(0.0, 6), (1.0, 3)])
-def test_the_interval_doubles_where_maps_hardly_change(
-    project: ModuleType, tmp_path: Path, steady: float, refreshes: int
-) -> None:
-    """Refreshes for epochs 1, 2 (the first that has something to change), 4 and, then, 8."""
-    callback = clustering(steady=steady)
-    fit(tmp_path, finder(project), loader(project), callback, epochs=7)
-    assert callback.state_dict()["version"] == refreshes
-    assert callback.state_dict()["interval"] == (4 if steady else 1)
+    assert refreshes_of(callback) == refreshes
 
 
 def test_only_what_is_needed_is_asked_for(project: ModuleType, tmp_path: Path) -> None:
@@ -135,18 +136,18 @@ def test_only_what_is_needed_is_asked_for(project: ModuleType, tmp_path: Path) -
             self, batch: Any, activation: bool = True, features: bool = True
         ) -> PixelEmbeddings:
             asked.append((activation, features, len(batch["index"])))
-            full = super().embed_pixels(batch)._replace(appearance=batch["image"])
+            full = super().embed_pixels(batch)._replace(image=batch["image"])
             full = full if features else full._replace(features=full.features[:, :0])
             return full if activation else full._replace(activation=None)
 
     torch.manual_seed(0)
-    callback = clustering(warmup_epochs=0, evidence_slices=8)
+    callback = clustering(warmup_epochs=0, evidence_slices=8, views=[Deviation()])
     data = loader(project)
     data.dataset.index = torch.arange(16)  # type: ignore[attr-defined]
     fit(tmp_path, Frugal(), data, callback, epochs=1)
     tagged = int((data.dataset.tags > 0).sum())  # type: ignore[attr-defined]
     assert 4 < tagged < 12
-    for wanted, count in ((False, True), tagged), ((False, False), 12 - tagged):
+    for wanted, count in ((False, True), tagged), ((False, False), 16 - tagged):
         assert sum(each for *parts, each in asked if tuple(parts) == wanted) == count
 
 
@@ -230,7 +231,7 @@ def test_resuming_is_bit_identical(
         torch.manual_seed(0)
         return Validated()
 
-    settings: dict[str, Any] = {"momentum": 0.3, "every_n_epochs": 1, "warmup_epochs": 1}
+    settings: dict[str, Any] = {"every_n_epochs": 1, "warmup_epochs": 1}
     data = loader(project)
     whole, callback = start(), clustering(**settings)
     fit(tmp_path, whole, _Both(data), callback, checkpoints(), epochs=4)
@@ -241,11 +242,10 @@ def test_resuming_is_bit_identical(
     assert torch.equal(weights(whole), weights(resumed))
     left, right = callback.state_dict(), again.state_dict()
     assert left.keys() == right.keys()
-    for name, value in left.items():
-        same = (
-            torch.equal(value, right[name]) if isinstance(value, Tensor) else value == right[name]
-        )
-        assert same, name
+    for part in ("clusters", "maps"):
+        for name, value in left[part].items():
+            other = right[part][name]
+            assert torch.equal(value, other) if isinstance(value, Tensor) else value == other, name
 
 
 class _Both(pl.LightningDataModule):
@@ -271,7 +271,7 @@ def test_resuming_within_an_epoch_has_the_maps_of_the_epoch(
     second, callback = Witness(), clustering()
     ckpt = tmp_path / "step=6.ckpt"
     fit(tmp_path, finder(project), loader(project), callback, second, epochs=2, ckpt_path=ckpt)
-    assert callback.state_dict()["version"] == 1
+    assert refreshes_of(callback) == 1
     # this loader cannot resume: it begins again, with the first slices
     assert torch.equal(torch.cat(second.maps[1]), torch.cat(first.maps[1][:2]))
 
@@ -285,7 +285,7 @@ def test_a_second_fit_goes_on(project: ModuleType, tmp_path: Path) -> None:
     trainer.fit_loop.max_epochs = 4
     trainer.fit(module, loader(project))
     assert [len(maps) for maps in witness.maps.values()] == [0, 4, 4, 4]
-    assert callback.state_dict()["version"] == 3
+    assert refreshes_of(callback) == 3
 
 
 def test_another_training_begins_anew(project: ModuleType, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_another_training_begins_anew(project: ModuleType, tmp_path: Path) -> No
         fit(tmp_path, finder(project), fold_loader, callback, witness)
         assert [len(maps) for maps in witness.maps.values()] == [0, 4, 4]
         assert all(bool((maps > IGNORE).any()) for maps in witness.maps[2])
-        assert callback.state_dict()["version"] == 2
+        assert refreshes_of(callback) == 2
 
 
 @pytest.mark.parametrize("ending", [{"epochs": 2}, {"epochs": 9, "max_steps": 8}])
@@ -307,7 +307,7 @@ def test_no_refresh_when_training_ends(
 ) -> None:
     callback = clustering()
     fit(tmp_path, finder(project), loader(project), callback, **ending)
-    assert callback.state_dict()["version"] == 1
+    assert refreshes_of(callback) == 1
 
 
 def test_slices_that_are_held_out_are_not_clustered(project: ModuleType, tmp_path: Path) -> None:
@@ -480,7 +480,7 @@ def test_a_question_about_the_activation_may_need_an_answer(
 
     callback = clustering()
     fit(tmp_path, Positional(), loader(project), callback)
-    assert callback.state_dict()["version"] == 2
+    assert refreshes_of(callback) == 2
 
 
 def test_maps_that_show_nothing_are_announced(project: ModuleType, tmp_path: Path) -> None:
@@ -493,11 +493,10 @@ def test_maps_that_show_nothing_are_announced(project: ModuleType, tmp_path: Pat
         fit(tmp_path, Blind(), loader(project), clustering())
 
 
-@pytest.mark.parametrize("late", [{"warmup_epochs": 3}, {"last_refresh_epoch": 0}])
 def test_training_that_ends_before_the_first_map_is_announced(
-    project: ModuleType, tmp_path: Path, late: dict[str, int]
+    project: ModuleType, tmp_path: Path
 ) -> None:
-    callback = clustering(**late)
+    callback = clustering(warmup_epochs=3)
     with pytest.warns(UserWarning, match=r"max_epochs 3, warmup_epochs .* no cluster map is ever"):
         fit(tmp_path, finder(project), loader(project), callback)
     assert callback.state_dict() == {}
@@ -543,27 +542,51 @@ def test_nan_in_training_is_named(project: ModuleType, tmp_path: Path) -> None:
         {"n_clusterings": 0},
         {"warmup_epochs": -1},
         {"every_n_epochs": 0},
-        {"steady": 1.5},
         {"evidence_slices": 1},
         {"sample_size": 5},
         {"iterations": 0},
-        {"low": 0.7},
-        {"high": 1.1},
-        {"momentum": 1.0},
+        {"smoothing": float("nan")},
     ],
 )
 def test_arguments_out_of_range(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=f"{next(iter(wrong))} must be"):
+    with pytest.raises(InputError, match=rf"{next(iter(wrong))} .*: must be at least"):
         clustering(**wrong)
 
 
-def test_soft_targets(project: ModuleType, tmp_path: Path) -> None:
-    witness = Witness()
-    callback = clustering(warmup_epochs=0, soft_targets=True, low=0.5, high=0.5)
-    fit(tmp_path, finder(project), loader(project), callback, witness, epochs=1)
-    values = torch.cat(witness.maps[0]).unique()
-    assert len(values) > 4
-    assert float(values.min()) >= 0
+@pytest.mark.parametrize("wrong", [{"low": 0.7}, {"high": 1.1}, {"low": float("nan")}])
+def test_thresholds_out_of_range(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"scorer: low .* must satisfy"):
+        clustering(scorer=EvidenceScorer(**wrong))
+
+
+class Height(View):
+    """How far down in the image a pixel lies."""
+
+    def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
+        count, height, width = slices.valid.shape
+        return torch.linspace(0, 1, height)[:, None].expand(count, 1, height, width)
+
+
+def test_views_come_from_the_callback_or_else_from_the_module(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    class Seeing(project.Finder):  # type: ignore[misc,name-defined]
+        cluster_views = (Height(),)
+
+    for views, wanted in ((None, 1), ([], 0), ([Height(), Height()], 2)):
+        torch.manual_seed(0)
+        callback = clustering(views=views)
+        fit(tmp_path, Seeing(), loader(project), callback)
+        assert callback.clusters is not None
+        assert callback.clusters.centroids.shape[2] == 8 + wanted
+
+
+def test_clusters_of_other_views_are_not_gone_on_with(project: ModuleType, tmp_path: Path) -> None:
+    former, callback = clustering(views=[Height()]), clustering()
+    fit(tmp_path, finder(project), loader(project), former)
+    callback.load_state_dict(former.state_dict())
+    with pytest.raises(InputError, match="were made with the views Height, but none are given"):
+        fit(tmp_path, finder(project), loader(project), callback)
 
 
 def test_lookup_of_slices_that_are_not_trained_on(project: ModuleType, tmp_path: Path) -> None:
@@ -585,13 +608,13 @@ def test_reachable_from_the_command_line(project: ModuleType, tmp_path: Path) ->
     config = tmp_path / "config.yaml"
     config.write_text(
         "trainer:\n  callbacks:\n    - class_path: wsseg.clustering.ClusterReSupervision\n"
-        "      init_args:\n        n_clusters: 9\n"
+        "      init_args:\n        clustering: {n_clusters: 9}\n"
         "        scorer: {class_path: EvidenceScorer, init_args: {focus_power: 1.5}}\n"
     )
     cli = LightningCLI(project.Finder, args=["--config", str(config)], run=False)
     callback = next(c for c in cli.trainer.callbacks if isinstance(c, ClusterReSupervision))
-    assert callback.settings.n_clusters == 9
-    assert callback.settings.scorer == EvidenceScorer(focus_power=1.5)
+    assert callback.clustering == ClusteringOptions(n_clusters=9)
+    assert callback.scorer == EvidenceScorer(focus_power=1.5)
 
 
 class Known(pl.LightningDataModule):
@@ -612,11 +635,11 @@ def test_maps_of_other_slices_are_not_taken_for_those_of_this_run(
     project: ModuleType, tmp_path: Path
 ) -> None:
     forwards = list(range(16))
-    callback = clustering(last_refresh_epoch=1)
+    callback = clustering(every_n_epochs=9)
     fit(tmp_path, finder(project), Known(project, forwards), callback)
     state = callback.state_dict()
     for order, warned in ((forwards, False), (forwards[::-1], True)):
-        witness, again = Witness(), clustering(last_refresh_epoch=1)
+        witness, again = Witness(), clustering(every_n_epochs=9)
         again.load_state_dict(state)
         data = Known(project, order)
         with warnings.catch_warnings(record=True) as caught:
@@ -642,4 +665,4 @@ def test_ids_of_a_larger_set_are_not_those_of_a_subset(project: ModuleType, tmp_
     data.data.index = torch.arange(32)
     callback = clustering()
     fit(tmp_path, finder(project), data, callback)
-    assert callback.state_dict()["version"] == 2
+    assert refreshes_of(callback) == 2

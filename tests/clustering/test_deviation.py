@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from wsseg.clustering import PixelEmbeddings
 from wsseg.clustering.deviation import (
-    PATIENTS,
-    Untagged,
-    appearance,
+    ENOUGH_CASES,
+    CoarseSlices,
+    coarse_slices,
     coarse_sums,
-    compare,
-    find_norms,
-    norm,
+    deviation,
+    learn_normal,
     normal_appearance,
-    untagged_slices,
+    normal_by_level,
+    surroundings,
 )
-from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.statistics import BUCKETS
 from wsseg.utils.distributed import Collective
 
@@ -36,8 +36,18 @@ def slices(images: Tensor, tags: list[int], level: list[int]) -> PixelEmbeddings
         index=torch.arange(count),
         case=torch.arange(count),
         level=torch.tensor(level),
-        appearance=images,
+        image=images,
     )
+
+
+def learned(batch: PixelEmbeddings) -> Tensor:
+    assert batch.image is not None
+    return learn_normal([coarse_slices(batch, batch.image)], Collective())
+
+
+def deviating(batch: PixelEmbeddings, normal: Tensor) -> Tensor:
+    assert batch.image is not None
+    return deviation(batch.image, normal, batch.levels)
 
 
 def gradient(height: int, width: int) -> Tensor:
@@ -50,103 +60,101 @@ def test_a_lesion_is_what_is_out_of_place() -> None:
     images += 0.02 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     images[-1, :, 24:32, 24:32] -= 0.8
     batch = slices(images, [0] * 11 + [1], [3] * 12)
-    found = compare(batch, find_norms(untagged_slices(batch), Collective())).appearance
-    assert found is not None
+    found = deviating(batch, learned(batch))
     assert float(found[-1, 0, 25:31, 25:31].max()) < -0.6
     found[-1, :, 24:32, 24:32] = 0
     assert float(found[..., 2:-2, 2:-2].abs().max()) < 0.2
 
 
 def test_what_few_patients_show_is_not_taken_for_normal() -> None:
-    images = torch.rand(PATIENTS, 2, 12, 12)
-    enough = slices(images, [0] * PATIENTS, [1] * PATIENTS)
-    norms = find_norms(untagged_slices(enough), Collective())
-    assert norms.shape == (2, 2, 3, 3)
-    assert norms[0].isnan().all()  # a level without slices
-    torch.testing.assert_close(norms[1], coarse_sums(images, enough.valid)[:, :2].mean(dim=0))
-    same = enough._replace(case=torch.arange(PATIENTS).clamp_max(PATIENTS - 2))
-    norms = find_norms(untagged_slices(same), Collective())
-    assert norms.isnan().all()
-    left = compare(same, norms).appearance
-    assert left is not None
-    assert not left.any()
+    images = torch.rand(ENOUGH_CASES, 2, 12, 12)
+    enough = slices(images, [0] * ENOUGH_CASES, [1] * ENOUGH_CASES)
+    normal = learned(enough)
+    assert normal.shape == (2, 2, 3, 3)
+    assert normal[0].isnan().all()  # a level without slices
+    torch.testing.assert_close(normal[1], coarse_sums(images, enough.valid)[:, :2].mean(dim=0))
+    same = enough._replace(case=torch.arange(ENOUGH_CASES).clamp_max(ENOUGH_CASES - 2))
+    normal = learned(same)
+    assert normal.isnan().all()
+    assert not deviating(same, normal).any()
 
 
 def test_tagged_slices_do_not_say_what_is_normal() -> None:
-    images = torch.zeros(2 * PATIENTS, 1, 8, 8)
-    images[PATIENTS:] = 9
-    batch = slices(images, [0] * PATIENTS + [1] * PATIENTS, [0] * 2 * PATIENTS)
+    images = torch.zeros(2 * ENOUGH_CASES, 1, 8, 8)
+    images[ENOUGH_CASES:] = 9
+    batch = slices(images, [0] * ENOUGH_CASES + [1] * ENOUGH_CASES, [0] * 2 * ENOUGH_CASES)
     batch = batch._replace(tags=batch.tags * torch.tensor([1.0, 0.0]))  # one of two is enough
-    assert not find_norms(untagged_slices(batch), Collective()).any()
+    assert not learned(batch).any()
 
 
 def test_a_place_with_anatomy_in_less_than_half_of_the_slices_has_no_norm() -> None:
-    images = torch.ones(PATIENTS, 1, 8, 8)
-    batch = slices(images, [0] * PATIENTS, [0] * PATIENTS)
+    images = torch.ones(ENOUGH_CASES, 1, 8, 8)
+    batch = slices(images, [0] * ENOUGH_CASES, [0] * ENOUGH_CASES)
     batch.valid[:, :, 4:] = False
-    batch.valid[: PATIENTS // 2, 4:, 4:] = True
-    batch.valid[: PATIENTS // 2 - 1, :4, 4:] = True
-    norms = find_norms(untagged_slices(batch), Collective())
-    assert norms[0, 0].isnan().tolist() == [[False, True], [False, False]]
-    assert bool((norms[0, 0][~norms[0, 0].isnan()] == 1).all())
+    batch.valid[: ENOUGH_CASES // 2, 4:, 4:] = True
+    batch.valid[: ENOUGH_CASES // 2 - 1, :4, 4:] = True
+    normal = learned(batch)
+    assert normal[0, 0].isnan().tolist() == [[False, True], [False, False]]
+    assert bool((normal[0, 0][~normal[0, 0].isnan()] == 1).all())
 
 
 def test_the_outside_has_no_share_in_appearance() -> None:
     valid = torch.zeros(1, 20, 20, dtype=torch.bool)
     valid[:, 4:16, 4:16] = True
-    found = appearance(valid[:, None].float(), valid)
+    found = surroundings(valid[:, None].float(), valid)
     torch.testing.assert_close(found, valid[:, None].float())
 
 
 @given(seed=st.integers(0, 2**31), cut=st.integers(0, 12))
-def test_norms_depend_neither_on_order_nor_on_parts(seed: int, cut: int) -> None:
+def test_normal_depend_neither_on_order_nor_on_parts(seed: int, cut: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     level = torch.randint(3, (12,), generator=draw)
     case = torch.arange(12)
     sums = torch.rand(12, 3, 2, 2, generator=draw)
-    whole = find_norms([Untagged(level, case, sums)], Collective())
+    whole = learn_normal([CoarseSlices(level, case, sums)], Collective())
     order = torch.randperm(12, generator=draw)
-    parts = [Untagged(level[rows], case[rows], sums[rows]) for rows in (order[:cut], order[cut:])]
-    assert torch.equal(whole.nan_to_num(7), find_norms(parts, Collective()).nan_to_num(7))
+    halves = (order[:cut], order[cut:])
+    parts = [CoarseSlices(level[rows], case[rows], sums[rows]) for rows in halves]
+    assert torch.equal(whole.nan_to_num(7), learn_normal(parts, Collective()).nan_to_num(7))
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 17), (3, 5)])
 def test_a_coarse_grid_shows_smooth_maps_as_they_are(shape: tuple[int, int]) -> None:
     smooth = gradient(*shape)[None, None]
     sums = coarse_sums(smooth, torch.ones(1, *shape, dtype=torch.bool))
-    norms = norm(sums, torch.ones(1), torch.full((1,), PATIENTS))
-    back = normal_appearance(norms, torch.zeros(1, dtype=torch.int64), *shape)
+    normal = normal_by_level(sums, torch.ones(1), torch.full((1,), ENOUGH_CASES))
+    back = normal_appearance(normal, torch.zeros(1, dtype=torch.int64), *shape)
     inside = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(back[inside], smooth[inside], atol=0.06, rtol=0)
 
 
 def test_strata_that_were_not_seen_are_unknown() -> None:
-    norms = torch.zeros(2, 1, 3, 3)
-    found = normal_appearance(norms, torch.tensor([1, 2, 63]), 12, 12)
+    normal = torch.zeros(2, 1, 3, 3)
+    found = normal_appearance(normal, torch.tensor([1, 2, 63]), 12, 12)
     assert found.isnan().flatten(1).all(dim=1).tolist() == [False, True, True]
 
 
 def test_strata_of_any_number_share_buckets() -> None:
-    batch = slices(torch.ones(PATIENTS, 1, 8, 8), [0] * PATIENTS, [10**9 + 3] * PATIENTS)
-    norms = find_norms(untagged_slices(batch), Collective())
-    assert len(norms) <= BUCKETS
-    found = normal_appearance(norms, batch.level, 8, 8)
+    batch = slices(
+        torch.ones(ENOUGH_CASES, 1, 8, 8), [0] * ENOUGH_CASES, [10**9 + 3] * ENOUGH_CASES
+    )
+    normal = learned(batch)
+    assert len(normal) <= BUCKETS
+    found = normal_appearance(normal, batch.level, 8, 8)
     assert found.eq(1).all()
 
 
 def test_no_untagged_slice_at_all() -> None:
     batch = slices(torch.rand(2, 1, 8, 8), [1, 1], [0, 1])
-    norms = find_norms(untagged_slices(batch), Collective())
-    assert norms.shape == (0, 1, 2, 2)
-    left = compare(batch, norms).appearance
-    assert left is not None
-    assert not left.any()
-    assert find_norms([], Collective()).shape == (0, 0, 0, 0)
+    normal = learned(batch)
+    assert normal.shape == (0, 1, 2, 2)
+    assert not deviating(batch, normal).any()
+    assert learn_normal([], Collective()).shape == (0, 0, 0, 0)
 
 
 def test_the_appearance_is_of_surroundings() -> None:
     image = torch.zeros(1, 1, 24, 20)
     image[..., 12, 10] = 1.0
-    found = appearance(image, VALID)
+    found = surroundings(image, VALID)
     assert 0 < float(found.max()) < 0.02
-    torch.testing.assert_close(appearance(image * 0 + 3, VALID), image * 0 + 3)
+    torch.testing.assert_close(surroundings(image * 0 + 3, VALID), image * 0 + 3)

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from wsseg.clustering.map_folder import MapFolder
 
+from wsseg.clustering import Deviation, EvidenceScorer
 from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import Collective
+from wsseg.utils.map_folder import MapFolder
 
 HERE = Path(__file__).parent
 
@@ -27,8 +28,8 @@ AGREEING = (
     "uneven-4",
     "few-4",
     "apart-2",
-    "bodies-2",
-    "bodies-4",
+    "cases-2",
+    "cases-4",
     "compared-2",
     "compared-4",
 )
@@ -70,7 +71,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def single(toys: ModuleType, folder: Path, kind: str) -> tuple[torch.Tensor, dict[str, float]]:
-    work = Refresh(toys.scene(kind), toys.SETTINGS, MapFolder(folder), Collective())
+    views = [Deviation()] if kind == "compared" else []
+    work = Refresh(
+        toys.scene(kind), toys.OPTIONS, EvidenceScorer(), views, MapFolder(folder), Collective()
+    )
     clusters, _ = work.run(*work.run())
     return clusters.centroids, work.report
 
@@ -81,7 +85,7 @@ def test_processes_agree_with_each_other_and_with_one(
 ) -> None:
     """23 slices on 2 and 4, 3 slices on 4 (one has none), and 2 machines that share no folder.
 
-    Also on 2 and 4 where the slices of a patient are mapped together, and where places are compared
+    Also on 2 and 4 where the slices of a case are mapped together, and where places are compared
     with what is normal, of 47 slices some of which do not belong to the evidence.
     """
     kind = scenario[:-2]

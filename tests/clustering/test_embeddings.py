@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, feature_pixels
+from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings, pixels_of
 from wsseg.utils.errors import InputError
 
 
@@ -23,13 +23,12 @@ def embeddings(batch: int = 3, classes: int = 2) -> PixelEmbeddings:
     )
 
 
-def test_asymmetry_and_appearance_stand_behind_the_features() -> None:
-    asymmetry, appearance = torch.randn(3, 2, 5, 6), torch.randn(3, 1, 5, 6)
-    batch = embeddings()._replace(asymmetry=asymmetry, appearance=appearance)
+def test_columns_stand_behind_each_other() -> None:
+    first, second = torch.randn(3, 2, 5, 6), torch.randn(3, 1, 5, 6)
     place = torch.tensor([[0, 1, 2], [2, 4, 5]])
-    both = torch.cat([batch.features, asymmetry, appearance], dim=1)
+    both = torch.cat([first, second], dim=1)
     expected = torch.stack([both[0, :, 1, 2], both[2, :, 4, 5]])
-    assert torch.equal(feature_pixels(batch, place), expected)
+    assert torch.equal(pixels_of([first, second], place), expected)
 
 
 def test_some_slices_of_a_batch() -> None:
@@ -50,8 +49,8 @@ def test_some_slices_of_a_batch() -> None:
         ({"case": torch.zeros(2)}, "`case`"),
         ({"case": torch.zeros(3)}, "`case` must hold integers"),
         ({"level": torch.zeros(3)}, "`level` must hold integers"),
-        ({"appearance": torch.zeros(3, 2, 9, 9)}, "`appearance` is .*make it .3, 2, 5, 6"),
-        ({"asymmetry": torch.zeros(3)}, r"`asymmetry` is \(3,\); make it \(3, 5, 6\)"),
+        ({"image": torch.zeros(3, 2, 9, 9)}, "`image` is .*make it .3, 2, 5, 6"),
+        ({"image": torch.zeros(3)}, r"`image` is \(3,\); make it \(3, 5, 6\)"),
         ({"level": torch.zeros(2)}, "`level`"),
         ({"tags": torch.zeros(3)}, r"`tags` is \(3,\); make it .B, C."),
         ({"case": ["ann", "ben", "eve"]}, "`case` is of type list; make it a tensor"),
@@ -68,7 +67,7 @@ def test_embeddings_of_another_type() -> None:
         check_embeddings(tuple(embeddings()))
 
 
-def test_without_patients_and_levels_every_slice_is_its_own_patient_of_one_level() -> None:
+def test_without_cases_and_levels_every_slice_is_its_own_case_of_one_level() -> None:
     plain = check_embeddings(embeddings()._replace(case=None, level=None))
     assert plain.cases.equal(plain.index)
     assert not plain.levels.any()

@@ -1,33 +1,27 @@
-"""From what slices show by themselves to the maps of a body."""
+"""From what slices show by themselves to the maps of a case."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wsseg.clustering.mapping import MapMaker, SliceMaps
-from wsseg.clustering.relevance import Verdict
-
-
-def settle(relevance: Tensor, tags: Tensor, depth: Tensor | None, **settings: Any) -> Tensor:
-    verdict = Verdict(*[torch.empty(0)] * 3)
-    make = MapMaker(lambda features: features, verdict, torch.empty(0), **settings)
-    return make.settle(SliceMaps(torch.arange(len(tags)), tags, relevance), depth)
+from wsseg.clustering.mapping import SliceMaps, regroup, smoothed_along
 
 
 def test_slices_without_a_class_say_nothing_about_it_in_others() -> None:
     relevance = torch.zeros(3, 2, 6, 6)
     relevance[:, 0] = relevance[1, 1] = 0.9
     tags = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
-    found = settle(relevance, tags, torch.arange(3.0), smoothing=1.0, low=0.15, dominance=0.0)
-    torch.testing.assert_close(found, relevance)
+    slices = SliceMaps(torch.arange(3), tags, relevance)
+    found = smoothed_along(slices, torch.arange(3.0), smoothing=1.0)
+    torch.testing.assert_close(found.relevance, relevance)
 
 
-def test_regions_are_apart_where_relevance_between_them_is_low() -> None:
-    relevance = torch.full((1, 1, 12, 30), 0.1)
-    relevance[..., 2:9, 2:9], relevance[..., 2:9, 20:27] = 0.9, 0.4
-    found = settle(relevance, torch.ones(1, 1), None, smoothing=0.0, low=0.15, dominance=0.7)
-    assert found[..., 2:9, 2:9].all()
-    assert not found[..., 2:9, 20:27].any()
+@given(st.lists(st.integers(1, 5), min_size=1), st.integers(1, 7))
+def test_slices_are_regrouped_in_order(sizes: list[int], together: int) -> None:
+    index = torch.arange(sum(sizes))
+    parts = [SliceMaps(part, part[:, None], part[:, None]) for part in index.split(together)]
+    found = [each.index.tolist() for each in regroup(parts, sizes)]
+    assert [len(each) for each in found] == sizes
+    assert [each for run in found for each in run] == index.tolist()

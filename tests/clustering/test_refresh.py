@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from wsseg.clustering.map_folder import MapFolder
-from wsseg.clustering.store import ClusterMaps
+from torch import Tensor
 
-from wsseg.clustering import ClusterReSupervision
+from wsseg.clustering import (
+    Asymmetry,
+    ClusteringOptions,
+    Clusters,
+    ClusterStatistics,
+    Deviation,
+    EvidenceScorer,
+    PixelEmbeddings,
+    Scorer,
+    View,
+)
+from wsseg.clustering.deviation import coarse_slices, deviation, learn_normal
 from wsseg.clustering.evidence import Evidence
-from wsseg.clustering.mapping import MapMaker
-from wsseg.clustering.refresh import Clusters, Refresh
-from wsseg.clustering.scorers import PurityScorer, Scorer
-from wsseg.clustering.statistics import ClusterStatistics
+from wsseg.clustering.refresh import Refresh
+from wsseg.comparators import PurityScorer
 from wsseg.utils.distributed import Collective
 from wsseg.utils.errors import InputError
+from wsseg.utils.map_file import MapFile
+from wsseg.utils.map_folder import MapFolder
 from wsseg.utils.targets import IGNORE
 
 
 def refresh(
     source: Any,
     folder: Path,
-    previous: tuple[Clusters, ClusterMaps] | None = None,
-    **settings: Any,
-) -> tuple[Clusters, ClusterMaps, dict[str, float]]:
-    thresholds = {"low": 0.15, "high": 0.2, "smoothing": 0.0}
-    chosen = ClusterReSupervision(**{"n_clusters": 6, "n_clusterings": 3, **thresholds, **settings})
-    work = Refresh(source, chosen.settings, MapFolder(folder), Collective())
+    previous: tuple[Clusters, MapFile] | None = None,
+    scorer: Scorer | None = None,
+    views: Sequence[View] = (),
+    **options: Any,
+) -> tuple[Clusters, MapFile, dict[str, float]]:
+    chosen = ClusteringOptions(**{"n_clusters": 6, "n_clusterings": 3, "smoothing": 0.0, **options})
+    scorer = scorer or EvidenceScorer()
+    work = Refresh(source, chosen, scorer, views, MapFolder(folder), Collective())
     clusters, maps = work.run(*(previous or (None, None)))
     return clusters, maps, work.report
+
+
+class Changed:
+    """A source whose batches are changed, of slices that nothing is known of beforehand."""
+
+    known = None
+
+    def __init__(self, source: Any, change: Callable[[PixelEmbeddings], PixelEmbeddings]) -> None:
+        self.source, self.change = source, change
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def embed(self, *wanted: Any, **also: Any) -> Iterator[PixelEmbeddings]:
+        return map(self.change, self.source.embed(*wanted, **also))
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -78,48 +105,34 @@ def test_a_small_sample_still_has_a_pixel_for_each_cluster(
     assert clusters.centroids.shape[1] == 40
 
 
-def test_items_of_several_slices_take_no_more_memory(
-    toys: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_items_of_several_slices_take_no_more_memory(toys: ModuleType, tmp_path: Path) -> None:
     """As of a data set of volumes: bounds hold for the slices in them."""
-    monkeypatch.setattr("wsseg.clustering.evidence.PIXELS", 1280)
 
     class Volumes(toys.ToySource):  # type: ignore[misc,name-defined]
         def __len__(self) -> int:
             return super().__len__() // 8
 
-        def __call__(self, positions: Any, *wanted: Any, **also: Any) -> Any:
+        def embed(self, positions: Any, *wanted: Any, **also: Any) -> Any:
             slices = [8 * position + part for position in positions for part in range(8)]
-            return super().__call__(slices, *wanted, **also)
+            return super().embed(slices, *wanted, **also)
 
-    sizes: list[int] = []
-
-    class Watching(Evidence):
-        def sample(self, quota: int) -> Any:
-            sizes.append(sum(len(part.row) for part in self._parts))
-            found = super().sample(quota)
-            sizes.append(len(found[0]))
-            return found
-
-    monkeypatch.setattr("wsseg.clustering.refresh.Evidence", Watching)
-    work = Refresh(
-        Volumes(64), replace(toys.SETTINGS, sample_size=640), MapFolder(tmp_path), Collective()
-    )
-    _, maps = work.run()
-    assert sizes == [1280, 640]
+    source = Volumes(64)
+    evidence = Evidence(slices=len(source), most_pixels=1280)
+    evidence.collect(source.embed(range(len(source))))
+    assert evidence.count == 64
+    evidence.thin_out(evidence.count)
+    assert len(evidence.sample(10**6)[0]) == 1280
+    _, maps, _ = refresh(source, tmp_path)
     assert (maps.lookup(torch.arange(64)) != IGNORE).any(dim=(1, 2, 3)).all()
 
 
-def test_wide_embeddings_take_no_more_memory(
-    toys: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wsseg.clustering.evidence.VALUES", 6000)
+def test_wide_embeddings_take_no_more_memory(toys: ModuleType) -> None:
     for dimensions in (4, 20):
         source = toys.ToySource(dimensions=dimensions)
-        evidence = Evidence(slices=len(source))
-        evidence.collect(source(range(len(source))))
-        features, _ = evidence.sample(10**6)
-        assert 5000 < features.numel() <= 6000
+        evidence = Evidence(slices=len(source), most_values=6000)
+        evidence.collect(source.embed(range(len(source))))
+        columns, _ = evidence.sample(10**6)
+        assert 5000 < columns.numel() <= 6000
 
 
 def test_untagged_slices_are_not_embedded_if_tags_are_known(
@@ -139,20 +152,20 @@ def test_untagged_slices_are_not_embedded_if_tags_are_known(
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 24])
-def test_slices_of_a_body_are_smoothed_together(
+def test_slices_of_a_case_are_smoothed_together(
     toys: ModuleType, tmp_path: Path, batch_size: int
 ) -> None:
     """Of two tagged slices in four, 3 pixels apart, one shows nothing, then the other tells."""
     alone, together = toys.ToySource(), toys.ToySource()
-    for source, bodies in ((alone, False), (together, True)):
+    for source, cases in ((alone, False), (together, True)):
         source.batch_size = batch_size
         source.features[1::4, 0] -= 12.0 * source.objects[1::4, 0]
-        source.know(bodies)
+        source.know(cases)
     found = []
     for number, source in enumerate((alone, together)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        maps = refresh(source, folder, smoothing=2.0, dominance=0.0)[1]
+        maps = refresh(source, folder, smoothing=2.0)[1]
         found.append(maps.lookup(torch.arange(24))[:, 0])
     for hidden in range(1, 24, 4):
         inside = alone.objects[hidden, 0] & alone.valid[hidden]
@@ -161,12 +174,12 @@ def test_slices_of_a_body_are_smoothed_together(
     assert bool((found[1] < 0).eq(found[0] < 0).all()), "what is unknown stays so"
 
 
-def test_smoothing_ends_with_the_body(toys: ModuleType, tmp_path: Path) -> None:
+def test_smoothing_ends_with_the_case(toys: ModuleType, tmp_path: Path) -> None:
     """Far apart in it, slices are as good as alone."""
     found = []
     for number, scale in enumerate((0.0, 100.0)):
         source = toys.ToySource()
-        source.know(bodies=scale > 0)
+        source.know(cases=scale > 0)
         if scale:
             source.known.depth.mul_(scale)
         folder = tmp_path / str(number)
@@ -194,24 +207,11 @@ def test_second_refresh_starts_from_the_first(toys: ModuleType, tmp_path: Path) 
     assert report["churn"] < 0.05
 
 
-def test_momentum_blends_maps(toys: ModuleType, tmp_path: Path) -> None:
-    source, index = toys.ToySource(), torch.tensor([1])
-    clusters, maps, _ = refresh(source, tmp_path)
-    old = maps.lookup(index)
-    kept = ClusterMaps(tmp_path, maps.shape, 7)
-    kept.create()
-    kept.write(torch.arange(24), torch.full((24, 1, 12, 12), 0.5))
-    _, mixed, _ = refresh(source, tmp_path, (clusters, kept), momentum=0.5)
-    expected = torch.where(old >= 0, 0.25 + 0.5 * old, old)
-    assert torch.allclose(mixed.lookup(index), expected, atol=0.05)
-    assert mixed.version == 8
-
-
-def test_maps_of_other_data_are_not_blended_in(toys: ModuleType, tmp_path: Path) -> None:
-    other = ClusterMaps(tmp_path, (3, 1, 5, 5), 1)
+def test_maps_of_other_data_are_not_compared_with(toys: ModuleType, tmp_path: Path) -> None:
+    other = MapFile(tmp_path, (3, 1, 5, 5), 1)
     other.create()
     clusters, _, _ = refresh(toys.ToySource(), tmp_path)
-    _, maps, report = refresh(toys.ToySource(), tmp_path, (clusters, other), momentum=0.5)
+    _, maps, report = refresh(toys.ToySource(), tmp_path, (clusters, other))
     assert maps.shape == (24, 1, 12, 12)
     assert "churn" not in report
 
@@ -264,17 +264,9 @@ def test_values_that_are_not_finite(toys: ModuleType, tmp_path: Path) -> None:
 def test_slices_that_share_an_index(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource()
 
-    def twice(positions: Any, **wanted: bool) -> Any:
-        for batch in source(positions, **wanted):
-            yield batch._replace(index=batch.index // 2)
-
-    class Twice:
-        known = None
-        __call__ = staticmethod(twice)
-        __len__ = source.__len__
-
+    twice = Changed(source, lambda batch: batch._replace(index=batch.index // 2))
     with pytest.raises(InputError, match="share the index 0"):
-        refresh(Twice(), tmp_path)
+        refresh(twice, tmp_path)
 
 
 class Broken(Scorer):
@@ -302,23 +294,25 @@ def test_scorers_that_misbehave(
         refresh(toys.ToySource(), tmp_path, scorer=Broken(value))
 
 
+class Told(Asymmetry):
+    """The asymmetry as the image tells it, to see what becomes of it."""
+
+    def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
+        assert slices.image is not None
+        return slices.image
+
+
 def test_every_second_clustering_sees_the_asymmetry(toys: ModuleType, tmp_path: Path) -> None:
     """Features are noise here; only the asymmetry shows the objects."""
     source = toys.ToySource()
 
-    class Symmetric:
-        known = None
+    def noisy(batch: PixelEmbeddings) -> PixelEmbeddings:
+        noise = torch.rand(batch.features.shape, generator=torch.manual_seed(0))
+        return batch._replace(features=noise, image=batch.features)
 
-        def __len__(self) -> int:
-            return len(source)
-
-        def __call__(self, positions: Any, **wanted: bool) -> Any:
-            for batch in source(positions, **wanted):
-                features = torch.rand(batch.features.shape, generator=torch.manual_seed(0))
-                yield batch._replace(features=features, asymmetry=batch.features)
-
-    clusters, maps, _ = refresh(Symmetric(), tmp_path, n_clusters=12, n_clusterings=4)
-    assert clusters.sees_asymmetry.tolist() == [False, True, False, True]
+    clusters, maps, _ = refresh(
+        Changed(source, noisy), tmp_path, views=[Told()], n_clusters=12, n_clusterings=4
+    )
     assert clusters.centroids.shape == (4, 12, 8)
     assert not clusters.centroids[0::2, :, 4:].any()
     assert clusters.centroids[1::2, :, 4:].any()
@@ -340,44 +334,42 @@ def test_clusters_see_what_is_out_of_place(toys: ModuleType, tmp_path: Path) -> 
     objects[source.tags[:, 0] > 0, 2:10, 8:16] = True
     tissue[:, 0][objects] += 3.0
 
-    class OutOfPlace:
-        known = None
+    def out_of_place(batch: PixelEmbeddings) -> PixelEmbeddings:
+        flat = None if batch.activation is None else torch.full_like(batch.activation, 0.5)
+        image = tissue[batch.index]
+        return batch._replace(features=image, activation=flat, image=image)
 
-        def __init__(self, comparable: bool) -> None:
-            self.comparable = comparable
+    class OutOfPlace(Deviation):
+        """The deviation of the image itself: the objects are smaller than its surroundings."""
 
-        def __len__(self) -> int:
-            return len(source)
+        def learn(self, untagged: Any, collective: Any) -> Tensor:
+            return learn_normal([coarse_slices(each, each.image) for each in untagged], collective)
 
-        def __call__(self, positions: Any, **wanted: bool) -> Any:
-            for batch in source(positions, **wanted):
-                flat = None if batch.activation is None else torch.full_like(batch.activation, 0.5)
-                image = tissue[batch.index]
-                yield batch._replace(
-                    features=image, activation=flat, appearance=image if self.comparable else None
-                )
+        def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
+            assert slices.image is not None
+            return deviation(slices.image, learned, slices.levels)
 
-    def reached(comparable: bool) -> float:
-        _, maps, _ = refresh(OutOfPlace(comparable), tmp_path, n_clusters=12, n_clusterings=4)
+    def reached(views: Sequence[View]) -> float:
+        changed = Changed(source, out_of_place)
+        _, maps, _ = refresh(changed, tmp_path, views=views, n_clusters=12, n_clusterings=4)
         tagged = source.tags[:, 0] > 0
         found = maps.lookup(torch.arange(48))[tagged][:, 0] > 0.2
         wanted = objects[tagged] & source.valid[tagged]
         return float(2 * (found & wanted).sum() / (found.sum() + wanted.sum()).clamp_min(1))
 
-    assert reached(comparable=True) > 0.8
-    assert reached(comparable=False) < 0.5
+    assert reached([OutOfPlace()]) > 0.8
+    assert reached([]) < 0.5
 
 
 def test_a_checkpoint_maps_slices_as_the_refresh_did(toys: ModuleType, tmp_path: Path) -> None:
     source = toys.ToySource(count=48)
     source.be_comparable()
-    clusters, maps, _ = refresh(source, tmp_path, n_clusterings=4, smoothing=1.0)
-    assert clusters.norms.isfinite().any()
+    views = [Deviation()]
+    clusters, maps, _ = refresh(source, tmp_path, views=views, n_clusterings=4, smoothing=1.0)
+    assert clusters.learned[0].isfinite().any()
     tagged = source.tags[:, 0] > 0
-    (batch,) = source(tagged.nonzero()[:5, 0].tolist())
-    state = {**vars(clusters), "low": 0.15, "dominance": 0.7}
-    make = MapMaker.of(state)
-    found = make.settle(make(batch), None)
+    (batch,) = source.embed(tagged.nonzero()[:5, 0].tolist())
+    found = Clusters.from_state(clusters.state_dict(), views).relevance(batch)
     torch.testing.assert_close(found, maps.lookup(batch.index), atol=0.005, rtol=0)
 
 
@@ -394,7 +386,7 @@ def test_scores_that_are_not_relative_count_for_what_they_are(
 ) -> None:
     """Relative to the best cluster, those of which nothing is known would pass for relevant."""
     source = toys.ToySource()
-    _, maps, report = refresh(source, tmp_path, scorer=Undecided(), dominance=0.0)
+    _, maps, report = refresh(source, tmp_path, scorer=Undecided())
     tagged = source.tags[:, 0] > 0
     relevance = maps.lookup(torch.arange(24))[tagged, 0]
     inside = source.objects[tagged, 0]

@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wsseg.clustering.scorers import (
-    FLAT,
-    UNDECIDED,
-    ErasureScorer,
+    FLAT_ACTIVATION,
     EvidenceScorer,
-    PurityScorer,
     Scorer,
-    VoteScorer,
     contrast,
     focus,
     lower_bound,
@@ -26,6 +22,7 @@ from wsseg.clustering.scorers import (
     surroundings,
 )
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, slice_statistics
+from wsseg.comparators.scorers import UNDECIDED, ErasureScorer, PurityScorer, VoteScorer
 
 R, K, C = 2, 5, 2
 BY_CLUSTER = [f.name for f in fields(ClusterStatistics) if f.name not in ("total", "together")]
@@ -158,7 +155,9 @@ def test_evidence_needs_purity_and_is_moderated_by_activation() -> None:
 
 
 def test_what_stands_out_by_chance_from_flat_activation_has_little_contrast() -> None:
-    assert contrast(one_cluster([0.11], [0.1])).max() == pytest.approx(0.01 / FLAT, rel=1e-3)
+    assert contrast(one_cluster([0.11], [0.1])).max() == pytest.approx(
+        0.01 / FLAT_ACTIVATION, rel=1e-3
+    )
     assert contrast(one_cluster([0.9], [0.1])).max() == 1
 
 

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsseg.clustering.selection import (
-    bodies,
+    case_runs,
     choose_slices,
     choose_untagged,
     occurrence,
     sample_rows,
     share,
-    share_bodies,
+    share_runs,
 )
 
 
@@ -27,23 +27,23 @@ def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
 @given(sizes=st.lists(st.integers(1, 30), max_size=40), size=st.integers(1, 9))
 def test_every_body_goes_to_one_process(sizes: list[int], size: int) -> None:
     whole = list(torch.arange(sum(sizes)).split(sizes)) if sizes else []
-    shares = [share_bodies(whole, rank, size) for rank in range(size)]
+    shares = [share_runs(whole, rank, size) for rank in range(size)]
     dealt = [body for part in shares for body in part]
     assert [body.tolist() for body in dealt] == [body.tolist() for body in whole]
     loads = [sum(len(body) for body in part) for part in shares]
     assert max(loads) <= sum(sizes) / size + max(sizes, default=0)
 
 
-def test_bodies_are_in_order() -> None:
+def test_slices_of_a_case_are_in_order() -> None:
     case = torch.tensor([7, 3, 7, 3, 7, 9])
     depth = torch.tensor([2.0, 1.0, 0.5, 0.0, 9.0, 4.0])
-    found = bodies(torch.tensor([0, 1, 2, 3, 5]), case, depth)
+    found = case_runs(torch.tensor([0, 1, 2, 3, 5]), case, depth)
     assert [body.tolist() for body in found] == [[3, 1], [2, 0], [5]]
-    assert bodies(torch.empty(0, dtype=torch.int64), case, depth) == []
+    assert case_runs(torch.empty(0, dtype=torch.int64), case, depth) == []
 
 
-def test_long_bodies_are_mapped_in_parts() -> None:
-    found = bodies(torch.arange(300), torch.zeros(300), torch.arange(300.0))
+def test_long_cases_are_mapped_in_parts() -> None:
+    found = case_runs(torch.arange(300), torch.zeros(300), torch.arange(300.0))
     assert [len(body) for body in found] == [128, 128, 44]
     assert torch.equal(torch.cat(found), torch.arange(300))
 

@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from wsseg.clustering import ClusterReSupervision
-from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.source import KnownSlices
+from wsseg.clustering import ClusteringOptions, PixelEmbeddings
+from wsseg.clustering.slices import KnownSlices
 
-SETTINGS = ClusterReSupervision(
-    n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32
-).settings
+OPTIONS = ClusteringOptions(n_clusters=6, n_clusterings=3, sample_size=1024, evidence_slices=32)
 
 
 class ToySource:
@@ -39,23 +36,23 @@ class ToySource:
         self.batch_size = 5
         self.known: KnownSlices | None = None
         self.embedded = 0
-        self.appearance: Tensor | None = None
+        self.image: Tensor | None = None
 
-    def know(self, bodies: bool = False) -> None:
-        """Tell of the slices before they are read; also how they lie, four to a body."""
+    def know(self, cases: bool = False) -> None:
+        """Tell of the slices before they are read; also how they lie, four to a case."""
         order = torch.arange(len(self))
-        where = {"case": self.case, "depth": order % 4 * 1.5} if bodies else {}
+        where = {"case": self.case, "depth": order % 4 * 1.5} if cases else {}
         self.known = KnownSlices(order, self.tags, **where)
 
     def be_comparable(self) -> None:
         """Show what every place looks like; each slice is of a patient of its own."""
-        self.appearance = self.features[:, :1]
+        self.image = self.features[:, :1]
         self.case, self.level = torch.arange(len(self)), torch.zeros(len(self)).long()
 
     def __len__(self) -> int:
         return len(self.tags)
 
-    def __call__(
+    def embed(
         self, positions: Sequence[int], activation: bool = True, features: bool = True
     ) -> Iterator[PixelEmbeddings]:
         for part in torch.split(torch.tensor(list(positions), dtype=torch.int64), self.batch_size):
@@ -69,15 +66,15 @@ class ToySource:
                     part,
                     self.case[part],
                     self.level[part],
-                    appearance=None if self.appearance is None else self.appearance[part],
+                    image=None if self.image is None else self.image[part],
                 )
 
 
 def scene(kind: str) -> ToySource:
     """Return what is clustered in a scenario of several processes, or by one beside them."""
     source = ToySource({"few": 3, "large": 96, "compared": 47}.get(kind, 23))
-    if kind == "bodies":
-        source.know(bodies=True)
+    if kind == "cases":
+        source.know(cases=True)
     if kind == "compared":
         source.be_comparable()
     return source

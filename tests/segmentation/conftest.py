@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
+from wsseg.data.dataset import CaseSlices
 from wsseg.data.spec import DataSpec
 from wsseg.segmentation import SegmentationModule, TargetSource
 
@@ -40,8 +41,8 @@ class Bright(pl.LightningModule):
 class Square(TargetSource):
     """The same target for every slice."""
 
-    def lookup(self, index: Tensor) -> Tensor:
-        target = torch.zeros(len(index), 1, 16, 16)
+    def make(self, case: CaseSlices) -> Tensor:
+        target = torch.zeros(len(case.tags), 1, 16, 16)
         target[:, :, 4:8, 4:8] = 1
         return target
 

@@ -44,17 +44,20 @@ assert not [name for name in sys.modules if name.startswith("wsseg.supervised")]
 class Keep(pl.Callback):
     """Keeps the targets of all batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: TrueMasks) -> None:
+        self.source = source
         self.targets: dict[int, torch.Tensor] = {}
+        self.others: torch.Tensor | None = None
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.targets |= dict(zip(batch["index"].tolist(), batch["target"], strict=True))
+        self.others = self.source.lookup(torch.tensor([0, 1000]))  # of a test case, and of none
 
 
 def train(store: Path, folder: Path, source: TrueMasks) -> Keep:
-    keep = Keep()
+    keep = Keep(source)
     trainer = quiet_trainer(max_epochs=1, default_root_dir=folder, callbacks=[keep])
     module = SegmentationModule(SPEC.to_dict(), targets=source, widths=(4, 8, 8))
     trainer.fit(module, MRISliceDataModule(str(store)))
@@ -68,8 +71,7 @@ def test_targets_are_the_masks_of_the_store(tmp_path: Path) -> None:
     for name in "bdf":
         shape = np.load(store / "masks" / f"{name}.npy").shape
         np.save(store / "masks" / f"{name}.npy", rng.random(shape) > 0.5)
-    source = TrueMasks()
-    keep = train(store, tmp_path, source)
+    keep = train(store, tmp_path, TrueMasks())
     cases = MRISliceDataModule(str(store)).splits["train"]
     assert len(keep.targets) == sum(len(case.tags) for case in cases)
     for case in cases:
@@ -77,9 +79,9 @@ def test_targets_are_the_masks_of_the_store(tmp_path: Path) -> None:
         for row, mask in enumerate(masks):
             target = keep.targets[case.first_index + row]
             assert torch.equal(target, torch.from_numpy(mask).float())
-    others = source.lookup(torch.tensor([0, 1000]))  # of a test case, and of none
-    assert others is not None
-    assert (others == -1).all()
+    assert keep.others is not None
+    assert (keep.others == -1).all()
+    assert not list((tmp_path / "cluster_maps").glob("*")), "masks do not stay in the run's folder"
 
 
 def test_a_training_case_without_a_mask_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Consensus, thresholds and the one-byte form."""
+"""Thresholds, resizing and the one-byte form."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.utils.targets import (
-    IGNORE,
-    blend,
-    decode,
-    encode,
-    resize,
-    to_targets,
-)
+from wsseg.utils.map_file import decode, encode
+from wsseg.utils.targets import IGNORE, resize, to_targets
 
 
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(IGNORE)), min_size=1))
@@ -32,13 +26,6 @@ def test_thresholds() -> None:
     relevance = torch.tensor([0.0, 0.4, 0.5, 0.6, 1.0, IGNORE])
     hard = torch.tensor([0.0, 0.0, IGNORE, IGNORE, 1.0, IGNORE])
     assert torch.equal(to_targets(relevance, 0.4, 0.6), hard)
-    soft = torch.tensor([0.0, 0.4, IGNORE, IGNORE, 1.0, IGNORE])
-    assert torch.equal(to_targets(relevance, 0.4, 0.6, soft=True), soft)
-
-
-def test_blending_needs_both() -> None:
-    new, old = torch.tensor([1.0, 1.0, IGNORE]), torch.tensor([0.0, IGNORE, 1.0])
-    assert torch.equal(blend(new, old, 0.25), torch.tensor([0.75, 1.0, IGNORE]))
 
 
 def test_resizing_keeps_unknown_pixels_out() -> None:

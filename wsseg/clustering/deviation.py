@@ -54,14 +54,16 @@ class Deviation(View):
     def learn(self, untagged: Iterable[PixelEmbeddings], collective: Collective) -> Tensor:
         """Learn what is normal; see :func:`learn_normal`."""
         with collective.together("learning what untagged slices look like"):
-            parts = [coarse_slices(batch, image_of(batch, self)) for batch in untagged]
+            parts = [
+                coarse_slices(batch, surroundings(image_of(batch, self), batch.valid))
+                for batch in untagged
+            ]
         return learn_normal(parts, collective)
 
     def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
         """Return the deviation of every modality, [B, M, h, w]; 0 where the normal is unknown."""
         appearance = surroundings(image_of(slices, self), slices.valid)
-        normal = normal_appearance(learned.to(appearance.device), slices.levels, *slices.plane[1:])
-        return torch.where(normal.isnan(), 0.0, appearance - normal)
+        return deviation(appearance, learned, slices.levels)
 
 
 class CoarseSlices(NamedTuple):
@@ -105,16 +107,15 @@ def coarse_sums(appearance: Tensor, valid: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(values, (height, width))
 
 
-def coarse_slices(batch: PixelEmbeddings, image: Tensor) -> CoarseSlices:
+def coarse_slices(batch: PixelEmbeddings, appearance: Tensor) -> CoarseSlices:
     """Return what the untagged slices of a batch look like.
 
     Args:
         batch: The slices.
-        image: Their image, [B, M, h, w].
+        appearance: What they look like, [B, M, h, w].
     """
     rows = ~batch.tagged
-    valid = batch.valid[rows]
-    sums = coarse_sums(surroundings(image[rows], valid), valid)
+    sums = coarse_sums(appearance[rows], batch.valid[rows])
     level = batch.levels[rows].remainder(BUCKETS)
     return CoarseSlices(level.cpu(), batch.cases[rows].cpu(), sums.cpu())
 
@@ -161,6 +162,21 @@ def normal_by_level(sums: Tensor, slices: Tensor, cases: Tensor) -> Tensor:
         weight >= 0.5 * slices[:, None, None, None].clamp_min(1)
     )
     return torch.where(enough, total / weight.clamp_min(1e-6), torch.nan).float()
+
+
+def deviation(appearance: Tensor, learned: Tensor, level: Tensor) -> Tensor:
+    """Return how slices differ from what is normal, 0 where that is unknown.
+
+    Args:
+        appearance: [B, M, h, w].
+        learned: From :func:`learn_normal`.
+        level: Level of each slice, [B] int64.
+
+    Returns:
+        [B, M, h, w].
+    """
+    normal = normal_appearance(learned.to(appearance.device), level, *appearance.shape[2:])
+    return torch.where(normal.isnan(), 0.0, appearance - normal)
 
 
 def normal_appearance(normal: Tensor, level: Tensor, height: int, width: int) -> Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from unittest import mock
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from wsseg.clustering.source import EmbeddingSource
+from wsseg.clustering.slices import TrainingSlices
 from wsseg.utils.errors import InputError
 
 
@@ -17,14 +16,14 @@ def test_depths_that_are_not_finite() -> None:
     depth = torch.tensor([0.0, 1.0, torch.nan, 2.0])
     dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=depth)
     with pytest.raises(InputError, match="`depth` holds NaN"):
-        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
+        TrainingSlices(DataLoader(dataset))
 
 
 def test_depth_of_another_kind() -> None:
     """As of a set of colour and depth images."""
     dataset = Told(index=torch.arange(4), tags=torch.zeros(4, 1), depth=torch.zeros(4, 8, 8))
     with pytest.raises(InputError, match=r"`depth` holds \(4, 8, 8\) numbers; .* another name"):
-        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
+        TrainingSlices(DataLoader(dataset))
 
 
 class Told(list[int]):
@@ -56,7 +55,7 @@ def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: b
             for name, length in told.items()
         }
     )
-    found = EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch).known  # type: ignore[arg-type]
+    found = TrainingSlices(DataLoader(dataset)).known
     assert (found is not None) == known
     assert (found is not None and found.case is not None and found.depth is not None) == lies
 
@@ -73,7 +72,7 @@ def test_what_a_data_set_tells(told: dict[str, int | None], known: bool, lies: b
 def test_a_data_set_that_tells_nonsense(told: dict[str, torch.Tensor], message: str) -> None:
     dataset = Told(**{"index": torch.arange(4), "tags": torch.zeros(4, 1), **told})
     with pytest.raises(InputError, match=message):
-        EmbeddingSource(DataLoader(dataset), lambda batch, **_: batch)  # type: ignore[arg-type]
+        TrainingSlices(DataLoader(dataset))
 
 
 def test_loader_is_sequential_and_uses_its_collation() -> None:
@@ -83,29 +82,24 @@ def test_loader_is_sequential_and_uses_its_collation() -> None:
         calls.append(items)
         return items
 
-    loader = DataLoader(range(10), batch_size=3, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    source = EmbeddingSource(loader, lambda batch, **_: batch)
-    assert list(source([1, 2, 5, 8])) == [[1, 2, 5], [8]]
-    assert list(source([])) == []
+    loader = DataLoader(range(10), batch_size=3, shuffle=True, collate_fn=collate)
+    source = TrainingSlices(loader)
+    assert list(source.batches([1, 2, 5, 8])) == [[1, 2, 5], [8]]
+    assert list(source.batches([])) == []
     assert len(source) == 10
 
 
 def test_workers_are_started_as_the_loader_starts_them() -> None:
     told = {"num_workers": 1, "multiprocessing_context": "spawn", "prefetch_factor": 7}
-    loader = DataLoader(range(6), batch_size=2, **told)  # type: ignore[arg-type]
-    source = EmbeddingSource(loader, lambda batch, **_: batch)
-    assert [each.tolist() for each in source([1, 3, 5])] == [[1, 3], [5]]  # type: ignore[attr-defined]
-    with mock.patch("wsseg.clustering.source.DataLoader", return_value=[]) as made:
-        list(source([1]))
-    context = made.call_args.kwargs.pop("multiprocessing_context")
-    assert context.get_start_method() == "spawn"
-    assert made.call_args.kwargs["prefetch_factor"] == 7
+    loader = DataLoader(range(6), batch_size=2, **told)
+    source = TrainingSlices(loader)
+    assert [each.tolist() for each in source.batches([1, 3, 5])] == [[1, 3], [5]]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("loader", [[1, 2], {"a": 1}, None])
 def test_loaders_that_cannot_be_used(loader: object) -> None:
     with pytest.raises(InputError, match="dataloader="):
-        EmbeddingSource(loader, lambda batch, **_: batch)
+        TrainingSlices(loader)
 
 
 def test_streams_cannot_be_used() -> None:
@@ -114,4 +108,4 @@ def test_streams_cannot_be_used() -> None:
             return iter(range(3))
 
     with pytest.raises(InputError, match="length, got DataLoader over Stream;"):
-        EmbeddingSource(DataLoader(Stream()), lambda batch, **_: batch)
+        TrainingSlices(DataLoader(Stream()))
