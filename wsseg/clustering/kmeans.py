@@ -146,23 +146,6 @@ def assign(points: Tensor, centroids: Tensor) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def assign_features(features: Tensor, mean: Tensor, std: Tensor, centroids: Tensor) -> Tensor:
-    """Return the nearest centroids of embeddings as a module gives them.
-
-    Args:
-        features: [n, D] float32.
-        mean: Of the sample that was clustered, [D].
-        std: Its standard deviation, [D].
-        centroids: In units of these, [R, K, D]. All three may be on another device: a process
-            that had no part in the sample has its clusters on the CPU, but slices to map.
-
-    Returns:
-        Labels [n, R] int64.
-    """
-    mean, std, centroids = (each.to(features.device) for each in (mean, std, centroids))
-    return assign((features - mean) / std, centroids)
-
-
 def nearest(points: Tensor, centroids: Tensor, bound: int = DISTANCES) -> Tensor:
     """Do what :func:`assign` does, by torch on any device.
 
