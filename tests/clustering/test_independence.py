@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,18 @@ def run(code: str, *paths: Path) -> None:
 
 def test_imports_nothing_else_and_faiss_lazily() -> None:
     run(ALONE)
+
+
+def test_lifts_out_into_an_empty_project(tmp_path: Path) -> None:
+    """Two folders are all that another project needs."""
+    for part in ("clustering", "utils"):
+        shutil.copytree(ROOT / "wsseg" / part, tmp_path / "wsseg" / part)
+    project = (ROOT / "tests" / "clustering" / "foreign_project.py").read_text()
+    code = f"{project}\nassert train({str(tmp_path)!r}, epochs=2)[1].clusters is not None\n"
+    code = code.replace('if __name__ == "__main__":', "if False:")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, check=True, timeout=120, env=environment, cwd=tmp_path)
 
 
 def test_is_a_callback_of_both_packages(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ class Refresh:
                 Clustering(points * shown[number], options.seed + number, start[number])
                 for number in mine
             ]
-            found = fit_clusterings(jobs, options.n_clusters, options.iterations)
+            found = fit_clusterings(jobs, options.n_clusters, options.iterations, options.backend)
             for number, each in zip(mine, found, strict=True):
                 centroids[number] = each
         nothing = torch.zeros(*shape[:2], evidence.plane[0])
