@@ -150,3 +150,10 @@ def test_a_run_that_has_no_last_checkpoint_starts_anew_and_says_so(tmp_path: Pat
     ):
         assert find_checkpoint("last", str(tmp_path), training=True) is None
     assert find_checkpoint("last", str(tmp_path), training=False) == str(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("address", ["http://host/last.ckpt", "HTTPS://host/last.ckpt"])
+def test_web_addresses_are_refused(address: str) -> None:
+    """Lightning would unpickle what it finds there, and cache it by the name of the file alone."""
+    with pytest.raises(InputError, match="is a web address; download the file"):
+        find_checkpoint(address, "RUN", training=True)

@@ -100,7 +100,9 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
         training: Whether to train; a run that finds no ``last`` then starts from the beginning.
 
     Raises:
-        InputError: Only another process could know what is meant.
+        InputError: Only another process could know what is meant, or it is a web address, which
+            Lightning caches by the name of the file alone: another model of the same name would
+            take its place.
 
     Example:
         >>> find_checkpoint("last", "RUN", training=False)
@@ -116,6 +118,10 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
         raise InputError(
             "--ckpt_path best: only the process that trained knows it; give the path of the "
             "checkpoint"
+        )
+    if given and given.lower().startswith(("http:", "https:")):
+        raise InputError(
+            f"--ckpt_path {given}: is a web address; download the file and give its path"
         )
     return given
 

@@ -7,6 +7,7 @@ import warnings
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from lightning_fabric.plugins import CheckpointIO
@@ -87,6 +88,7 @@ class WssegCLI(LightningCLI):
         self.config = parser.parse_args([command, model, *in_its_folder(options)])
         self.settings = self.config[command]
         self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
+        self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
 
     def before_instantiate_classes(self) -> None:
         """Read the checkpoint; describe the run to wandb unless the user does.
@@ -227,6 +229,11 @@ def run(arguments: list[str]) -> WssegCLI:
         raise InputError(f"{refusal(error, command)}; see `wsseg {command} --help`") from error
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
+    except UnpicklingError as error:
+        raise InputError(
+            "--ckpt_path: holds more than weights and plain values, and is not loaded, since it "
+            "could run code; give a file that `wsseg fit` wrote"
+        ) from error
     except SystemExit as leaving:
         # Lightning has ended the run and leaves, after SIGTERM as if all had been done. Other
         # processes leave as it has them leave: it kills the first if one seems to have failed.
