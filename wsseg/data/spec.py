@@ -26,10 +26,10 @@ class Batch(TypedDict):
 
     image: Tensor  # [B, M, H, W] float32, 0 outside `valid`
     tags: Tensor  # [B, C] float32, 0 or 1
-    valid: Tensor  # [B, H, W] bool, pixels that hold anatomy
+    valid: Tensor  # [B, H, W] bool, pixels that hold the body
     index: Tensor  # [B] int64, stable id of the slice in its store
     case: Tensor  # [B] int64, position of the slice's case in the manifest
-    level: Tensor  # [B] int64, which eighth of its case's anatomy the slice lies in
+    level: Tensor  # [B] int64, which eighth of its case the slice lies in
     cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
     target: NotRequired[Tensor]  # [B, C, H, W] float32
     asymmetry: NotRequired[Tensor]  # [B, 2M, H, W], see wsseg.clustering.symmetry
