@@ -13,6 +13,7 @@ import yaml
 
 from tests.data.conftest import write_store
 from wsseg.benchmark import runs
+from wsseg.clustering.clusters import Clusters
 from wsseg.comparators import GradCam
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.baselines import run_baseline
@@ -55,20 +56,18 @@ def write_checkpoint(store: Path, path: Path) -> None:
     module = CamModule(spec.to_dict(), widths=(4, 8, 8), embedding_widths=(4, 8))
     modalities = len(module.spec.modalities)
     columns = 4 + 2 * modalities + modalities  # features, asymmetry and deviation
-    state = {
-        "mean": torch.zeros(columns),
-        "std": torch.ones(columns),
-        "centroids": torch.randn(2, 6, columns),
-        "scores": torch.rand(2, 6, 1),
-        "votes": torch.rand(2, 6, 1),
-        "norms": torch.zeros(8, modalities, 3, 3),
-        "smoothing": torch.tensor(1.0),
-        "low": 0.15,
-        "dominance": 0.7,
-        "leaning": torch.rand(2, 6, 1),
-        "sees_asymmetry": torch.tensor([False, True]),
-    }
-    save(module, path, {"ClusterReSupervision": state})
+    clusters = Clusters(
+        views=tuple(module.cluster_views),
+        learned=(torch.empty(0), torch.zeros(8, modalities, 3, 3)),
+        mean=torch.zeros(columns),
+        std=torch.ones(columns),
+        centroids=torch.randn(2, 6, columns),
+        scores=torch.rand(2, 6, 1),
+        votes=torch.rand(2, 6, 1),
+        likeness=torch.rand(2, 6, 1),
+        smoothing=1.0,
+    )
+    save(module, path, {"ClusterReSupervision": {"clusters": clusters.state_dict()}})
 
 
 def write_second(store: Path, path: Path) -> None:

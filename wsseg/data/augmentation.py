@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.data.spec import Batch
+from wsseg.utils.targets import IGNORE
 
-IGNORED_PIXEL = -1.0  # the value of targets at pixels that no loss may look at
 TARGETS = ("cluster_map", "target")  # what of a batch is moved without being blended
 
 
@@ -96,7 +96,7 @@ class SliceAugmentation(nn.Module):
         if asymmetry:
             view["asymmetry"] = moved[:, image.shape[1] :]
         if labels is not None:
-            labels = labels.masked_fill(~inside[:, None], IGNORED_PIXEL)
+            labels = labels.masked_fill(~inside[:, None], IGNORE)
             parts = labels.split([each.shape[1] for each in given.values()], dim=1)
             view.update(zip(given, parts, strict=True))  # type: ignore[typeddict-item]
 
