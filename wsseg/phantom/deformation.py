@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +11,29 @@ from numpy.typing import NDArray
 from wsseg.phantom.atlas import Atlas
 from wsseg.phantom.noise import CENTRE, Grid, Mask, Volume, smooth_noise
 
-if TYPE_CHECKING:
-    from wsseg.phantom.lesion import Focus
-
 WARPS = ((28.0, 3.5), (11.0, 1.4))
 """(smoothness, amplitude) in mm of the random displacement fields; smooth enough not to fold."""
 
 VENTRICLE_CENTRE = (0.0, -18.0, 16.0)
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One tumour focus.
+
+    Attributes:
+        centre: Position [3] in mm.
+        radius: Mean radius of the core in mm.
+        push: Mass effect: share of the radius by which tissue moves, 0 to 0.6.
+        stretch: Half-axes [3] relative to `radius`.
+        reach: How far oedema extends through pure white matter, mm.
+    """
+
+    centre: NDArray[np.float64]
+    radius: float
+    push: float
+    stretch: NDArray[np.float64]
+    reach: float
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.phantom.atlas import Atlas
-from wsseg.phantom.deformation import Anatomy, HeadShape
+from wsseg.phantom.deformation import Anatomy, Focus, HeadShape
 from wsseg.phantom.noise import Grid, Mask, Volume, smooth_noise, soft_step
 
 NECROTIC, OEDEMA, ENHANCING = 1, 2, 4
 """Labels of BraTS; 1 is also the non-enhancing core."""
-
-
-@dataclass(frozen=True)
-class Focus:
-    """One tumour focus.
-
-    Attributes:
-        centre: Position [3] in mm.
-        radius: Mean radius of the core in mm.
-        push: Mass effect: share of the radius by which tissue moves, 0 to 0.6.
-        stretch: Half-axes [3] relative to `radius`.
-        reach: How far oedema extends through pure white matter, mm.
-    """
-
-    centre: NDArray[np.float64]
-    radius: float
-    push: float
-    stretch: NDArray[np.float64]
-    reach: float
 
 
 @dataclass(frozen=True)
