@@ -107,7 +107,7 @@ def test_traffic_does_not_grow_with_the_data(found: Found) -> None:
 def test_a_failure_of_one_ends_all(found: Found) -> None:
     healthy, failed = (each["error"] for each in found["failing-2"])
     assert failed == "RuntimeError: out of memory"
-    assert healthy.startswith("InputError: embedding slices failed on rank 1")
+    assert healthy.startswith("InputError: embedding slices failed in process 1")
 
 
 def test_a_later_failure_of_one_ends_all(found: Found) -> None:
@@ -115,7 +115,7 @@ def test_a_later_failure_of_one_ends_all(found: Found) -> None:
         if rank == 1:
             assert each["error"] == "RuntimeError: out of memory"
         else:
-            assert each["error"].startswith("InputError: writing cluster maps failed on rank 1")
+            assert each["error"].startswith("InputError: writing cluster maps failed in process 1")
 
 
 @pytest.mark.parametrize("scenario", ["train-2", "train-4", "spawn-2"])

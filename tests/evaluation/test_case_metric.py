@@ -118,7 +118,7 @@ def _half_fails(rank: int, folder: str) -> None:
     try:
         metric = fed(list(range(7)), 7)
         metric.refine = fail_on_one
-        expected = "out of memory" if rank == 1 else "scoring cases failed on rank 1"
+        expected = "out of memory" if rank == 1 else "scoring cases failed in process 1"
         with pytest.raises((RuntimeError, ValueError), match=expected):
             metric.compute()
         assert len(scored) == (rank == 0), "each scores one of the two cases"

@@ -1,1 +1,1 @@
-"""Errors, files, processes, randomness and smoothing for all other parts; imports none of them."""
+"""What all other packages use (errors, files, processes, maps); imports none of them."""

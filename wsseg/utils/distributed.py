@@ -1,4 +1,4 @@
-"""Communication between the processes of a training, with one interface for one and for many."""
+"""Communication between the processes of a training run; also works with a single process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from wsseg.utils.errors import InputError
 
 
 class Collective:
-    """A single process, which gets back what it gives; the base class for several.
+    """Communication of a process that trains alone: every method returns its argument.
+
+    :class:`DistributedCollective` overrides the methods for several processes.
 
     Example:
         >>> collective = current_collective(torch.device("cpu"))
@@ -41,7 +43,7 @@ class Collective:
         return tensor
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """Return the tensor of process 0; all must give one of its shape and type."""
+        """Return the tensor of process 0; all processes must pass the same shape and type."""
         return tensor
 
     def broadcast_text(self, text: str) -> str:
@@ -53,22 +55,22 @@ class Collective:
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block; if it fails on one process, raise an error on all.
+        """Run a block; if it fails in one process, raise an error in all.
 
-        Otherwise a process that raises leaves the others waiting for it in what they do together
-        next. The block itself must not communicate.
+        Without this, the other processes would wait for ever for the one that failed. The block
+        itself must not communicate.
 
         Args:
             doing: What the block does, for the message.
 
         Raises:
-            InputError: The block has failed on other processes only.
+            InputError: The block failed in other processes, but not in this one.
         """
         yield
 
 
 class DistributedCollective(Collective):
-    """The processes of ``torch.distributed``."""
+    """Communication by ``torch.distributed``."""
 
     def __init__(self, device: torch.device) -> None:
         """Use the default process group.
@@ -107,9 +109,9 @@ class DistributedCollective(Collective):
 
     def broadcast_text(self, text: str) -> str:
         """Return the text of process 0."""
-        box = [text]
-        dist.broadcast_object_list(box, 0, device=self.device)
-        return box[0]
+        texts = [text]
+        dist.broadcast_object_list(texts, 0, device=self.device)
+        return texts[0]
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -117,7 +119,7 @@ class DistributedCollective(Collective):
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
-        """Run a block; if it fails on one process, raise an error on all."""
+        """Run a block; if it fails in one process, raise an error in all."""
         failure: Exception | None = None
         try:
             yield
@@ -131,12 +133,12 @@ class DistributedCollective(Collective):
         if bool(failed.any()):
             ranks = ", ".join(str(rank) for rank in failed.nonzero().flatten().tolist())
             raise InputError(
-                f"{doing} failed on rank {ranks}; see the error message of that process"
+                f"{doing} failed in process {ranks}; see the error message of that process"
             )
 
 
 def current_collective(device: torch.device) -> Collective:
-    """Return the processes that train together.
+    """Return the means of communication between the processes that train together.
 
     Args:
         device: The device of this process.

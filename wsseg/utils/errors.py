@@ -1,22 +1,22 @@
-"""The exception for wrong input, and how several of them are reported together."""
+"""The exception for wrong input, and functions that report several of them together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
-MOST = 20  # faults that are reported together
+MOST = 20  # errors that one message lists
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """A file, argument or other input of the user's cannot be used.
 
-    The message is one line, ``<file or argument>: <what is wrong>; <what to do>``, or one for
-    each of several. The command line prints it without a traceback and exits with status 2. All
-    other exceptions mean that wsseg itself is wrong.
+    The message has one line, ``<file or argument>: <what is wrong>; <what to do>``, for each
+    problem. The command line prints it without a traceback and exits with status 2. All other
+    exceptions mean that wsseg itself has a fault.
     """
 
 
@@ -25,12 +25,12 @@ def attempt(
 ) -> Result | InputError:
     """Call a function, and return its InputError instead of raising it.
 
-    So the faults of many inputs are found in one go. See :func:`partition` and :func:`results`.
+    This way the errors of many inputs are found in one run; :func:`results` then raises them.
 
     Args:
         function: What to call.
-        *args: Its arguments.
-        **kwargs: Its arguments by name.
+        *args: Its positional arguments.
+        **kwargs: Its keyword arguments.
 
     Returns:
         What the function returns, or the error that it raises.
@@ -53,7 +53,7 @@ def partition(outcomes: Iterable[Result | InputError]) -> tuple[list[Result], li
     """Separate results from errors.
 
     Args:
-        outcomes: What :func:`attempt` has returned, once or more often.
+        outcomes: Return values of :func:`attempt`.
 
     Returns:
         The results and the errors, in order.
@@ -76,10 +76,10 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
     """Return the results, or raise all errors as one.
 
     Args:
-        outcomes: What :func:`attempt` has returned, once or more often.
+        outcomes: Return values of :func:`attempt`.
 
     Raises:
-        InputError: There are errors; each is reported on a line, up to ``MOST``.
+        InputError: There are errors; the message has a line for each, at most ``MOST``.
 
     Example:
         >>> results([155, InputError("a.nii: is empty"), InputError("b.nii: is empty")])
@@ -98,7 +98,7 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
 
 
 def first_of(faults: Sequence[str]) -> str:
-    """Return the first of several faults, and how many more there are.
+    """Describe several faults by the first one and the number of the others.
 
     Example:
         >>> first_of(["case ann has no mask", "case ben has no mask"])

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locked against other processes, and YAML read strictly."""
+"""Writing files whole or not at all, locking folders, and reading YAML strictly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from wsseg.utils.errors import InputError
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # file systems without; filelock knows ENOSYS itself
-MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`, which may come several times
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # no locks on this file system (filelock knows ENOSYS)
+MERGE = "tag:yaml.org,2002:merge"  # the key `<<`, which a mapping may have several times
 
 
 @contextmanager
@@ -52,28 +52,30 @@ def write_text(path: Path, text: str) -> Path:
 
 @contextmanager
 def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a folder against other processes until the block, or this process, ends.
+    """Lock a folder against other processes until the block, or this process, ends.
 
-    The lock is an empty hidden file beside the folder, which a process that is killed leaves there.
+    The lock is on an empty hidden file beside the folder. A process that is killed leaves the file
+    behind, but not the lock.
 
     Args:
         folder: The folder; it need not exist yet, and may be renamed meanwhile.
-        wait: Wait until no other process holds it.
+        wait: Wait until no other process holds the lock.
 
     Yields:
-        Whether it is held; always if it was waited for, or where the file system has no locks.
+        Whether this process holds the lock; always true with ``wait``, and where the file system
+        has no locks.
 
     Example:
         >>> folder = Path(getfixture("tmp_path")) / "store"
-        >>> with lock(folder) as mine, lock(folder, wait=False) as again:
-        ...     mine, again
+        >>> with lock(folder) as first, lock(folder, wait=False) as second:
+        ...     first, second
         (True, False)
     """
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f".{folder.name.lstrip('.')}.lock")
-    file = FileLock(path, mode=0o666)  # if this process is killed, others may lock it
+    file = FileLock(path, mode=0o666)  # other users may lock it later
     held = True
     try:
         file.acquire(blocking=wait)
@@ -86,7 +88,7 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
         yield held
     finally:
         if held:
-            path.unlink(missing_ok=True)  # who waits for it takes a new file
+            path.unlink(missing_ok=True)  # a process that waits for the lock makes a new file
         file.release()
 
 
@@ -97,25 +99,25 @@ def check_writable(folder: Path) -> None:
         folder: The folder; it need not exist yet.
 
     Raises:
-        InputError: It, or what it would be made in, is a file or is not writable.
+        InputError: The folder, or its first parent that exists, is a file or is not writable.
     """
-    place = folder.resolve()
-    while not os.path.exists(place):  # noqa: PTH110 (which answers where a parent may not be read)
-        place = place.parent
-    if not place.is_dir():
-        raise InputError(f"{place}: is a file; name a folder other than {folder} to write to")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{place}: is not writable; name a folder other than {folder}")
+    existing = folder.resolve()
+    while not os.path.exists(existing):  # noqa: PTH110 (pathlib raises where it may not look)
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InputError(f"{existing}: is a file; name a folder other than {folder} to write to")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{existing}: is not writable; name a folder other than {folder}")
 
 
 def load_yaml(text: str) -> Any:
-    """Read YAML; a key that comes twice is an error, where PyYAML alone would lose the first.
+    """Read YAML; a key that comes twice is an error (PyYAML would silently use the second).
 
     Args:
         text: The document.
 
     Raises:
-        yaml.YAMLError: It is not valid.
+        yaml.YAMLError: The document is not valid.
 
     Example:
         >>> load_yaml("model: {lr: 0.1}")
@@ -130,7 +132,7 @@ def load_yaml(text: str) -> Any:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        _check_keys(node)  # now, since making values of nodes merges mappings into others
+        _check_keys(node)  # before construct_document, which merges keys of `<<` into mappings
         return None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
@@ -140,18 +142,18 @@ def _check_keys(document: Any) -> None:
     """Refuse a document in which a mapping has a key twice."""
     import yaml
 
-    left, met = [document], set()
-    while left:
-        node = left.pop()
-        if id(node) in met or not isinstance(node, yaml.CollectionNode):
+    to_visit, visited = [document], set()
+    while to_visit:
+        node = to_visit.pop()
+        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
             continue
-        met.add(id(node))  # an alias may lead back here
+        visited.add(id(node))  # an alias may refer to a node that contains it
         if isinstance(node, yaml.SequenceNode):
-            left += node.value
+            to_visit += node.value
             continue
         seen = set()
         for key, value in node.value:
-            left.append(value)
+            to_visit.append(value)
             name = (key.tag, str(key.value))
             if key.tag != MERGE and name in seen:
                 problem = f"the key `{key.value}` comes twice"

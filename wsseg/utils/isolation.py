@@ -1,4 +1,4 @@
-"""Context managers that change a module or the random generators for the length of a block."""
+"""Context managers that restore a module or the random generators when a block ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsseg.utils.distributed import Collective
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and all its parts into evaluation mode, and restore the mode of each afterwards.
+    """Put a module into evaluation mode, and restore the mode of each of its parts afterwards.
 
     Args:
         module: The module.
@@ -39,28 +39,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def common_buffers(module: nn.Module, collective: Collective) -> Iterator[None]:
-    """Give every process the module's buffers of the first, and restore its own afterwards.
+    """Copy the module's buffers of process 0 to every process, and restore them afterwards.
 
-    Between training steps each process has the running statistics (of batch normalisation) of its
-    own batches, so embeddings would depend on the process that makes them.
+    During training each process has running statistics (of batch normalisation) of its own batches,
+    so that without this the embeddings of a slice would depend on the process that computes them.
 
     Args:
         module: The module.
         collective: The processes.
     """
-    own = []
+    replaced = []
     with torch.no_grad():
         for buffer in module.buffers() if collective.size > 1 else ():
             first = collective.broadcast(buffer)
             if not torch.equal(buffer, first):
-                own.append((buffer, buffer.clone()))
+                replaced.append((buffer, buffer.clone()))
                 buffer.copy_(first)
     try:
         yield
     finally:
         with torch.no_grad():
-            for buffer, kept in own:
-                buffer.copy_(kept)
+            for buffer, former in replaced:
+                buffer.copy_(former)
 
 
 @contextmanager
@@ -74,9 +74,9 @@ def untouched_generators() -> Iterator[None]:
         >>> torch.equal(first, torch.rand(3))
         True
     """
-    # Lightning's isolate_rng restores nothing if the block fails, and takes every GPU's generator.
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - others use it
-    # Only the device in use: by default all of them, with a warning where there are several.
+    # Lightning's isolate_rng restores nothing if the block fails, and copies all GPUs' generators.
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - data sets may use it
+    # fork_rng by default saves the generators of all GPUs, and warns if there are several.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         try:

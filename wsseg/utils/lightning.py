@@ -1,4 +1,4 @@
-"""A callback class for both packages of Lightning, and what callbacks ask of a trainer.
+"""A callback class for both packages of Lightning, and functions on a trainer.
 
 ``pytorch_lightning.Callback`` and ``lightning.pytorch.Callback`` are different classes. Trainers
 accept either, but each LightningCLI refuses the other's. A class that inherits both works in both.
@@ -23,7 +23,7 @@ __all__ = ["LightningCallback", "is_last_epoch", "join_metrics"]
 
 
 def is_last_epoch(trainer: Any) -> bool:
-    """Return whether training ends with this epoch, as far as that is known at its end.
+    """Return whether training ends with the current epoch; to be called at its end.
 
     Args:
         trainer: The Lightning trainer.
@@ -39,12 +39,12 @@ def is_last_epoch(trainer: Any) -> bool:
 
 
 def join_metrics(trainer: Any) -> None:
-    """Let all processes add up the metrics that were logged in an epoch, at its end.
+    """Make all processes sum the metrics that were logged in an epoch, at its end.
 
-    Otherwise the first process may begin to do so alone, for its progress bar, while the others
-    begin to communicate about what comes next, and both would wait for each other for ever.
+    Otherwise process 0 may start to sum them for its progress bar while the others already start
+    another communication, and all would wait for each other for ever.
 
     Args:
         trainer: The Lightning trainer.
     """
-    _ = trainer.callback_metrics
+    _ = trainer.callback_metrics  # reading it sums the metrics over the processes

@@ -1,4 +1,4 @@
-"""A file of maps, one for each slice: a byte per pixel and class."""
+"""A file that holds a relevance map of each slice, with one byte per pixel and class."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from wsseg.utils.errors import InputError
 from wsseg.utils.targets import IGNORE
 
-STEPS = 254  # of a byte from 0 to 1; a byte of 0 is "unknown", so that unwritten rows are ignored
+STEPS = 254  # bytes 1 to 255 stand for 0 to 1; byte 0 for "unknown", as in rows never written
 PACKED_TOGETHER = 2**24  # bytes of the file that one thread compresses at a time
 
 
 def encode(relevance: Tensor) -> Tensor:
-    """Store maps in bytes: 0 is unknown, 1 to 255 are the relevance from 0 to 1.
+    """Convert maps to bytes: 0 for unknown, 1 to 255 for a relevance of 0 to 1.
 
     Args:
         relevance: Values in [0, 1], or ``IGNORE``.
@@ -35,18 +35,18 @@ def encode(relevance: Tensor) -> Tensor:
 
 
 def decode(stored: Tensor) -> Tensor:
-    """Return float32 maps from :func:`encode`, within 1/508 of what was stored."""
+    """Convert bytes of :func:`encode` back to float32 maps, with an error of at most 1/508."""
     relevance = (stored.float() - 1) / STEPS
     return torch.where(stored > 0, relevance, IGNORE)
 
 
 class MapFile:
-    """The maps of all slices in one file, which every process that sees the folder may read.
+    """The relevance maps of all slices in one file, which all processes may read.
 
-    The file is sparse: slices that were never written take no room and are unknown everywhere.
-    Rows are read and written one by one, not through a memory map: a full disk is then an
-    ``OSError`` instead of a crash, and two machines on a network file system never overwrite each
-    other's rows.
+    The file is sparse: slices that were never written take no space and are unknown everywhere.
+    Rows are read and written one by one instead of through a memory map, so that a full disk raises
+    an ``OSError`` instead of a crash, and two machines on a network file system never overwrite
+    each other's rows.
 
     Example:
         >>> import tempfile
@@ -59,7 +59,7 @@ class MapFile:
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int], version: int) -> None:
-        """Name the file; :meth:`create` makes it.
+        """Set path and shape; :meth:`create` makes the file.
 
         Args:
             folder: Folder of the file.
@@ -71,7 +71,7 @@ class MapFile:
         self.version = version
 
     def create(self) -> None:
-        """Make the file, with every slice unknown. One process does it for all."""
+        """Make the file, with all slices unknown; only one process may call this."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("wb") as file:
             file.truncate(math.prod(self.shape))
@@ -99,7 +99,7 @@ class MapFile:
             [B, C, h, w] float32 on the CPU, in [0, 1] or ``IGNORE``.
 
         Raises:
-            InputError: There is no such slice.
+            InputError: The file has no row for an id.
         """
         positions = index.tolist()
         for position in positions:
@@ -117,24 +117,24 @@ class MapFile:
         return decode(torch.from_numpy(rows))
 
     def lookup_known(self, index: Tensor) -> Tensor:
-        """Return the maps of slices as :meth:`lookup` does, ``IGNORE`` if there is no such slice.
+        """Return maps like :meth:`lookup`, but ``IGNORE`` for ids that the file has no row for.
 
         Args:
             index: Ids of the slices, [B] int64, on any device.
         """
         index = index.cpu()
         known = (index >= 0) & (index < self.shape[0])
-        found = torch.full((len(index), *self.shape[1:]), IGNORE)
-        found[known] = self.lookup(index[known])
-        return found
+        maps = torch.full((len(index), *self.shape[1:]), IGNORE)
+        maps[known] = self.lookup(index[known])
+        return maps
 
     def pack(self, together: int = PACKED_TOGETHER) -> Tensor:
         """Return the whole file compressed, as a tensor of bytes that fits into a checkpoint.
 
-        All cores compress parts of it, since other processes wait meanwhile.
+        All cores compress, each a part at a time, since the other processes wait for the result.
 
         Args:
-            together: Bytes of the file in a part.
+            together: Number of bytes of the file that are compressed as one part.
         """
         starts = range(0, math.prod(self.shape), together)
         with (
@@ -145,11 +145,11 @@ class MapFile:
         return torch.frombuffer(packed or bytearray(1), dtype=torch.uint8)[: len(packed)]
 
     def unpack(self, packed: Tensor, together: int = PACKED_TOGETHER) -> None:
-        """Make the file from what :meth:`pack` returned. One process does it for all.
+        """Write the file that :meth:`pack` compressed; only one process may call this.
 
         Args:
-            packed: Bytes.
-            together: What :meth:`pack` was told.
+            packed: Return value of :meth:`pack`, [n] uint8.
+            together: The same value as :meth:`pack` was called with.
         """
         self.create()
         data, place = packed.numpy().data, 0
@@ -160,7 +160,7 @@ class MapFile:
                 place += len(window) - len(unpacker.unused_data)
                 if chunk.count(0) < len(chunk):
                     file.write(chunk)
-                else:  # nothing but unknown pixels, which the file holds already
+                else:  # only unknown pixels: the file has zeros there, and stays sparse
                     file.seek(len(chunk), os.SEEK_CUR)
 
     def remove(self) -> None:
@@ -173,6 +173,6 @@ def _compress(descriptor: int, count: int, start: int) -> bytes:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte, or raise what the system says; it may take several calls on a full disk."""
+    """Write all bytes: ``os.write`` may write fewer, before it raises that the disk is full."""
     while data:
         data = data[os.write(descriptor, data) :]

@@ -1,4 +1,4 @@
-"""The folder of a run's maps, and the processes that share it."""
+"""The folder in which a training run keeps its maps, and the processes that share it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class MapFolder:
-    """Where maps are kept, and how the processes share them.
+    """The folder of the maps, and the place of this process among those that share it.
 
     Attributes:
-        path: The folder of the maps.
+        path: The folder.
         rank: Number of this process among those that see the same folder.
         size: Number of those processes.
-        copies: Number of such folders (one per machine, unless machines share one).
-        lock: Held for as long as the process that made the folder lives.
+        copies: Number of such folders: 1 if all machines see the same one, else one per machine.
+        lock: Lock on the folder, held by the process that made it; None in the others.
     """
 
     path: Path
@@ -36,17 +36,17 @@ class MapFolder:
     lock: FileLock | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock to the process that holds it."""
+        """Leave the lock out, which belongs to this process."""
         return {**self.__dict__, "lock": None}
 
     @property
     def owned(self) -> bool:
-        """Whether this process makes and deletes the folder's files for the others."""
+        """Whether this process makes and deletes the files of the folder, for all that share it."""
         return self.rank == 0
 
 
 def open_map_folder(trainer: Any, parent: str | None, collective: Collective) -> MapFolder:
-    """Make a folder of this run's own.
+    """Make a folder for the maps of this run only.
 
     Args:
         trainer: The Lightning trainer.
@@ -54,30 +54,30 @@ def open_map_folder(trainer: Any, parent: str | None, collective: Collective) ->
         collective: The processes; all must call this.
 
     Returns:
-        The folder: one for all processes if all machines see the folder, else one per machine.
+        The folder: the same for all processes if all machines see it, else one per machine.
     """
     path, lock = "", None
     with collective.together("making the folder of cluster maps"):
         if collective.rank == 0:
             root = Path(parent) if parent else _default_parent(trainer)
             root.mkdir(parents=True, exist_ok=True)
-            _sweep(root)
+            _delete_abandoned(root)
             path, lock = _make(root.absolute())
-    own = Path(collective.broadcast_text(path))
-    blind = collective.sum(torch.tensor(0 if own.is_dir() else 1))
-    if not bool(blind):
-        return MapFolder(own, collective.rank, collective.size, lock=lock)
-    own = own / f"node-{trainer.node_rank}"
+    folder = Path(collective.broadcast_text(path))
+    not_seen = collective.sum(torch.tensor(0 if folder.is_dir() else 1))
+    if not bool(not_seen):
+        return MapFolder(folder, collective.rank, collective.size, lock=lock)
+    folder = folder / f"node-{trainer.node_rank}"
     with collective.together("making the folder of cluster maps"):
-        own.mkdir(parents=True, exist_ok=True)
-    return MapFolder(own, trainer.local_rank, trainer.num_devices, trainer.num_nodes, lock)
+        folder.mkdir(parents=True, exist_ok=True)
+    return MapFolder(folder, trainer.local_rank, trainer.num_devices, trainer.num_nodes, lock)
 
 
 def close_map_folder(folder: MapFolder) -> None:
-    """Delete the folder of this run, and its parent if nothing else is in it.
+    """Delete a folder of maps, and its parent if that is empty then.
 
     Args:
-        folder: The folder, with no process writing to it any more.
+        folder: The folder; no process may be writing to it any more.
     """
     if folder.lock is not None:
         folder.lock.release()
@@ -98,8 +98,8 @@ def _make(root: Path) -> tuple[str, FileLock]:
     return str(hidden.rename(path)), lock
 
 
-def _sweep(root: Path) -> None:
-    """Delete what processes that were killed have left: the kernel has given up their locks."""
+def _delete_abandoned(root: Path) -> None:
+    """Delete folders of processes that were killed: nobody holds their locks any more."""
     for left in root.glob("run-*"):
         if not (left / LOCK).is_file():
             continue

@@ -1,4 +1,4 @@
-"""The life of a run's maps: made in a file while training goes on, packed when it ends."""
+"""Keeps the maps of a training run: in a file during training, compressed in memory afterwards."""
 
 from __future__ import annotations
 
@@ -15,11 +15,23 @@ from wsseg.utils.map_folder import MapFolder, close_map_folder, open_map_folder
 
 
 class MapKeeper:
-    """Keeps a map for every training slice.
+    """Keeps a relevance map for every training slice.
 
     Attributes:
-        folder: Folder of the file of maps; None before :meth:`open` and after :meth:`close`.
-        file: The maps while training goes on; None before the first ones were made.
+        folder: Folder of the file; None before :meth:`open` and after :meth:`close`.
+        file: The maps during training; None before the first ones are made.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> trainer = SimpleNamespace(default_root_dir=getfixture("tmp_path"))
+        >>> keeper = MapKeeper()
+        >>> maps = MapFile(keeper.open(trainer, Collective()).path, (1, 1, 1, 2), version=1)
+        >>> maps.create(), maps.write(torch.tensor([0]), torch.tensor([[[[0.0, 1.0]]]]))
+        (None, None)
+        >>> keeper.keep(maps), keeper.close()  # the file is deleted; the maps stay in memory
+        (None, None)
+        >>> keeper.lookup(torch.tensor([0]))
+        tensor([[[[0., 1.]]]])
     """
 
     def __init__(self, parent: str | None = None) -> None:
@@ -32,7 +44,7 @@ class MapKeeper:
         self.folder: MapFolder | None = None
         self.file: MapFile | None = None
         self._parent = parent
-        self._packed: dict[str, Any] = {}  # the maps while there is no file of them
+        self._packed: dict[str, Any] = {}  # the maps when there is no file, and for checkpoints
 
     def open(self, trainer: Any, collective: Collective) -> MapFolder:
         """Make a folder for this training.
@@ -45,15 +57,15 @@ class MapKeeper:
         return self.folder
 
     def restore(self) -> None:
-        """Write the maps of a checkpoint, or of an earlier training, to the folder again."""
+        """Write the file again from a checkpoint, or from an earlier training with this object."""
         if self._packed and self.folder is not None:
             self.file = self._unpack(self.folder.path, owned=self.folder.owned)
 
     def keep(self, file: MapFile) -> None:
-        """Take over new maps and delete the former ones.
+        """Replace the maps by new ones, and delete the file of the former ones.
 
         Args:
-            file: The new maps, with no process writing to them any more.
+            file: The new maps; no process may be writing to them any more.
         """
         former, self.file = self.file, file
         if former is not None and self.folder is not None and self.folder.owned:
@@ -62,15 +74,15 @@ class MapKeeper:
     def lookup(self, index: Tensor) -> Tensor | None:
         """Return the maps of slices, also after training.
 
-        After training the first process still has them and unpacks all of them at each call, so
-        ask for many slices at once.
+        After training only process 0 still has the maps, and each call unpacks all of them; ask
+        for many slices at once.
 
         Args:
             index: Ids of the slices, [B] int64.
 
         Returns:
-            [B, C, h, w] in [0, 1] or ``IGNORE``, as for all of a slice that is not trained on;
-            None while there are no maps.
+            [B, C, h, w] in [0, 1], or ``IGNORE`` where unknown and in slices that are not trained
+            on; None if there are no maps.
         """
         if self.file is not None:
             return self.file.lookup_known(index)
@@ -80,7 +92,7 @@ class MapKeeper:
             return self._unpack(Path(folder)).lookup_known(index)
 
     def close(self) -> None:
-        """Delete folder and file; the maps stay in memory, packed."""
+        """Delete folder and file; process 0 keeps the maps in memory, compressed."""
         if self.folder is None:
             return
         self._packed, self.file = self.state_dict(), None
@@ -89,11 +101,11 @@ class MapKeeper:
         self.folder = None
 
     def forget(self) -> None:
-        """Start over without maps."""
+        """Discard the maps."""
         self._packed, self.file = {}, None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the maps for a checkpoint, packed by the process that owns the folder."""
+        """Return the maps for a checkpoint; only the process that owns the folder includes them."""
         if self.file is not None and self._packed.get("version") != self.file.version:
             owned = self.folder is not None and self.folder.owned
             maps = self.file.pack() if owned else torch.empty(0, dtype=torch.uint8)
@@ -102,7 +114,7 @@ class MapKeeper:
         return self._packed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the maps of a checkpoint; :meth:`restore` makes their file."""
+        """Load the maps of a checkpoint; :meth:`restore` writes their file."""
         self._packed = state_dict
 
     def _unpack(self, folder: Path, owned: bool = True) -> MapFile:

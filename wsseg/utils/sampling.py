@@ -1,4 +1,4 @@
-"""A bounded number of places, spread over a range and the same at every call."""
+"""Evenly spaced sampling, without randomness."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def evenly_spaced(count: int, most: int, device: torch.device | None = None) -> Tensor:
-    """Return at most so many of the numbers below ``count``, evenly spaced, [n] int64.
+    """Return evenly spaced integers from 0 to ``count - 1``, [n] int64.
 
     Args:
-        count: Numbers to choose from.
-        most: How many to choose; all if there are no more.
-        device: Where the result is wanted.
+        count: How many integers there are to choose from.
+        most: How many to choose at most.
+        device: Device of the result.
 
     Example:
         >>> evenly_spaced(10, 3).tolist()
         [1, 5, 8]
     """
-    taken = min(most, count)
-    return (2 * torch.arange(taken, device=device) + 1) * count // max(1, 2 * taken)
+    chosen = min(most, count)
+    return (2 * torch.arange(chosen, device=device) + 1) * count // max(1, 2 * chosen)

@@ -1,4 +1,4 @@
-"""Gaussian smoothing of maps that are known in some pixels only."""
+"""Gaussian smoothing of maps whose values are known at some pixels only."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-RADIUS = 3  # of a Gaussian, in its widths
-PLANES = 16  # the least number to convolve at a time, which fills the vectors of a processor, ...
-PART = 2**18  # ... and how many values at a time mostly fit its cache
+RADIUS = 3  # where a Gaussian is cut off, in standard deviations
+PLANES = 16  # fewest planes that a CPU convolves at a time, so that its vector units are full
+PART = 2**18  # values that a CPU convolves at a time, so that they mostly fit its cache
 
 
 def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
-    """Average maps with their surroundings, as far as these are known.
+    """Smooth maps with a Gaussian, using known pixels only.
 
     Args:
         maps: [B, C, h, w].
-        known: Pixels that count, [B, C, h, w] or [B, 1, h, w] bool.
-        sigma: Width of the Gaussian in pixels; 0 leaves the known pixels as they are.
+        known: Pixels that are known, [B, C, h, w] or [B, 1, h, w] bool.
+        sigma: Standard deviation of the Gaussian in pixels; 0 leaves the known pixels as they are.
 
     Returns:
         The weighted mean of the known pixels around each known pixel, 0 at the others.
@@ -31,7 +31,7 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
     """
     if sigma == 0:
         return maps * known
-    if maps.dtype.itemsize < 4:  # would round away small differences, and takes minutes on a CPU
+    if maps.dtype.itemsize < 4:  # half precision: too coarse, and minutes slower on a CPU
         return blur(maps.float(), known, sigma).to(maps.dtype)
     weight = known.to(maps.dtype)
     with torch.autocast(maps.device.type, enabled=False):
@@ -39,19 +39,20 @@ def blur(maps: Tensor, known: Tensor, sigma: float) -> Tensor:
 
 
 def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Tensor:
-    """Average the maps of a case's slices with those of the slices above and below.
+    """Smooth the maps of a case with a Gaussian across its slices, using known pixels only.
 
-    What a network takes for a finding in one slice only is mostly noise.
+    A finding in a single slice, without its neighbours, is mostly noise.
 
     Args:
         maps: [S, C, h, w].
-        known: Pixels that count, [S, C, h, w] or [S, 1, h, w] bool.
-        depth: Where the slices lie along the slicing axis, [S].
-        sigma: Width of the Gaussian in the units of the depth; 0 leaves the maps as they are.
+        known: Pixels that are known, [S, C, h, w] or [S, 1, h, w] bool.
+        depth: Position of each slice along the slicing axis, [S].
+        sigma: Standard deviation of the Gaussian in the units of the depth; 0 leaves the maps as
+            they are.
 
     Returns:
-        The weighted mean of the known pixels along that axis at each known pixel; the others stay
-        as they are.
+        At each known pixel the weighted mean of the known pixels along that axis; the other pixels
+        are unchanged.
 
     Example:
         >>> maps = torch.tensor([0.0, 8.0]).view(2, 1, 1, 1)
@@ -63,7 +64,7 @@ def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Ten
         return maps
     distance = (depth[:, None] - depth).abs().to("cpu", maps.dtype)
     kernel = torch.exp(-0.5 * (distance / sigma) ** 2) * (distance <= RADIUS * sigma)
-    if kernel.count_nonzero() == len(kernel):  # slices are too far apart
+    if kernel.count_nonzero() == len(kernel):  # each slice is out of reach of the others
         return maps
     kernel, weight = kernel.to(maps.device), known.to(maps.dtype)
     with torch.autocast(maps.device.type, enabled=False):
@@ -74,7 +75,7 @@ def blur_across(maps: Tensor, known: Tensor, depth: Tensor, sigma: float) -> Ten
 
 
 def _blur(maps: Tensor, sigma: float) -> Tensor:
-    """Convolve [B, C, h, w] with a Gaussian along both axes, with zeros around."""
+    """Convolve [B, C, h, w] with a Gaussian along both axes, padded with zeros."""
     radius = max(1, math.ceil(RADIUS * sigma))
     offset = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
@@ -82,28 +83,29 @@ def _blur(maps: Tensor, sigma: float) -> Tensor:
 
 
 def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve [B, C, h, w] with a kernel along both axes, with zeros around.
+    """Convolve [B, C, h, w] with a kernel along both axes, padded with zeros.
 
     Planes become the channels of depthwise convolutions in channels-last memory: on one CPU thread
     128 planes of 128 x 128 take 6 ms that way, and 120 ms as the batch of a one-channel
-    convolution. A single plane is doubled, since the convolution of one channel rounds in another
-    order. On a GPU the memory is contiguous: torch computes that itself in float32, but hands
-    channels-last memory to cuDNN, which may round to ten bits (TF32).
+    convolution. A single plane is duplicated, since torch sums in another order for one channel,
+    and the result of a plane must not depend on the others. On a GPU the memory is contiguous:
+    torch then computes in float32, but gives channels-last memory to cuDNN, which may round to ten
+    bits (TF32).
     """
     planes = maps.flatten(0, 1)
     if not len(planes):
         return maps
     together = max(PLANES, PART // planes[0].numel()) if planes.is_cpu else len(planes)
-    found = torch.empty_like(planes)
+    convolved = torch.empty_like(planes)
     for start in range(0, len(planes), together):
         part = planes[start : start + together]
         pair = part if len(part) > 1 else part.expand(2, -1, -1)
-        found[start : start + together] = _convolve_planes(pair, kernel)[: len(part)]
-    return found.view_as(maps)
+        convolved[start : start + together] = _convolve_planes(pair, kernel)[: len(part)]
+    return convolved.view_as(maps)
 
 
 def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve [P, h, w], at least two planes."""
+    """Convolve at least two planes [P, h, w] with a kernel along both axes."""
     count, radius = len(planes), len(kernel) // 2
     layout = torch.channels_last if planes.is_cpu else torch.contiguous_format
     channels = planes[None].contiguous(memory_format=layout)

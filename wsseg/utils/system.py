@@ -1,4 +1,4 @@
-"""Settings of the machine: memory, child processes, and the precision that it computes fastest."""
+"""Operating system and processor: memory, child processes, and the fastest precision."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next tensor instead of giving it back.
+    """Make the C library keep freed memory for the next tensors instead of returning it.
 
     By default glibc asks the kernel for every tensor above 32 MiB and returns it when it is freed,
-    so that each page of each activation is cleared again at every step. A training step of the
-    quickstart's network on 16 slices of 240 x 240 took 312 ms a slice that way and 165 ms when
-    memory is kept (one thread; 61 and 48 ms at 128 x 128). Threads share what is kept: with arenas
-    of their own, four of them took 175 to 400 ms to read a case, and 105 ms without.
+    so that the kernel clears the memory of every activation anew at every step. A training step of
+    the quickstart's network on 16 slices of 240 x 240 took 312 ms a slice that way and 165 ms when
+    memory is kept (one thread; 61 and 48 ms at 128 x 128). All threads share one arena: with an
+    arena each, four threads took 175 to 400 ms to read a case, with a shared one 105 ms.
 
     Returns:
         Whether the C library has the setting; C libraries other than glibc are left as they are.
@@ -39,7 +39,7 @@ def keep_freed_memory() -> bool:
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel end this process, by SIGTERM, when the thread that started it ends.
+    """Have the kernel send SIGTERM to this process when the thread that started it ends.
 
     A process that is killed cannot end its children itself.
 
@@ -54,9 +54,9 @@ def end_with_parent(parent: int) -> None:
 def computes_bfloat16(device: torch.device) -> bool:
     """Return whether a processor has instructions for bfloat16.
 
-    Where it has, bfloat16 halves the time of a training step (two cores of an Intel Xeon, section
-    ``steps`` of ``make bench``). Others imitate it, which takes ten times as long as float32 (24 s
-    a step instead of 2.2 s on an AMD EPYC with AVX2 only).
+    With them, bfloat16 halves the time of a training step (two cores of an Intel Xeon, section
+    ``steps`` of ``make bench``). Without them it is emulated and takes ten times as long as float32
+    (24 s a step instead of 2.2 s on an AMD EPYC with AVX2 only).
 
     Args:
         device: The device.
@@ -65,16 +65,16 @@ def computes_bfloat16(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Older versions of torch do not tell; float32 is never slow.
-    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and any(found.get(flag, False) for flag in BFLOAT16_FLAGS)
+    # Older versions of torch lack the function; the answer is then no, since float32 is never slow.
+    flags: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and any(flags.get(flag, False) for flag in BFLOAT16_FLAGS)
 
 
 def native_precision() -> str:
     """Return the Trainer's fastest precision on this machine, "bf16-mixed" or "32-true".
 
-    On a GPU a step of networks this small takes as long as it takes to launch, and mixed precision
-    launches more: 35 ms instead of 26 on an H200 (section ``steps`` of ``make bench``).
+    On a GPU, launching kernels takes most of a step of networks this small, and mixed precision
+    launches more of them: 35 ms instead of 26 on an H200 (section ``steps`` of ``make bench``).
 
     Example:
         >>> native_precision() in ("bf16-mixed", "32-true")

@@ -1,4 +1,4 @@
-"""Targets of pixels: where a class is, where it is not, and where nobody knows."""
+"""Targets of pixels: 1 where a class is, 0 where it is not, -1 (ignore) where that is unknown."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORE = -1.0
-"""The target, and the relevance, of a pixel that nothing is known about."""
+"""The target, and the relevance, of a pixel whose class is unknown."""
 
 
 def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
-    """Decide by two thresholds where a class is and where it is not.
+    """Turn relevance into targets by two thresholds.
 
     Args:
         relevance: Values in [0, 1], or ``IGNORE``.
@@ -31,7 +31,7 @@ def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
 
 
 def resize(relevance: Tensor, height: int, width: int) -> Tensor:
-    """Change the resolution of maps without blending unknown pixels into known ones.
+    """Change the resolution of maps; unknown pixels do not affect the values of known ones.
 
     Args:
         relevance: [B, C, h, w], ``IGNORE`` where unknown.
@@ -39,7 +39,8 @@ def resize(relevance: Tensor, height: int, width: int) -> Tensor:
         width: New width.
 
     Returns:
-        [B, C, height, width]; bilinear among known pixels, ``IGNORE`` where the nearest pixel is.
+        [B, C, height, width]; interpolated bilinearly from known pixels, ``IGNORE`` where the
+        nearest pixel is unknown.
 
     Example:
         >>> resize(torch.ones(1, 1, 4, 4), 8, 8).shape
