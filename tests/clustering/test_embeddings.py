@@ -33,7 +33,7 @@ def test_columns_stand_behind_each_other() -> None:
 
 def test_some_slices_of_a_batch() -> None:
     batch = embeddings()._replace(activation=None)
-    some = batch.of(torch.tensor([True, False, True]))
+    some = batch.select(torch.tensor([True, False, True]))
     assert some.index.tolist() == [0, 2]
     assert torch.equal(some.features, batch.features[[0, 2]])
     assert some.activation is None

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from wsseg.clustering import Asymmetry
 from wsseg.clustering.relevance import (
+    CLEAR_SCORE,
     FAINT_SCORE,
-    PLAIN_SCORE,
     relevance_map,
     slice_peaks,
     smoothing_factor,
@@ -94,7 +94,7 @@ def test_vague_maps_are_smoothed_more(best: list[float]) -> None:
     widths = [smoothing_factor(torch.full((2, 3, 1), score)) for score in sorted(best)]
     assert widths == sorted(widths, reverse=True)
     assert all(1 <= width <= 2 for width in widths)
-    mixed = torch.tensor([[0.1, PLAIN_SCORE, 0.0], [0.1, 0.0, 0.0]])[..., None]
+    mixed = torch.tensor([[0.1, CLEAR_SCORE, 0.0], [0.1, 0.0, 0.0]])[..., None]
     assert smoothing_factor(mixed) == 1
     assert smoothing_factor(mixed * 0.1) == 2
 

@@ -17,7 +17,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from wsseg.clustering.samplers import drawn
+from wsseg.clustering.samplers import drawn_positions
 
 SLICES = torch.arange(10)
 
@@ -56,7 +56,7 @@ def test_samplers_that_tell(loading: dict[str, Any], expected: list[int] | range
     loader: DataLoader[Any] = DataLoader(SLICES, **loading)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert list(drawn(loader, 10)) == list(expected)
+        assert list(drawn_positions(loader, 10)) == list(expected)
 
 
 class Batches(BatchSampler):
@@ -75,7 +75,7 @@ class Batches(BatchSampler):
 def test_a_batch_sampler_without_a_sampler() -> None:
     loader: DataLoader[Any] = DataLoader(SLICES, batch_sampler=Batches())  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="since Batches does not tell which of them it draws"):
-        assert drawn(loader, 10) == range(10)
+        assert drawn_positions(loader, 10) == range(10)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_a_batch_sampler_without_a_sampler() -> None:
 def test_a_sampler_of_ones_own_is_named(loading: dict[str, Any]) -> None:
     loader: DataLoader[Any] = DataLoader(SLICES, **loading)  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="from all 10 slices of the data set, since Mine does not"):
-        assert drawn(loader, 10) == range(10)
+        assert drawn_positions(loader, 10) == range(10)

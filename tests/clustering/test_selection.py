@@ -11,15 +11,15 @@ from wsseg.clustering.selection import (
     choose_slices,
     choose_untagged,
     occurrence,
+    process_positions,
+    process_runs,
     sample_rows,
-    share,
-    share_runs,
 )
 
 
 @given(count=st.integers(0, 100), size=st.integers(1, 9))
 def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
-    shares = [share(count, rank, size) for rank in range(size)]
+    shares = [process_positions(count, rank, size) for rank in range(size)]
     assert [i for part in shares for i in part] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -27,7 +27,7 @@ def test_shares_are_disjoint_complete_and_even(count: int, size: int) -> None:
 @given(sizes=st.lists(st.integers(1, 30), max_size=40), size=st.integers(1, 9))
 def test_every_body_goes_to_one_process(sizes: list[int], size: int) -> None:
     whole = list(torch.arange(sum(sizes)).split(sizes)) if sizes else []
-    shares = [share_runs(whole, rank, size) for rank in range(size)]
+    shares = [process_runs(whole, rank, size) for rank in range(size)]
     dealt = [body for part in shares for body in part]
     assert [body.tolist() for body in dealt] == [body.tolist() for body in whole]
     loads = [sum(len(body) for body in part) for part in shares]

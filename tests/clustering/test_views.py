@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from wsseg.clustering import Asymmetry, Deviation, PixelEmbeddings
-from wsseg.clustering.views import View, column_maps, column_weights, seen_by, shown_columns
+from wsseg.clustering.views import View, column_maps, column_weights, seen_by, seen_columns
 from wsseg.utils.errors import InputError
 
 
 def test_views_take_turns() -> None:
-    shown = shown_columns([Asymmetry(), Deviation()], [3, 2, 1], 6)
+    shown = seen_columns([Asymmetry(), Deviation()], [3, 2, 1], 6)
     assert shown[:, :3].all()
     assert shown[:, 3:5].all(dim=1).tolist() == [False, True] * 3
     assert shown[:, 5].tolist() == [False, False, True, True, False, False]
@@ -19,7 +19,7 @@ def test_views_take_turns() -> None:
 
 def test_without_views_all_see_the_features() -> None:
     assert seen_by([], 4).shape == (0, 4)
-    assert shown_columns([], [3], 4).all()
+    assert seen_columns([], [3], 4).all()
     assert column_weights([], [3]).tolist() == [1.0] * 3
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wsseg.clustering.checks import check_common, check_known, check_pixels
+from wsseg.clustering.checks import check_known, check_pixels, check_same_slices
 from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
@@ -119,7 +119,7 @@ class ClusterReSupervision(LightningCallback):
             check_known(slices.known)
             source = EmbeddingSource(slices, trainer, pl_module, self.embed)
             first = check_pixels(source, self.clustering.n_clusters)
-        check_common(slices, first, collective)
+        check_same_slices(slices, first, collective)
         with collective.together("restoring the cluster maps"):
             self._restore(slices, pl_module)
         if not collective.rank:

@@ -1,4 +1,4 @@
-"""Checks of what modules, loaders and scorers give."""
+"""Checks of the output of modules, loaders and scorers, with errors that say what to change."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.utils.distributed import Collective
 from wsseg.utils.errors import InputError
 
-# A checkpoint reads the file of cluster maps through, rows that no slice has as well.
+# The file of maps has a row for every id up to the highest, and checkpoints read the whole file.
 MOST_IDS = 10**6
-SPARSEST = 1000  # ids for each slice where there are more: a subset of a set may be small
+IDS_PER_SLICE = 1000  # allowed beyond that: a small subset of a data set keeps the ids of the whole
 
-ROUNDING = 1e-3  # of normalised activations
+ROUNDING = 1e-3  # by which normalised activations may leave [0, 1]
 
 
 def check_tags(statistics: ClusterStatistics, slices: int) -> None:
-    """Refuse slices that cannot tell a class from anything.
+    """Refuse classes that have no tagged or no untagged slice to compare.
 
     Args:
-        statistics: Of all training slices, or of some.
-        slices: How many there are in all.
+        statistics: Statistics of the evidence.
+        slices: Number of all training slices.
 
     Raises:
         InputError: A class has no tagged or no untagged slice.
@@ -37,14 +37,21 @@ def check_tags(statistics: ClusterStatistics, slices: int) -> None:
 
 
 def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
-    """Return what a scorer gave, if it is what scorers must give.
+    """Check the shape and range of scores, and return them as float32.
 
     Args:
-        scores: Should be [R, K, C] in [0, 1].
-        statistics: What they were made from.
+        scores: Return value of a scorer; should be [R, K, C] in [0, 1].
+        statistics: The statistics that the scorer was called with.
 
     Raises:
-        InputError: They have another shape or other values.
+        InputError: They have another shape or values outside [0, 1].
+
+    Example:
+        >>> from wsseg.clustering.statistics import empty_statistics
+        >>> statistics = empty_statistics(clusterings=1, clusters=2, classes=1)
+        >>> check_scores(torch.full((1, 2, 1), 2.0), statistics)
+        Traceback (most recent call last):
+        wsseg.utils.errors.InputError: scorer: returned values outside [0, 1]; ...
     """
     expected = tuple(statistics.slices.shape[:-1])
     if tuple(scores.shape) != expected:
@@ -55,13 +62,13 @@ def check_scores(scores: Tensor, statistics: ClusterStatistics) -> Tensor:
 
 
 def check_known(known: KnownSlices | None) -> None:
-    """Refuse slices that are known beforehand to be unfit for clustering.
+    """Refuse slices that cannot be clustered by what the data set says of them.
 
     Args:
-        known: What the data set tells of its slices, if it does.
+        known: What the data set says of its slices; None if it says nothing.
 
     Raises:
-        InputError: Two share an id, or a class has no tagged or no untagged slice.
+        InputError: Two slices share an id, or a class has no tagged or no untagged slice.
     """
     if known is None:
         return
@@ -74,38 +81,38 @@ def check_known(known: KnownSlices | None) -> None:
 def check_agreement(
     embeddings: PixelEmbeddings, known: KnownSlices, positions: Sequence[int]
 ) -> None:
-    """Compare what a data set tells of its slices with their batch.
+    """Compare what a data set says of its slices with what a batch of them holds.
 
     Args:
-        embeddings: Of the slices.
-        known: What the data set tells.
-        positions: Where these slices are in it.
+        embeddings: The batch, embedded.
+        known: What the data set says of all slices.
+        positions: Positions of the batch's slices in the data set.
 
     Raises:
         InputError: Ids or tags differ.
     """
     rows = torch.tensor(positions)
-    for name, told, served in (
+    for name, stated, served in (
         ("index", known.index[rows], embeddings.index),
         ("tags", known.tags[rows] > 0.5, embeddings.tags > 0.5),
     ):
-        if served.shape != told.shape or not torch.equal(
-            served.cpu(), told.to("cpu", served.dtype)
+        if served.shape != stated.shape or not torch.equal(
+            served.cpu(), stated.to("cpu", served.dtype)
         ):
             raise InputError(
-                f"the data set's tensor `{name}` is {told[:4].tolist()} for its first slices, but "
-                f"their batch has {served[:4].tolist()}; make them agree, or rename the tensor"
+                f"the data set's tensor `{name}` is {stated[:4].tolist()} for its first slices, "
+                f"but their batch has {served[:4].tolist()}; make them agree, or rename the tensor"
             )
 
 
-def check_probable(activation: Tensor) -> None:
-    """Refuse logits, with which scorers would quietly go astray.
+def check_probabilities(activation: Tensor) -> None:
+    """Refuse activations outside [0, 1], such as logits, from which scores would be wrong.
 
     Args:
-        activation: [n, C], should be in [0, 1].
+        activation: Activation of some pixels, [n, C].
 
     Raises:
-        InputError: It is not, by more than rounding.
+        InputError: A value is outside [0, 1] by more than ``ROUNDING``.
     """
     if activation.numel() == 0:
         return
@@ -117,19 +124,20 @@ def check_probable(activation: Tensor) -> None:
         )
 
 
-def check_common(slices: TrainingSlices, first: int, collective: Collective) -> None:
-    """Refuse processes that have different slices: each maps a part of what all of them have.
+def check_same_slices(slices: TrainingSlices, first: int, collective: Collective) -> None:
+    """Refuse processes with different training slices: each process maps a part of the same ones.
 
     Args:
-        slices: Of this process.
-        first: Id of the first one.
+        slices: The training slices of this process.
+        first: Id of the first slice.
         collective: The processes; all must call this.
 
     Raises:
-        InputError: Some have other slices.
+        InputError: The slices of some process differ.
     """
-    own = slices.fingerprint(first)
-    if collective.maximum(own) + collective.maximum(-own):
+    fingerprint = slices.fingerprint(first)
+    # The maximum differs from the minimum, which is minus the maximum of the negatives.
+    if collective.maximum(fingerprint) + collective.maximum(-fingerprint):
         raise InputError(
             "the processes have different training slices; give all of them the same data set "
             "(Lightning's sampler shares it out), or ClusterReSupervision(dataloader=...) a loader "
@@ -138,20 +146,20 @@ def check_common(slices: TrainingSlices, first: int, collective: Collective) -> 
 
 
 def check_pixels(source: EmbeddingSource, clusters: int) -> int:
-    """Embed slices until there is a pixel for each cluster, which is soon.
+    """Embed the first slices, until there are as many pixels as clusters, and check them.
 
     Args:
         source: Embeds the training slices.
-        clusters: Wanted number of clusters.
+        clusters: Number of clusters.
 
     Returns:
         The id of the first slice.
 
     Raises:
-        InputError: There are fewer pixels, the module's embeddings are unusable, or the data
-            set tells other ids or tags of its slices than its batches hold.
+        InputError: There are fewer pixels than clusters, the module's embeddings are unusable, or
+            ids or tags in a batch differ from those that the data set states.
     """
-    pixels, most, seen = 0, max(MOST_IDS, SPARSEST * len(source)), 0
+    pixels, most, seen = 0, max(MOST_IDS, IDS_PER_SLICE * len(source)), 0
     first: int | None = None
     for embeddings in source.embed(range(len(source))):
         if source.known is not None:
@@ -168,7 +176,7 @@ def check_pixels(source: EmbeddingSource, clusters: int) -> int:
         if pixels >= clusters:
             return first
     raise InputError(
-        f"n_clusters is {clusters}, the training slices have {pixels} valid pixels; lower "
+        f"n_clusters is {clusters}, but the training slices have {pixels} valid pixels; lower "
         "n_clusters or give more slices"
     )
 
@@ -177,10 +185,10 @@ def check_distinct(index: Tensor) -> None:
     """Refuse slices that share an id.
 
     Args:
-        index: [n].
+        index: Ids of slices, [n].
 
     Raises:
-        InputError: Two do.
+        InputError: Two slices share an id.
     """
     values, counts = torch.unique(index, return_counts=True)
     if bool((counts > 1).any()):
@@ -191,7 +199,7 @@ def check_distinct(index: Tensor) -> None:
 
 
 def _check_counts(number: int, counts: Sequence[float], some: str = "") -> None:
-    """Refuse a class without untagged or without tagged slices."""
+    """Refuse a class without untagged or without tagged slices (the two counts)."""
     advice = "raise evidence_slices" if some else "add some or leave the class out"
     for count, kind in zip(counts, ("untagged", "tagged"), strict=True):
         if count == 0:

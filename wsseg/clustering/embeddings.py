@@ -1,4 +1,4 @@
-"""What the callback asks of a model: pixels as vectors, with the tags of their slices."""
+"""What the callback needs from a model: pixels as vectors, with the tags of their slices."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ OPTIONAL = ("activation", "case", "level", "image")
 
 
 class PixelEmbeddings(NamedTuple):
-    """The pixels of a batch of slices, as a model sees them.
+    """Feature vectors of the pixels of a batch of slices, and what is known of the slices.
 
     All maps share one resolution [h, w], which need not be that of the model's input.
 
     Attributes:
         features: [B, D, h, w], of any floating type.
-        activation: Class activation in [0, 1], [B, C, h, w]; None if it was not asked for.
+        activation: Class activation in [0, 1], [B, C, h, w]; None if ``embed_pixels`` was called
+            with ``activation=False``.
         valid: Pixels to be clustered, [B, h, w] bool.
-        tags: [B, C], 0 or 1.
+        tags: Tags of the slices, [B, C], 0 or 1.
         index: Stable ids of the slices, from 0, [B] int64.
-        case: The case (image or volume) that each slice is of, [B] int64. If None, every slice is a
-            case of its own.
-        level: Level in the body, from 0 to 63, [B] int64: tagged slices are compared with untagged
-            ones of the same level. If None, all slices are of one level.
-        image: What views look at, [B, M, h, w]; None if no view needs it.
+        case: The case (one volume or image) that each slice belongs to, [B] int64. If None, every
+            slice is a case of its own.
+        level: Level of each slice in the body, from 0 to 63, [B] int64: tagged slices are compared
+            with others of the same level. If None, all slices have one level.
+        image: The image for views, [B, M, h, w]; None if no view needs it.
 
     Example:
         >>> slices = PixelEmbeddings(
@@ -68,14 +69,14 @@ class PixelEmbeddings(NamedTuple):
 
     @property
     def plane(self) -> tuple[int, int, int]:
-        """Number of classes, height and width."""
+        """Shape of a slice's map: number of classes, height and width."""
         return (self.tags.shape[1], self.valid.shape[1], self.valid.shape[2])
 
-    def of(self, rows: Tensor) -> PixelEmbeddings:
+    def select(self, rows: Tensor) -> PixelEmbeddings:
         """Return some of the slices.
 
         Args:
-            rows: Which of them, [B] bool.
+            rows: True for the slices to return, [B] bool.
         """
         if bool(rows.all()):
             return self
@@ -83,16 +84,16 @@ class PixelEmbeddings(NamedTuple):
         return self._replace(**parts)
 
     def without_maps(self) -> PixelEmbeddings:
-        """Return what is known of the slices as a whole; their maps would fill the memory."""
-        nothing = self.valid.new_empty(0)
-        return self._replace(features=nothing, activation=None, valid=nothing, image=None)
+        """Return a copy without features, activation, valid and image, which take much memory."""
+        empty = self.valid.new_empty(0)
+        return self._replace(features=empty, activation=None, valid=empty, image=None)
 
 
 def pixels_of(maps: Sequence[Tensor], place: Tensor) -> Tensor:
-    """Return some pixels of maps as vectors.
+    """Return the values of maps at some pixels as vectors.
 
     Args:
-        maps: Tensors [B, D, h, w] whose columns stand behind each other in the vectors.
+        maps: Tensors [B, D, h, w]; their channels are concatenated.
         place: Slice, row and column of each pixel, [n, 3] int64.
 
     Returns:
@@ -101,18 +102,18 @@ def pixels_of(maps: Sequence[Tensor], place: Tensor) -> Tensor:
     slice_, row, column = place.T
     height, width = maps[0].shape[2:]
     number = (slice_ * height + row) * width + column
-    flat = (each.permute(0, 2, 3, 1).reshape(-1, each.shape[1]) for each in maps)
-    return torch.cat([each.index_select(0, number).float() for each in flat], dim=1)
+    flat = (part.permute(0, 2, 3, 1).reshape(-1, part.shape[1]) for part in maps)
+    return torch.cat([part.index_select(0, number).float() for part in flat], dim=1)
 
 
 def check_embeddings(embeddings: object) -> PixelEmbeddings:
-    """Return the embeddings, with ids as int64, if their shapes fit together.
+    """Check the shapes and types of embeddings, and return them with integers as int64.
 
     Args:
-        embeddings: What ``embed_pixels`` returned.
+        embeddings: Return value of ``embed_pixels``.
 
     Raises:
-        InputError: A field has another shape or type than :class:`PixelEmbeddings` says.
+        InputError: A field does not have the shape or type that :class:`PixelEmbeddings` names.
     """
     if not isinstance(embeddings, PixelEmbeddings):
         raise InputError(
@@ -147,20 +148,20 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
 
 
 def _with_long_numbers(embeddings: PixelEmbeddings) -> PixelEmbeddings:
-    """Return embeddings whose numbers are int64, as all processes must send them."""
+    """Return embeddings whose integers are int64: processes must send tensors of one type."""
     numbers = {name: getattr(embeddings, name) for name in ("index", "case", "level")}
-    for name, each in numbers.items():
-        if each is not None and each.is_floating_point():
+    for name, value in numbers.items():
+        if value is not None and value.is_floating_point():
             raise InputError(f"embed_pixels: `{name}` must hold integers")
     if len(embeddings.index) and int(embeddings.index.min()) < 0:
         raise InputError("embed_pixels: `index` must hold integers from 0")
     return embeddings._replace(
-        **{name: each.long() for name, each in numbers.items() if each is not None}
+        **{name: value.long() for name, value in numbers.items() if value is not None}
     )
 
 
 def _check_tensors(embeddings: PixelEmbeddings) -> None:
-    """Refuse what has no shape to compare, and tags without classes."""
+    """Refuse fields that are no tensors, and tags without a column for each class."""
     for name, value in embeddings._asdict().items():
         if not isinstance(value, Tensor) and (value is not None or name not in OPTIONAL):
             raise InputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from wsseg.clustering.checks import check_probable
+from wsseg.clustering.checks import check_probabilities
 from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings, pixels_of
 from wsseg.clustering.kmeans import check_finite
@@ -186,5 +186,5 @@ def _activation_of(batch: PixelEmbeddings, place: Tensor) -> Tensor:
             "the class activation holds NaN or infinite values; lower the learning rate, or train "
             "in higher precision (32-true)"
         )
-    check_probable(activation)
+    check_probabilities(activation)
     return activation

@@ -82,7 +82,7 @@ class MapWriter:
         for batch in batches:
             self.write_untagged(batch.index[~batch.tagged])
             if bool(batch.tagged.any()):
-                self._write(self._relevance(batch.of(batch.tagged)))
+                self._write(self._relevance(batch.select(batch.tagged)))
 
     def write_runs(self, batches: Iterable[PixelEmbeddings], depths: Sequence[Tensor]) -> None:
         """Write the maps of tagged slices, smoothed along each run of slices of a case.

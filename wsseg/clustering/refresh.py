@@ -22,12 +22,12 @@ from wsseg.clustering.selection import (
     case_runs,
     choose_slices,
     choose_untagged,
-    share,
-    share_runs,
+    process_positions,
+    process_runs,
 )
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics
-from wsseg.clustering.views import View, column_weights, learns, shown_columns
+from wsseg.clustering.views import View, column_weights, learns, seen_columns
 from wsseg.utils.distributed import Collective
 from wsseg.utils.map_file import MapFile
 from wsseg.utils.map_folder import MapFolder
@@ -111,7 +111,9 @@ class Refresh:
             rows = rows[~(self._tags.cpu()[rows] > 0.5).any(dim=1)]
         more = choose_untagged(len(self._source), UNTAGGED_SLICES, self._chosen, self._tags)
         rows = torch.cat((rows, torch.tensor(more, dtype=torch.int64))).sort().values
-        mine = rows[list(share(len(rows), self._collective.rank, self._collective.size))].tolist()
+        mine = rows[
+            list(process_positions(len(rows), self._collective.rank, self._collective.size))
+        ].tolist()
         learned = []
         for view in self._views:
             untagged = self._source.embed(mine if learns(view) else [], False, False)
@@ -123,7 +125,7 @@ class Refresh:
         collective = self._collective
         evidence = Evidence(len(self._chosen), self._views, learned)
         with collective.together("embedding slices"):
-            mine = share(len(self._chosen), collective.rank, collective.size)
+            mine = process_positions(len(self._chosen), collective.rank, collective.size)
             evidence.collect(self._source.embed([self._chosen[number] for number in mine]))
         # An item of the data set may hold several slices.
         evidence.thin_out(int(collective.sum(torch.tensor(evidence.count))))
@@ -154,7 +156,7 @@ class Refresh:
         std = torch.where(std > 1e-6, std, 1.0) / weights
         points = (sample - mean) / std
         # Hidden columns are 0, in centroids too, and make none nearer than another.
-        shown = shown_columns(self._views, evidence.widths, options.n_clusterings).to(points)
+        shown = seen_columns(self._views, evidence.widths, options.n_clusterings).to(points)
         shape = (options.n_clusterings, options.n_clusters, sample.shape[1])
         start: Sequence[Tensor | None] = [None] * options.n_clusterings
         if previous is not None and previous.centroids.shape == shape:
@@ -232,19 +234,21 @@ class Refresh:
         """Write the maps of this process's slices, by as much as is known of them."""
         folder, known = self._folder, self._source.known
         if known is None:
-            mine = share(len(self._source), folder.rank, folder.size)
+            mine = process_positions(len(self._source), folder.rank, folder.size)
             writer.write_slices(self._source.embed(mine, activation=False))
             check_distinct(writer.index)
             return
         tagged = (known.tags > 0.5).any(dim=1).cpu()
         rows, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
-        writer.write_untagged(known.index[rest[list(share(len(rest), folder.rank, folder.size))]])
+        writer.write_untagged(
+            known.index[rest[list(process_positions(len(rest), folder.rank, folder.size))]]
+        )
         if known.case is None or known.depth is None:
-            mine = share(len(rows), folder.rank, folder.size)
+            mine = process_positions(len(rows), folder.rank, folder.size)
             writer.write_slices(self._source.embed(rows[list(mine)].tolist(), activation=False))
             return
         depth = known.depth.cpu()
-        runs = share_runs(case_runs(rows, known.case.cpu(), depth), folder.rank, folder.size)
+        runs = process_runs(case_runs(rows, known.case.cpu(), depth), folder.rank, folder.size)
         positions = [row for run in runs for row in run.tolist()]
         slices = self._source.embed(positions, activation=False)
         writer.write_runs(slices, [depth[run] for run in runs])

@@ -1,4 +1,4 @@
-"""From the scores of clusters to the relevance of pixels, as pure functions."""
+"""Functions that turn the scores of clusters into the relevance of pixels."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wsseg.clustering.views import View, doubts
+from wsseg.clustering.views import View, limits_trust
 from wsseg.utils.smoothing import blur
 from wsseg.utils.targets import IGNORE
 
 FAINT_SCORE = 0.1
-"""A clustering whose best cluster scores less has found nothing. Not measured."""
+"""A clustering whose best cluster scores less counts as having found nothing. Not measured."""
 
 PEAK_SHARE = 0.01
-"""Share of a slice's pixels whose mean relevance is the slice's peak: single pixels may be relevant
-by chance. Not measured."""
+"""The peak of a slice is the mean over this share of its pixels, the most relevant ones: a single
+pixel may be relevant by chance. Not measured."""
 
-PLAIN_SCORE, VAGUE_SCORE = 0.75, 0.45
-"""Best scores from which maps need no further smoothing, or twice the width. With it, Dice on T1
-alone of the phantoms rose from 0.476 to 0.519; with four modalities it changes nothing."""
+CLEAR_SCORE, VAGUE_SCORE = 0.75, 0.45
+"""If the best cluster scores at least the first, maps are smoothed as the options say; at most the
+second, twice as widely. Dice on T1 alone of the phantoms rose from 0.476 to 0.519 with it; with
+four modalities it changes nothing."""
 
 
 def votes_of(scores: Tensor) -> Tensor:
-    """Turn scores into votes that add up over clusterings.
+    """Turn the scores of clusters into votes, whose sum over clusterings is a pixel's relevance.
 
-    Clusterings are averaged, each weighted by the score of its most relevant cluster: one that has
-    found nothing does not outvote the others. Votes are relative to that score.
+    Scores are divided by that of the best cluster of their clustering, and clusterings are averaged
+    with the squares of these best scores as weights, so that one that found nothing counts little.
 
     Args:
         scores: Relevance of every cluster to every class, [R, K, C] in [0, 1].
@@ -46,29 +47,29 @@ def votes_of(scores: Tensor) -> Tensor:
 
 
 def smoothing_factor(scores: Tensor) -> float:
-    """Return how many times as widely maps are smoothed where clusters tell classes vaguely.
+    """Return the factor by which maps are smoothed more widely because scores are low.
 
-    Maps are noisier there, and a lesion is broader than noise. Where clusters are plain they show
-    its border, which smoothing would blur.
+    With low scores maps are noisy, and noise is finer than a lesion. With high scores maps show the
+    border of a lesion, which smoothing would blur.
 
     Args:
         scores: Relevance of every cluster to every class, [R, K, C] in [0, 1].
 
     Returns:
-        1 if the best cluster scores at least ``PLAIN_SCORE``, up to 2 at ``VAGUE_SCORE``.
+        1 if the best cluster scores at least ``CLEAR_SCORE``, rising to 2 at ``VAGUE_SCORE``.
     """
     best = float(scores.max())
-    return 1 + min(max((PLAIN_SCORE - best) / (PLAIN_SCORE - VAGUE_SCORE), 0.0), 1.0)
+    return 1 + min(max((CLEAR_SCORE - best) / (CLEAR_SCORE - VAGUE_SCORE), 0.0), 1.0)
 
 
 def slice_peaks(labels: Tensor, row: Tensor, votes: Tensor, tags: Tensor) -> Tensor:
-    """Return what the votes for each class come to at the most relevant pixels of each slice.
+    """Return the relevance that each slice reaches for each class, by its most relevant pixels.
 
     Args:
-        labels: Clusters of some pixels, [n, R] int64.
+        labels: Clusters of the sampled pixels, [n, R] int64.
         row: Slice of each pixel, [n] int64, ascending.
-        votes: [R, K, C].
-        tags: Of the slices, [B, C], 0 or 1.
+        votes: Votes of the clusters, [R, K, C].
+        tags: Tags of the slices, [B, C], 0 or 1.
 
     Returns:
         [B, C]; NaN for classes that a slice is not tagged with, and for slices without pixels.
@@ -84,14 +85,14 @@ def slice_peaks(labels: Tensor, row: Tensor, votes: Tensor, tags: Tensor) -> Ten
 
 
 def typical_peak(peaks: Tensor) -> Tensor:
-    """Return the median over slices of what the votes come to.
+    """Return the peak relevance of a typical slice, which relevance is then divided by.
 
-    Where clusters tell a lesion plainly, all clusterings agree on its pixels and votes come to
-    almost 1. On T1 alone they come to half of that, and a pixel that has a fifth of it is as good a
-    candidate: relevance is relative to what the class reaches in this data set.
+    Where clusters separate a lesion well, all clusterings agree on its pixels, and the sum of their
+    votes is almost 1. On T1 alone it reaches half of that; since relevance is divided by it, the
+    same thresholds fit both. The typical slice is the median.
 
     Args:
-        peaks: [n, C], NaN where a slice does not count.
+        peaks: From :func:`slice_peaks`, [n, C]; NaN is left out.
 
     Returns:
         [C], at least ``FAINT_SCORE``; 1 for a class without slices.
@@ -110,7 +111,7 @@ def relevance_map(
     views: Sequence[View] = (),
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Turn the votes of pixels' clusters into maps; tags overrule them.
+    """Map the relevance of pixels: the sum of their clusters' votes, and 0 where a tag is missing.
 
     Args:
         labels: Clusters of the valid pixels in raster order, [n, R] int64.
@@ -118,29 +119,28 @@ def relevance_map(
         tags: [B, C], 0 or 1.
         votes: What a cluster adds to the relevance of its pixels, [R, K, C].
         likeness: How much a cluster looks like each class, [R, K, C] in [0, 1].
-        views: What the clusterings saw beside the features.
-        smoothing: Width in pixels of the Gaussian that smooths the maps; tissue comes in regions,
-            noise in single pixels.
+        views: The views that some clusterings see.
+        smoothing: Width in pixels of the Gaussian that smooths the maps.
 
     Returns:
-        [B, C, h, w] float32: 0 all over a slice for a class it is not tagged with, else the
-        relevance in [0, 1] at valid pixels and ``IGNORE`` at the others.
+        [B, C, h, w] float32: 0 in the whole slice for a class that it is not tagged with, else
+        the relevance in [0, 1] at valid pixels and ``IGNORE`` at the others.
     """
-    doubtful = [view for view in views if doubts(view)]
+    limiting = [view for view in views if limits_trust(view)]
     clusterings = range(len(votes))
     trusts = []
-    for view in doubtful:
-        blind = [number for number in clusterings if not view.is_seen_by(number)]
-        trusts.append(view.trust(_lay_out(labels, valid, likeness, blind), valid))
-    # Clusterings that are doubted alike are added up before they are weighed.
-    alike: dict[tuple[bool, ...], list[int]] = {}
+    for view in limiting:
+        without = [number for number in clusterings if not view.is_seen_by(number)]
+        trusts.append(view.trust(_sum_to_maps(labels, valid, likeness, without), valid))
+    # Clusterings that see the same limiting views are added up before trust is applied.
+    groups: dict[tuple[bool, ...], list[int]] = {}
     for number in clusterings:
-        doubts_of = tuple(view.is_seen_by(number) for view in doubtful)
-        alike.setdefault(doubts_of, []).append(number)
+        sees = tuple(view.is_seen_by(number) for view in limiting)
+        groups.setdefault(sees, []).append(number)
     relevance = torch.zeros((), device=labels.device)
-    for doubts_of, chosen in sorted(alike.items()):
-        part = _lay_out(labels, valid, votes, chosen)
-        for trust in (each for each, applies in zip(trusts, doubts_of, strict=True) if applies):
+    for sees, members in sorted(groups.items()):
+        part = _sum_to_maps(labels, valid, votes, members)
+        for trust in (one for one, applies in zip(trusts, sees, strict=True) if applies):
             part = trust * part
         relevance = relevance + part
     relevance = blur(relevance.clamp_(0, 1), valid[:, None], smoothing)
@@ -148,14 +148,14 @@ def relevance_map(
     return relevance.masked_fill_((tags.to(labels.device) <= 0.5)[:, :, None, None], 0.0)
 
 
-def _lay_out(labels: Tensor, valid: Tensor, values: Tensor, chosen: Sequence[int]) -> Tensor:
-    """Add up the values of the pixels' clusters in the chosen clusterings, as maps [B, C, h, w].
+def _sum_to_maps(labels: Tensor, valid: Tensor, values: Tensor, chosen: Sequence[int]) -> Tensor:
+    """Map the sum over some clusterings of a value of each pixel's cluster, [B, C, h, w].
 
     Args:
         labels: Clusters of the valid pixels in raster order, [n, R] int64.
         valid: [B, h, w] bool.
-        values: Of the clusters, [R, K, C].
-        chosen: Which clusterings count.
+        values: Value of each cluster for each class, [R, K, C].
+        chosen: The clusterings to sum over.
     """
     values = values.to(labels.device)
     total = values.new_zeros(len(labels), values.shape[2], dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Which slices a loader draws at all: samplers often leave out those that are held out."""
+"""Finds the slices that a loader can draw: its sampler may leave out held-out ones."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-WHOLE = (SequentialSampler, RandomSampler, DistributedSampler)
+DRAW_ALL = (SequentialSampler, RandomSampler, DistributedSampler)
 
 
-def drawn(loader: DataLoader[Any], count: int) -> Sequence[int]:
-    """Return the positions of the items that a loader may ever draw, ascending.
+def drawn_positions(loader: DataLoader[Any], count: int) -> Sequence[int]:
+    """Return the positions in the data set of the items that a loader can draw, ascending.
 
-    All of them, with a warning, if its sampler is of a kind that does not tell.
+    If the sampler is of an unknown kind, all positions are returned, with a warning.
 
     Args:
         loader: The loader.
         count: Number of items of its data set.
+
+    Example:
+        >>> loader = DataLoader(range(9), sampler=SubsetRandomSampler([4, 2, 7]))
+        >>> drawn_positions(loader, count=9)
+        [2, 4, 7]
     """
     sampler = _innermost(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
     if isinstance(sampler, SubsetRandomSampler):
@@ -34,9 +39,9 @@ def drawn(loader: DataLoader[Any], count: int) -> Sequence[int]:
     if isinstance(sampler, WeightedRandomSampler):
         return [n for n, weight in enumerate(sampler.weights.tolist()) if weight > 0]
     if isinstance(sampler, Sequence):
-        lists = (each if isinstance(each, Sequence) else [each] for each in sampler)
-        return sorted({int(position) for each in lists for position in each})
-    if not isinstance(sampler, WHOLE):
+        batches = (item if isinstance(item, Sequence) else [item] for item in sampler)
+        return sorted({int(position) for batch in batches for position in batch})
+    if not isinstance(sampler, DRAW_ALL):
         warnings.warn(
             f"clusters are made from all {count} slices of the data set, since "
             f"{type(sampler).__name__} does not tell which of them it draws; if not all, give "
@@ -47,7 +52,7 @@ def drawn(loader: DataLoader[Any], count: int) -> Sequence[int]:
 
 
 def _innermost(sampler: Any) -> Any:
-    """Return the sampler in a batch sampler, and in what Lightning makes of it for processes."""
+    """Return the sampler inside a batch sampler, and inside Lightning's distributed wrapper."""
     while True:
         inner = getattr(getattr(sampler, "dataset", None), "_sampler", None)
         if isinstance(sampler, BatchSampler):

@@ -1,4 +1,4 @@
-"""The training slices: what is known of them, and how they are loaded."""
+"""The training slices: what the data set says of them in advance, and how they are loaded."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from wsseg.clustering.samplers import drawn
+from wsseg.clustering.samplers import drawn_positions
 from wsseg.utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class KnownSlices:
-    """What is known of slices before any is read.
+    """What a data set says of its slices before any is loaded.
 
     Attributes:
-        index: Their ids, [N] int64.
-        tags: [N, C], 0 or 1.
-        case: The case (volume) that each is of, [N] int64; None if unknown.
-        depth: Where each lies along its case, in pixels, [N]; None if unknown.
-        level: Level of each in the body, [N] int64; None if unknown.
+        index: Ids of the slices, [N] int64.
+        tags: Tags of the slices, [N, C], 0 or 1.
+        case: The case (one volume or image) of each slice, [N] int64; None if unknown.
+        depth: Position of each slice along its case, in pixels, [N]; None if unknown.
+        level: Level of each slice in the body, [N] int64; None if unknown.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> dataset = SimpleNamespace(index=torch.arange(3), tags=torch.ones(3, 1))
+        >>> known = KnownSlices.of(dataset, count=3)
+        >>> known.tags.shape, known.case
+        (torch.Size([3, 1]), None)
     """
 
     index: Tensor
@@ -35,15 +42,15 @@ class KnownSlices:
 
     @classmethod
     def of(cls, dataset: Any, count: int) -> KnownSlices | None:
-        """Return what a data set tells of its slices in tensors named so.
+        """Read the attributes of a data set that have the names of the fields of this class.
 
         Args:
             dataset: The training slices.
-            count: Their number. A subset of a larger set may still have the tensors of all of it,
-                which do not count.
+            count: Their number. Tensors of another length are ignored: a subset of a data set may
+                still have those of the whole.
 
         Returns:
-            None if it lacks ``index`` or ``tags``.
+            None if the data set lacks ``index`` or ``tags``.
 
         Raises:
             InputError: A tensor has another shape or type, or a depth is not finite.
@@ -66,41 +73,49 @@ class KnownSlices:
                     "[N], a whole number for each slice, or give it another name"
                 )
         if depth is not None and (depth.ndim != 1 or not bool(torch.isfinite(depth).all())):
-            holds = "NaN or infinite values" if depth.ndim == 1 else f"{tuple(depth.shape)} numbers"
+            content = (
+                "NaN or infinite values" if depth.ndim == 1 else f"{tuple(depth.shape)} numbers"
+            )
             raise InputError(
-                f"the data set's `depth` holds {holds}; make it say where slices lie along their "
-                "case, in pixels [N], or give it another name"
+                f"the data set's `depth` holds {content}; make it the position of each slice "
+                "along its case, in pixels [N], or give it another name"
             )
         return cls(index, tags, case, depth, level)
 
-    def at(self, rows: Tensor) -> KnownSlices:
+    def select(self, rows: Tensor) -> KnownSlices:
         """Return what is known of some of the slices.
 
         Args:
-            rows: Their positions, [n] int64.
+            rows: Positions of these slices, [n] int64.
         """
-        told = (None if value is None else value[rows] for value in vars(self).values())
-        return KnownSlices(*told)  # type: ignore[arg-type]
+        parts = (None if value is None else value[rows] for value in vars(self).values())
+        return KnownSlices(*parts)  # type: ignore[arg-type]
 
     def digest(self) -> str:
-        """Return what tells this set of slices from others."""
+        """Return a SHA-256 digest of ids and tags, to recognise the same slices in a later run."""
         parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
-        return hashlib.sha256(b"".join(each.numpy().tobytes() for each in parts)).hexdigest()
+        return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 
 
 class TrainingSlices:
-    """The slices that a training loader may draw, in order and without shuffling.
+    """The slices that a training loader can draw, loaded in any order without shuffling.
 
     Attributes:
-        known: What is known of them before any is read; None if the data set does not tell.
+        known: What the data set says of them in advance; None if it says nothing.
+
+    Example:
+        >>> loader = DataLoader([{"index": n} for n in range(5)], batch_size=2, shuffle=True)
+        >>> slices = TrainingSlices(loader)
+        >>> [batch["index"].tolist() for batch in slices.batches([0, 1, 4])]
+        [[0, 1], [4]]
     """
 
     def __init__(self, loader: Any) -> None:
-        """Take over a training loader's slices and way of making batches, not its order.
+        """Use the data set, the batch size and the workers of a training loader, not its order.
 
         Args:
-            loader: The ``DataLoader`` of the training slices: those of its data set that its
-                sampler may draw, see :func:`~wsseg.clustering.samplers.drawn`.
+            loader: The ``DataLoader`` of the training slices: those that its sampler can draw, see
+                :func:`~wsseg.clustering.samplers.drawn_positions`.
 
         Raises:
             InputError: The loader is not one ``DataLoader`` over a data set with a length.
@@ -111,35 +126,35 @@ class TrainingSlices:
             or isinstance(dataset, IterableDataset)
             or not hasattr(dataset, "__len__")
         ):
-            of = "" if dataset is None else f" over {type(dataset).__name__}"
+            source = "" if dataset is None else f" over {type(dataset).__name__}"
             raise InputError(
                 f"clustering needs one DataLoader over a data set with a length, got "
-                f"{type(loader).__name__}{of}; give ClusterReSupervision(dataloader=...) one"
+                f"{type(loader).__name__}{source}; give ClusterReSupervision(dataloader=...) one"
             )
         self._loader = loader
         self._dataset: Dataset[Any] = dataset
         self.known = KnownSlices.of(dataset, len(self))
-        self._rows = rows = drawn(loader, len(self))
+        self._rows = rows = drawn_positions(loader, len(self))
         if len(rows) < len(self):
             self._dataset = Subset(dataset, rows)
-            self.known = None if self.known is None else self.known.at(torch.tensor(rows))
+            self.known = None if self.known is None else self.known.select(torch.tensor(rows))
 
     def __len__(self) -> int:
-        """Return the number of items that are drawn (slices, unless it serves batches)."""
+        """Return the number of items: slices, or batches if the data set serves batches."""
         return len(cast(Sized, self._dataset))
 
     def fingerprint(self, first: int) -> int:
-        """Return what tells these slices from those of other processes, 62 bits.
+        """Return a hash of the slices, 62 bits, to compare those of several processes.
 
         Args:
             first: Id of the first slice.
         """
         known = "" if self.known is None else self.known.digest()
-        told = f"{list(self._rows)} {first} {known}"
-        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) >> 2
+        text = f"{list(self._rows)} {first} {known}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 2
 
     def batches(self, positions: Sequence[int]) -> Iterator[Any]:
-        """Load the slices at these positions, in batches as the training loader makes them."""
+        """Load the slices at these positions, collated into batches like the training loader's."""
         of_workers = ("num_workers", "multiprocessing_context", "prefetch_factor", "timeout")
         loader: DataLoader[Any] = DataLoader(
             Subset(self._dataset, positions),
@@ -148,14 +163,14 @@ class TrainingSlices:
             worker_init_fn=self._loader.worker_init_fn,
             pin_memory=self._loader.pin_memory,
             **{name: getattr(self._loader, name) for name in of_workers if len(positions)},
-            # Else making the iterator draws from the global generator and changes the training.
+            # Without it, the iterator would draw from the global generator and change the training.
             generator=torch.Generator(),
         )
         yield from loader
 
 
 def _batch_size(loader: DataLoader[Any]) -> int | None:
-    """Return the slices per batch of a loader; None if its data set serves batches."""
+    """Return the batch size of a loader; None if its data set serves batches."""
     if loader.batch_sampler is None or loader.batch_size is not None:
         return loader.batch_size
-    return int(getattr(loader.batch_sampler, "batch_size", 1))  # a sampler of the user's own
+    return int(getattr(loader.batch_sampler, "batch_size", 1))  # a batch sampler of the user's

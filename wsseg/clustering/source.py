@@ -16,7 +16,7 @@ from wsseg.utils.errors import InputError
 
 
 class EmbeddingSource:
-    """Embeds any of the training slices."""
+    """Embeds training slices with a Lightning module, at its device and precision."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class EmbeddingSource:
         pl_module: Any,
         embed: Callable[[Any, Any], PixelEmbeddings] | None = None,
     ) -> None:
-        """Name who embeds what.
+        """Set slices, trainer and module.
 
         Args:
             slices: The training slices.
@@ -34,7 +34,7 @@ class EmbeddingSource:
             embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
 
         Raises:
-            InputError: Nobody says how to embed.
+            InputError: The module has no ``embed_pixels``, and ``embed`` is None.
         """
         if embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
             raise InputError(
@@ -46,12 +46,12 @@ class EmbeddingSource:
         self._options = inspect.signature(self._function).parameters
 
     def __len__(self) -> int:
-        """Return the number of items (slices, unless the data set serves batches)."""
+        """Return the number of items: slices, or batches if the data set serves batches."""
         return len(self._slices)
 
     @property
     def known(self) -> KnownSlices | None:
-        """What is known of the slices before any is read."""
+        """What the data set says of the slices in advance."""
         return self._slices.known
 
     def embed(
@@ -67,37 +67,37 @@ class EmbeddingSource:
         Raises:
             InputError: A batch or its embeddings cannot be used.
         """
-        wanted = {"activation": activation, "features": features}
-        asked = {name: value for name, value in wanted.items() if name in self._options}
+        needs = {"activation": activation, "features": features}
+        options = {name: value for name, value in needs.items() if name in self._options}
         precision = self._trainer.precision_plugin
         for batch in self._slices.batches(positions):
             check_batch(batch)
             moved = self._module.transfer_batch_to_device(batch, self._module.device, 0)
             moved = precision.convert_input(moved)
             with torch.inference_mode(), precision.forward_context():
-                found = check_embeddings(self._function(moved, **asked))
-            yield found
+                embeddings = check_embeddings(self._function(moved, **options))
+            yield embeddings
 
 
 def check_batch(batch: Any) -> None:
-    """Refuse a training batch that maps cannot be attached to.
+    """Refuse a training batch that cluster maps cannot be added to.
 
     Args:
-        batch: What the training loader serves.
+        batch: Batch of the training loader.
 
     Raises:
         InputError: It is not a dictionary, or has no ids of slices in ``index``.
     """
     if not isinstance(batch, dict):
         raise InputError(
-            f"the training loader serves {type(batch).__name__}; serve a dictionary, cluster maps "
-            "are added to it"
+            f"the training loader serves {type(batch).__name__}; serve a dictionary, to "
+            "which cluster maps can be added"
         )
     index = batch.get("index")
     if index is None and any(isinstance(value, dict) for value in batch.values()):
         raise InputError(
             f"training batches hold batches ({', '.join(map(str, batch))}), as several loaders make"
-            " them; cluster maps are added to batches of one loader"
+            " them; give the trainer one training loader"
         )
     if not isinstance(index, Tensor):
         raise InputError(

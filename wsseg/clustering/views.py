@@ -1,4 +1,4 @@
-"""Views: what some clusterings see of a pixel beside its features."""
+"""Views: extra columns of a pixel that some clusterings see beside its features."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from wsseg.utils.errors import InputError
 
 
 class View(ABC):
-    """Extra columns for pixels; a plug-in of :class:`ClusterReSupervision`.
+    """Extra columns of pixels; a plug-in of :class:`ClusterReSupervision`.
 
-    Most views need :meth:`columns` alone. A view for an organ that lies alike in all images::
+    Most views need only :meth:`columns`. A view for an organ that has the same position in all
+    images::
 
         class Height(View):  # how far down in the image a pixel lies, from 0 to 1
             share = 0.1
@@ -28,9 +29,9 @@ class View(ABC):
                 return rows[:, None].expand(count, 1, height, width)
 
     Attributes:
-        share: How much all columns of the view weigh in k-means, as a share of what all features
-            weigh; None gives each column the weight of one feature. All columns are standardised
-            before.
+        share: Weight of all columns of the view together in k-means, relative to that of all
+            features; None gives each column the weight of one feature. All columns are standardised
+            before they are weighted.
     """
 
     share: ClassVar[float | None] = None
@@ -40,15 +41,15 @@ class View(ABC):
         """Return the columns of all pixels.
 
         Args:
-            slices: A batch; its features may be left out.
-            learned: What :meth:`learn` returned.
+            slices: A batch; ``features`` may be empty.
+            learned: Return value of :meth:`learn`.
 
         Returns:
             [B, E, h, w].
         """
 
     def is_seen_by(self, clustering: int) -> bool:
-        """Tell whether a clustering sees the view; by default every second one does.
+        """Return whether a clustering sees the view; by default every second one does.
 
         Args:
             clustering: Number of the clustering, from 0.
@@ -59,56 +60,56 @@ class View(ABC):
         """Learn from untagged slices, once, before the first refresh; by default nothing.
 
         Args:
-            untagged: Batches of this process, without features and activation, tagged slices among
-                them. Read them within ``collective.together``, so that an error in one process ends
-                all.
-            collective: The processes; all of them call this and must return the same.
+            untagged: Batches of this process, without features and activation. They may contain
+                tagged slices, too, which the view must skip. Read them within
+                ``collective.together``, so that an error in one process ends all.
+            collective: The processes; all of them call this and must return the same tensor.
 
         Returns:
-            What :meth:`columns` needs, on the CPU; it is kept in checkpoints.
+            The tensor that :meth:`columns` gets, on the CPU; it is saved in checkpoints.
         """
         return torch.empty(0)
 
     def trust(self, likeness: Tensor, valid: Tensor) -> Tensor:
-        """Tell where clusterings that see the view may be believed; by default everywhere.
+        """Return how far clusterings that see the view are trusted; by default fully everywhere.
 
         Args:
-            likeness: How much each pixel looks like each class to the clusterings that do not see
+            likeness: How much each pixel looks like each class, by the clusterings that do not see
                 the view, [B, C, h, w].
             valid: [B, h, w] bool.
 
         Returns:
-            [B, C, h, w] in [0, 1].
+            Factors [B, C, h, w] in [0, 1] for the votes of these clusterings.
         """
         return torch.ones_like(likeness)
 
 
 def image_of(slices: PixelEmbeddings, view: View) -> Tensor:
-    """Return the image that a view looks at, [B, M, h, w].
+    """Return the image that a view needs, [B, M, h, w].
 
     Raises:
-        InputError: The module gives none.
+        InputError: The module does not provide it.
     """
     if slices.image is None:
         raise InputError(
-            f"{type(view).__name__}: embed_pixels gives no `image`; add it to the PixelEmbeddings "
-            "[B, M, h, w], or leave the view out"
+            f"{type(view).__name__}: embed_pixels gives no `image`; add it [B, M, h, w] to the "
+            "PixelEmbeddings, or leave the view out"
         )
     return slices.image
 
 
 def learns(view: View) -> bool:
-    """Tell whether a view learns from untagged slices."""
+    """Return whether a view learns from untagged slices."""
     return type(view).learn is not View.learn
 
 
-def doubts(view: View) -> bool:
-    """Tell whether a view limits where clusterings are believed."""
+def limits_trust(view: View) -> bool:
+    """Return whether a view limits how far the clusterings that see it are trusted."""
     return type(view).trust is not View.trust
 
 
 def seen_by(views: Sequence[View], clusterings: int) -> Tensor:
-    """Tell which clusterings see which views, [V, R] bool.
+    """Return which views are seen by which clusterings, [V, R] bool.
 
     Args:
         views: V views.
@@ -121,28 +122,28 @@ def seen_by(views: Sequence[View], clusterings: int) -> Tensor:
 def column_maps(
     slices: PixelEmbeddings, views: Sequence[View], learned: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Return what pixels are clustered by: their features, then the columns of each view.
+    """Return all columns that pixels are clustered by: features, then those of each view.
 
     Args:
         slices: A batch.
         views: V views.
-        learned: What each of them has learned.
+        learned: Return value of each view's ``learn``.
 
     Returns:
         1 + V tensors [B, D, h, w] and [B, E, h, w].
     """
     return [
         slices.features,
-        *(view.columns(slices, each) for view, each in zip(views, learned, strict=True)),
+        *(view.columns(slices, of_view) for view, of_view in zip(views, learned, strict=True)),
     ]
 
 
-def shown_columns(views: Sequence[View], widths: Sequence[int], clusterings: int) -> Tensor:
-    """Tell which columns every clustering sees, [R, D + E] bool.
+def seen_columns(views: Sequence[View], widths: Sequence[int], clusterings: int) -> Tensor:
+    """Return which columns are seen by which clustering, [R, D + E] bool.
 
     Args:
         views: V views.
-        widths: Numbers of columns: of the features, then of each view.
+        widths: Number of columns of the features, then of each view.
         clusterings: R.
     """
     features = torch.ones(1, clusterings, dtype=torch.bool)
@@ -151,20 +152,20 @@ def shown_columns(views: Sequence[View], widths: Sequence[int], clusterings: int
 
 
 def column_weights(views: Sequence[View], widths: Sequence[int]) -> Tensor:
-    """Return what standardised columns are multiplied by before k-means, [D + E].
+    """Return the factors of the standardised columns in k-means, [D + E].
 
     Args:
         views: V views.
-        widths: Numbers of columns: of the features, then of each view.
+        widths: Number of columns of the features, then of each view.
 
     Example:
         >>> from wsseg.clustering import Deviation
-        >>> column_weights([Deviation()], [4, 1]).tolist()  # a quarter of 4 features
+        >>> column_weights([Deviation()], [4, 1]).tolist()  # 0.25 x 4 features
         [1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    features, *others = widths
+    features, *of_views = widths
     weights = [1.0]
-    for view, width in zip(views, others, strict=True):
+    for view, width in zip(views, of_views, strict=True):
         share = view.share
         weights.append(1.0 if share is None else (share * features / max(1, width)) ** 0.5)
     return torch.tensor(weights).repeat_interleave(torch.tensor(widths))
