@@ -17,6 +17,7 @@ from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.models.seeding import StepSeeding
+from wsseg.tracking.epoch_lines import EpochLines
 from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.files import replacing
 
@@ -68,7 +69,7 @@ def run_callbacks(
     Args:
         root: The run's folder.
         given: Callbacks of the user's.
-        quiet: Leave out the progress bar.
+        quiet: Leave out the progress bar, which is a line per epoch where there is no terminal.
         saving: Save checkpoints.
 
     Example:
@@ -77,7 +78,7 @@ def run_callbacks(
     """
     own: list[Callback] = []
     if not any(isinstance(each, ProgressBar) for each in given) and not quiet:
-        own.append(RichProgressBar())
+        own.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
     for kind in (StepSeeding, CaseEvaluation, OverlayLogger, ResumeHint):
         if not any(isinstance(each, kind) for each in given):
             own.append(kind())
