@@ -21,7 +21,7 @@ from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
-from wsseg.models import CamModule
+from wsseg.models import CamModule, Optimisation
 from wsseg.prediction.inference import predict_slices
 from wsseg.utils.distributed import DistributedCollective
 
@@ -138,7 +138,7 @@ def test_maps_of_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
             default_root_dir=tmp_path / accelerator,
             callbacks=[clustering, Snapshot(maps, accelerator)],
         )
-        trainer.fit(CamModule(data.spec.to_dict(), lr=0.0), data)
+        trainer.fit(CamModule(data.spec.to_dict(), optimisation=Optimisation(lr=0.0)), data)
     here, there = maps["cpu"], maps["gpu"]
     assert (here > 0).any()
     assert (here - there).abs().mean() < 0.02

@@ -98,8 +98,8 @@ def test_prototypes_are_made_by_two_processes_beside_a_progress_bar(
 ) -> None:
     """Only the first process has the bar, which reduces the logged losses before the end."""
     where = [f"--data.root={store}", f"--trainer.default_root_dir={tmp_path}"]
-    small = ["--model=PrototypeCam", "--model.widths=[4,8]", "--model.n_prototypes=2"]
+    small = ["--model=PrototypeCam", "--model.widths=[4,8]"]
     quick = ["--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--data.batch_size=4"]
     by_lightning(["fit", *where, *small, *quick, *DDP])
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
-    assert saved["centres"].shape[2] == 2
+    assert saved["used"].any()

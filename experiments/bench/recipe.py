@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from wsseg.comparators import ReferenceCrs
 from wsseg.comparators.paired_maps import PairedHeads
 from wsseg.comparators.reference_network import ReferenceOutput
+from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
 from wsseg.models.cam_network import CamNetwork
 
@@ -57,9 +58,10 @@ class PublishedCrs(ReferenceCrs):
 class PublishedOnQuickstart(PublishedCrs):
     """The recipe on the two networks of the quickstart, with the authors' heads where ours are."""
 
-    def build_network(self) -> nn.Module:
+    @staticmethod
+    def build_network(spec: DataSpec, base_width: int) -> nn.Module:  # noqa: ARG004
         """Make the networks, without the input channels of the asymmetry."""
-        return QuickstartNetwork(CamModule(self.spec.to_dict(), symmetry=False))
+        return QuickstartNetwork(CamModule(spec.to_dict(), symmetry=False))
 
 
 class QuickstartNetwork(nn.Module):

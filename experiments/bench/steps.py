@@ -144,7 +144,7 @@ def stepper(
 
 def _recipe_step(module: ReferenceCrs, batch: Batch) -> Callable[[], None]:
     """Return a function that makes one step as the authors do: Adam, no averaged weights."""
-    optimizer = torch.optim.Adam(_prepare(module), lr=module.hparams["lr"])
+    optimizer = torch.optim.Adam(_prepare(module), lr=module.optimisation.lr)
 
     def step() -> None:
         optimizer.zero_grad()

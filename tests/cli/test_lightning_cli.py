@@ -18,7 +18,7 @@ from pytorch_lightning.plugins import AsyncCheckpointIO
 from tests.data.conftest import write_store
 from wsseg.cli import main
 from wsseg.cli.train import in_its_folder, run
-from wsseg.models import CamModule
+from wsseg.models import CamModule, Finishing
 
 SMALL = [
     "--model.widths=[4,8]",
@@ -33,8 +33,7 @@ class Foreign(pl.LightningModule):
     """A module that knows nothing of wsseg's data specification."""
 
     threshold = 0.5
-    sharpening = 0.0
-    smallest_component = 0.0
+    finishing = Finishing(refinement=0.0, smallest_component=0.0)
 
     def __init__(self, width: int = 1) -> None:
         super().__init__()
@@ -81,12 +80,17 @@ def epochs(run: Path) -> list[int]:
     ("change", "message"),
     [
         ("--model.lrr=1", "'lrr' is not accepted"),
-        ("--model.lr=high", "--model.lr: Expected a <class 'float'>. Got value: high"),
+        (
+            "--model.optimisation.lr=high",
+            "--model.optimisation.lr: Expected a <class 'float'>. Got value: high",
+        ),
+        ("--model.optimisation.lr=nan", "error: --model.optimisation.lr nan: must be at least 0"),
+        ("--model.finishing.refine=1", "refine"),
         ("--trainer.max_epoch=1", "--trainer.max_epoch=1"),  # no abbreviation
         ("--data.rot=x", "--data.rot=x"),
         (
-            "--model.target_modality=PET",
-            "error: --model.target_modality PET: is not in the data; choose one of FLAIR, T1",
+            "--model.encoder=vgg",
+            "error: --model.encoder vgg: unknown; choose one of unet, resnet10",
         ),
         ("--config=absent.yaml", "absent.yaml"),
         ("--ckpt_path=absent.ckpt", "absent.ckpt: does not exist"),

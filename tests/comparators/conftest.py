@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from wsseg.comparators import (
-    Comparator,
     CrossModality,
     FeatureDecomposition,
     GradCam,
@@ -17,23 +16,25 @@ from wsseg.comparators import (
     SelfEquivariance,
 )
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.models import Optimisation
+from wsseg.models.slice_module import SliceModule
 
 SPEC = DataSpec(
     ("FLAIR", "T1"), {"tumour": (1, 2, 4), "core": (1, 4)}, "axial", None, (32, 32)
 ).to_dict()
-SMALL: dict[type[Comparator], dict[str, Any]] = {
+SMALL: dict[type[SliceModule], dict[str, Any]] = {
     CrossModality: {"widths": (4, 8)},
     FeatureDecomposition: {"widths": (4, 8)},
     GradCam: {"widths": (4, 8)},
     LayerCam: {"widths": (4, 8)},
-    PrototypeCam: {"widths": (4, 8), "n_prototypes": 3},
-    ReferenceCrs: {"base_width": 4, "n_clusters": 4, "lr": 1e-3},
+    PrototypeCam: {"widths": (4, 8)},
+    ReferenceCrs: {"base_width": 4, "n_clusters": 4, "optimisation": Optimisation(1e-3, 0.0, 0.0)},
     SelfEquivariance: {"widths": (4, 8)},
 }
 KINDS = sorted(SMALL, key=lambda kind: kind.__name__)
 
 
-def small(kind: type[Comparator], spec: dict[str, Any] = SPEC) -> Comparator:
+def small(kind: type[SliceModule], spec: dict[str, Any] = SPEC) -> SliceModule:
     """Make a small comparator."""
     torch.manual_seed(0)
     return kind(spec, **SMALL[kind])

@@ -133,7 +133,7 @@ def test_the_network_sees_standardised_slices_on_a_dark_background() -> None:
     seen: list[torch.Tensor] = []
     for encoder in (module.network.encoder, module.teacher.module.encoder):
         encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    module.losses(views)
+    module.losses(views, views["image"])
     module.eval()(views["image"], views["valid"])
     assert len(seen) == 2
     for image in seen:
@@ -154,7 +154,7 @@ def test_losses_draw_partners_by_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     forward = module.network.forward
     monkeypatch.setattr(module.network, "forward", watched)
     for _ in range(5):
-        module.losses(views)
+        module.losses(views, views["image"])
     assert all(partner.tolist() == [2, 1, 0, 3] for partner in drawn)
 
 

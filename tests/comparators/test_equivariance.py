@@ -56,7 +56,8 @@ def test_maps_that_move_with_the_slice_are_equivariant(
     module.network = network
     mirror = sampling_grid(torch.tensor([[-1.0, 0.0], [0.0, 1.0]]).expand(4, 2, 2), 32, 32)
     monkeypatch.setattr(f"{kind.__module__}.random_grid", lambda *_: mirror)
-    assert module.losses(batch())["equivariance"] < 1e-5
+    views = batch()
+    assert module.losses(views, views["image"])["equivariance"] < 1e-5
 
 
 def test_distance_counts_what_is_valid() -> None:
@@ -116,7 +117,7 @@ def test_the_modality_predicts_whose_network_tells_the_tags_best() -> None:
         for tag, expected in ((1.0, 1.0), (0.0, 0.0)):
             module.tag_losses.zero_()
             views["tags"][:] = tag
-            module.losses(views)
+            module.losses(views, views["image"])
             prediction = module.predict(views["image"], views["valid"])
             found = prediction.probability[
                 views["valid"][:, None].expand_as(prediction.probability)
@@ -127,7 +128,9 @@ def test_the_modality_predicts_whose_network_tells_the_tags_best() -> None:
 
 def test_tag_losses_are_averaged_by_modality_and_travel_with_the_weights() -> None:
     module, views = small(CrossModality), batch()
-    losses = torch.stack([module.losses(views)["classification"].detach() for _ in range(3)])
+    losses = torch.stack(
+        [module.losses(views, views["image"])["classification"].detach() for _ in range(3)]
+    )
     average = 0.02 * (0.98**2 * losses[0] + 0.98 * losses[1] + losses[2])
     torch.testing.assert_close(module.tag_losses.mean(), average)
     again = small(CrossModality)

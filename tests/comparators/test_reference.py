@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.comparators.conftest import SPEC, batch, small
+from tests.comparators.conftest import batch, small
 from wsseg.comparators import ReferenceCrs
 from wsseg.comparators.reference_losses import (
     OUTSIDE,
@@ -194,11 +193,3 @@ def test_published_training_predicts_with_the_last_weights() -> None:
         module.teacher.module.parameters(), module.network.parameters(), strict=True
     ):
         torch.testing.assert_close(slow, fast)
-
-
-def test_an_unknown_target_modality_is_refused() -> None:
-    with pytest.raises(
-        ValueError,
-        match=r"--model\.target_modality PET: is not in the data; choose one of FLAIR, T1",
-    ):
-        ReferenceCrs(SPEC, base_width=2, target_modality="PET")

@@ -19,6 +19,7 @@ from wsseg.data.masked import MaskedSliceDataset
 from wsseg.evaluation.callback import CaseEvaluation
 from wsseg.evaluation.metrics import dice
 from wsseg.evaluation.results import read_cases
+from wsseg.models import Finishing
 from wsseg.prediction.finishing import finish
 from wsseg.utils.errors import InputError
 
@@ -27,8 +28,7 @@ class Bright(pl.LightningModule):
     """Predicts the tumour where the first modality is bright."""
 
     threshold = 0.5
-    sharpening = 0.0
-    smallest_component = 0.0
+    finishing = Finishing(refinement=0.0, smallest_component=0.0)
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def test_test_scores_what_predict_writes(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     data = MRISliceDataModule(str(store), eval_batch_size=5)
     module = Bright()
-    module.spec, module.sharpening, module.smallest_component = data.spec, 1.0, 0.1
+    module.spec, module.finishing = data.spec, Finishing()
     trainer(tmp_path / "run").test(module, data, verbose=False)
     rows = read_cases(tmp_path / "run")
     assert rows

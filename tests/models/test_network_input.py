@@ -11,7 +11,7 @@ from wsseg.data.spec import Batch, DataSpec
 from wsseg.models import CamModule
 from wsseg.models.network_input import (
     batch_input,
-    shows_both_sides,
+    sees_asymmetry,
     slice_input,
     with_asymmetry,
 )
@@ -63,8 +63,9 @@ def test_the_asymmetry_moves_with_the_image() -> None:
 
 def test_sagittal_slices_show_one_side_only() -> None:
     sagittal = replace(SPEC, axis="sagittal")
-    assert shows_both_sides(SPEC)
-    assert not shows_both_sides(sagittal)
+    assert sees_asymmetry(SPEC, symmetry=True)
+    assert not sees_asymmetry(SPEC, symmetry=False)
+    assert not sees_asymmetry(sagittal, symmetry=True)
     small = {"widths": (4, 8), "embedding_widths": (4, 8)}
     module = CamModule(sagittal.to_dict(), **small).eval()
     views = batch()

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from wsseg.models.cam_network import CamNetwork
+from wsseg.models.cam_network import CamNetwork, top_mean
 from wsseg.models.encoders import ENCODERS, UNetEncoder, build_encoder
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 
@@ -48,7 +51,7 @@ def test_reconstruction_gives_an_embedding_per_pixel() -> None:
 def test_masking_touches_whole_patches_of_one_modality() -> None:
     torch.manual_seed(0)
     image = torch.ones(8, 3, 10, 14)
-    masked = mask_patches(image, 0.5, 4)
+    masked = mask_patches(image, 0.5)
     gone = masked == 0
     assert (gone.flatten(2).any(2).sum(1) == 1).all()
     patch = gone.any(1)[:, :8, :12].unfold(1, 4, 4).unfold(2, 4, 4).flatten(3)
@@ -58,7 +61,27 @@ def test_masking_touches_whole_patches_of_one_modality() -> None:
 
 def test_masking_of_a_chosen_modality_and_ratio() -> None:
     image = torch.ones(4, 2, 8, 8)
-    assert torch.equal(mask_patches(image, 0.0, 4), image)
-    everything = mask_patches(image, 1.0, 4, modality=1)
+    assert torch.equal(mask_patches(image, 0.0), image)
+    everything = mask_patches(image, 1.0, modality=1)
     assert (everything[:, 1] == 0).all()
     assert (everything[:, 0] == 1).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.01, 1.0))
+def test_top_mean_is_the_mean_of_the_highest_valid_pixels(seed: int, fraction: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(2, 3, 6, 5, generator=generator)
+    valid = torch.rand(2, 6, 5, generator=generator) < 0.7
+    valid[:, 0, 0] = True
+    pooled = top_mean(maps, valid, fraction)
+    count = max(1, round(fraction * 30))
+    for b in range(2):
+        for c in range(3):
+            pixels = np.sort(maps[b, c][valid[b]].numpy())[::-1][:count]
+            np.testing.assert_allclose(pooled[b, c], pixels.mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_top_mean_of_a_slice_without_anatomy_is_zero() -> None:
+    empty = torch.zeros(1, 4, 4, dtype=torch.bool)
+    assert top_mean(torch.randn(1, 1, 4, 4), empty, 0.5).item() == 0

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from wsseg.models.mean_teacher import update_average
-from wsseg.models.schedules import annealed_adamw, one_cycle
-from wsseg.utils.errors import InputError
+from wsseg.models.schedules import one_cycle
 
 
 def test_the_rate_rises_then_falls_to_zero_and_stays() -> None:
@@ -21,12 +20,6 @@ def test_the_rate_rises_then_falls_to_zero_and_stays() -> None:
 
 def test_the_rate_of_an_endless_run_stays_at_its_start() -> None:
     assert one_cycle(10_000, float("inf")) == pytest.approx(0.04)
-
-
-@pytest.mark.parametrize(("name", "change"), [("lr", (-1.0, 0.0)), ("weight_decay", (1.0, -2.0))])
-def test_negative_rates_are_refused(name: str, change: tuple[float, float]) -> None:
-    with pytest.raises(InputError, match=f"--model.{name} -.: must be at least 0"):
-        annealed_adamw([torch.nn.Parameter(torch.ones(1))], *change, 10)
 
 
 @pytest.mark.parametrize(

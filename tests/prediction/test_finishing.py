@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from wsseg.data.spec import DataSpec
+from wsseg.models import Finishing
 from wsseg.prediction.finishing import finish
 
 CLASSES = {"whole": (1, 2), "core": (1,)}
 
 
-def module(**changes: Any) -> SimpleNamespace:
+def module(threshold: float = 0.5, **changes: Any) -> SimpleNamespace:
     spec = DataSpec(("FLAIR", "T1"), CLASSES, "axial", None, (48, 48))
-    settings = {"threshold": 0.5, "sharpening": 1.0, "smallest_component": 0.1}
-    return SimpleNamespace(spec=spec, **(settings | changes))
+    return SimpleNamespace(spec=spec, threshold=threshold, finishing=Finishing(**changes))
 
 
 def disc(radius: float) -> torch.Tensor:
@@ -49,17 +49,17 @@ def test_borders_of_every_class_go_where_intensities_change(case: dict[str, torc
     assert dice(found[:, 1], disc(7)) > 0.95
 
 
-def test_without_sharpening_only_specks_go(case: dict[str, torch.Tensor]) -> None:
-    found = finish(module(sharpening=0.0), **case)
+def test_without_refinement_only_specks_go(case: dict[str, torch.Tensor]) -> None:
+    found = finish(module(refinement=0.0), **case)
     expected = case["probability"].clone()
     expected[0, :, 4, 24] = 0.0
     assert torch.equal(found, expected)
-    kept = finish(module(sharpening=0.0, smallest_component=0.0), **case)
+    kept = finish(module(refinement=0.0, smallest_component=0.0), **case)
     assert torch.equal(kept, case["probability"])
 
 
-def test_little_sharpening_moves_borders_little(case: dict[str, torch.Tensor]) -> None:
-    found, before = finish(module(sharpening=0.01), **case) > 0.5, case["probability"] > 0.5
+def test_little_refinement_moves_borders_little(case: dict[str, torch.Tensor]) -> None:
+    found, before = finish(module(refinement=0.01), **case) > 0.5, case["probability"] > 0.5
     assert dice(found[:, 0], before[:, 0]) > 0.95
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from wsseg.cli import main
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
-from wsseg.models import CamModule
+from wsseg.models import CamModule, Finishing
 from wsseg.prediction import command
 from wsseg.prediction.command import predict
 from wsseg.prediction.raw import RawCase
@@ -35,8 +35,7 @@ class BrightFlair(pl.LightningModule):
     """Finds what is bright in FLAIR: a prediction that is known exactly."""
 
     threshold = 0.5
-    sharpening = 0.0
-    smallest_component = 0.0
+    finishing = Finishing(refinement=0.0, smallest_component=0.0)
 
     def __init__(self, **changes: Any) -> None:
         super().__init__()
@@ -335,7 +334,7 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
-     ({"sharpening": -1.0}, "sharpening"), ({"device": "toaster"}, "device"),
+     ({"refinement": -1.0}, "refinement"), ({"device": "toaster"}, "device"),
      ({"layout": "dicom"}, "dicom: unknown layout")],
 )  # fmt: skip
 def test_bad_options_are_named(

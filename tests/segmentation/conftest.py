@@ -15,6 +15,7 @@ from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.data.dataset import CaseSlices
 from wsseg.data.spec import DataSpec
+from wsseg.models import Finishing
 from wsseg.segmentation import SegmentationModule, TargetSource
 
 SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
@@ -23,8 +24,7 @@ SPEC = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (16, 16))
 class Bright(pl.LightningModule):
     """Believes in what is bright in the first modality, and not to its symmetry."""
 
-    sharpening = 0.0
-    smallest_component = 0.1
+    finishing = Finishing(refinement=0.0)
 
     def __init__(self, spec: DataSpec, bias: float = 1.0) -> None:
         super().__init__()

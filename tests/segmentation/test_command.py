@@ -41,7 +41,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A first stage that finds the lesions: any checkpoint of wsseg will do."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    more = ["--trainer.max_epochs=15", "--model.lr=0.02", "--model.teacher_decay=0.5"]
+    more = [
+        "--trainer.max_epochs=15",
+        "--model.optimisation.lr=0.02",
+        "--model.optimisation.teacher_decay=0.5",
+    ]
     assert main(["fit", *CEILING, *QUICK, *where(store, folder), *more]) == 0
     return folder / "last.ckpt"
 

@@ -13,6 +13,7 @@ from tests.segmentation.conftest import SPEC, make_trainer
 from wsseg.checkpoints.loading import load_module
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.spec import Batch
+from wsseg.models import Optimisation
 from wsseg.segmentation import SegmentationModule, TargetSource
 from wsseg.utils.errors import InputError
 
@@ -66,7 +67,7 @@ def test_a_checkpoint_loads_as_what_it_is(
 def test_it_learns_its_targets(
     small: Make, store: Path, square: TargetSource, tmp_path: Path
 ) -> None:
-    module = small(targets=square, lr=0.01, teacher_decay=0.5, augmentation=None)
+    module = small(targets=square, optimisation=Optimisation(lr=0.01, teacher_decay=0.5))
     module.augmentation = torch.nn.Identity()  # type: ignore[assignment]
     trainer = make_trainer(tmp_path, epochs=25)
     trainer.fit(module, MRISliceDataModule(str(store), batch_size=8))
@@ -79,10 +80,9 @@ def test_it_learns_its_targets(
 
 
 def test_targets_outside_anatomy_do_not_count(small: Make) -> None:
-    module, given = small(symmetry=False), batch()
+    module, given = small(symmetry=False, correction=0.0), batch()
     module.augmentation = torch.nn.Identity()  # type: ignore[assignment]
-    module._correct = lambda view: view["target"]  # type: ignore[method-assign]
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     losses = []
     for outside in (0.0, 1.0):
         given["target"] = torch.where(given["valid"][:, None], 0.0, outside)

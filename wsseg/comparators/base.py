@@ -1,27 +1,33 @@
-"""What all comparators share: encoder, budget and interface of plain CAM."""
+"""The base of the comparators: plain CAM with encoder and budget of wsseg's own first stage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch
-from wsseg.models.cam_network import CamNetwork
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import Encoder, build_encoder
-from wsseg.models.network_input import batch_input
+from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.network_input import input_channels
+from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.slice_module import SliceModule, SlicePrediction
+
+MakeEncoder = Callable[[int], Encoder]
+"""Makes the encoder that the options ask for; the argument is its number of input channels."""
 
 
 class Comparator(SliceModule):
-    """A method from the literature, within the framework and the budget of ``CamModule``.
+    """A method from the literature, with encoder and budget of ``CamModule``.
 
     Encoder, augmentation, optimiser, schedule and mean teacher are those of ``CamModule``, and so
-    are their defaults, so that a comparison compares methods. A subclass says what is trained
-    (:meth:`losses`) and what is predicted (:meth:`predict_with`), and if need be by which network
-    (:meth:`build_network`).
+    are their defaults, so that a comparison compares methods. This base is plain CAM; a subclass
+    overrides what its method does otherwise: :meth:`build_network`, ``losses``, ``predict_with``.
     """
 
     def __init__(
@@ -29,81 +35,60 @@ class Comparator(SliceModule):
         spec: dict[str, Any],
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 0.0,
-        smallest_component: float = 0.1,
-        augmentation: SliceAugmentation | None = None,
         symmetry: bool = False,
+        optimisation: Optimisation = Optimisation(),
+        finishing: Finishing = Finishing(refinement=0.0),
+        augmentation: SliceAugmentation | None = None,
     ) -> None:
-        """Build the network and its teacher.
+        """Build the network.
 
         Args:
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
             widths: Channels of each level of a "unet" encoder, finest first.
-            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
-            weight_decay: Weight decay of AdamW.
-            teacher_decay: Share of the averaged weights that every step keeps; 0 predicts with
-                the weights of the last step.
-            sharpening: Strength of border refinement by each patient's own intensities, as in
-                wsseg's own modules; 0, as published, leaves borders as predicted.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
             symmetry: Let the network see how the two sides of a slice differ, as wsseg's own
                 modules do; as published, it does not.
+            optimisation: How the weights are trained and averaged.
+            finishing: What is done to the predicted masks of a case. As published, borders are not
+                refined.
+            augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: The encoder is unknown or has more levels than slices can be halved for, or
-                ``sharpening`` or ``smallest_component`` is out of range.
+            InputError: The encoder is unknown, an option is out of range, or there are more levels
+                than slices can be halved for.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
-        self.adopt(self.build_network(), teacher_decay)
+        data = DataSpec.from_dict(spec)
+        make_encoder = partial(build_encoder, encoder, widths=widths, size=data.size)
+        super().__init__(
+            self.build_network(data, input_channels(data, symmetry), make_encoder),
+            spec,
+            symmetry=symmetry,
+            optimisation=optimisation,
+            finishing=finishing,
+            augmentation=augmentation,
+        )
 
-    def build_encoder(self, in_channels: int | None = None) -> Encoder:
-        """Make an encoder as the settings say.
+    @staticmethod
+    def build_network(spec: DataSpec, channels: int, make_encoder: MakeEncoder) -> nn.Module:
+        """Make the network.
 
         Args:
-            in_channels: Number of input channels; by default those of the modalities and, if the
-                network sees it, of their asymmetry.
+            spec: The data specification.
+            channels: Number of channels that it sees.
+            make_encoder: Makes an encoder for a number of channels.
         """
-        channels = in_channels or self.input_channels
-        name, widths = self.hparams["encoder"], self.hparams["widths"]
-        return build_encoder(name, channels, widths, self.spec.size)
+        return CamNetwork(make_encoder(channels), len(spec.classes))
 
-    def build_network(self) -> nn.Module:
-        """Make the network: by default that of plain CAM."""
-        return CamNetwork(self.build_encoder(), self.num_classes)
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the losses of plain CAM, which come from tags alone."""
+        output: CamOutput = self.network(seen, batch["valid"])
+        return {
+            "classification": classification_loss(output.slice_logits, batch["tags"]),
+            "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),
+        }
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Return the weighted losses of an augmented batch, by name.
-
-        Args:
-            view: The batch; its ``image`` is what the network sees.
-        """
-        raise NotImplementedError
-
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """Predict slices with a network.
-
-        Args:
-            network: What :meth:`build_network` made, or a copy of it.
-            image: What the network sees of normalised slices, [B, M or 3M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-        """
-        raise NotImplementedError
-
-    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """Predict slices with the teacher."""
-        seen = self.input_of(image, valid)
-        prediction = self.predict_with(self.teacher.module, seen, valid)
-        return prediction._replace(probability=prediction.probability * valid[:, None])
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add up the losses of one augmented batch."""
-        view = self.augment(batch)
-        view["image"] = batch_input(view)
-        return self.add_up(self.losses(view), batch)
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices by the CAM of a network."""
+        output: CamOutput = network(seen, valid)
+        return SlicePrediction(torch.sigmoid(output.cam), output.slice_logits.mean(dim=0).sigmoid())

@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator
+from wsseg.comparators.base import Comparator, MakeEncoder
 from wsseg.comparators.transforms import move, move_valid, random_grid
-from wsseg.data.spec import Batch
+from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
+from wsseg.utils.errors import InputError
 
+AGREEMENT = 0.5  # weight of the divergence of tag predictions
+TEMPERATURE = 10.0  # softens the tag predictions that are compared
 LOSS_DECAY = 0.98  # of the averaged classification losses: some 50 steps
 
 
@@ -37,50 +40,48 @@ class CrossModality(Comparator):
 
     tag_losses: Tensor
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        equivariance_weight: float = 1.0,
-        cross_weight: float = 0.1,
-        agreement_weight: float = 0.5,
-        temperature: float = 10.0,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, spec: dict[str, Any], cross_weight: float = 0.1, **settings: Any) -> None:
         """Build the networks.
 
         Args:
             spec: The data specification.
-            equivariance_weight: Weight of equivariance within a modality.
             cross_weight: Weight of equivariance across modalities. The public code averages this
                 term over pixels, which all but removes it; at 1 it makes the maps spread.
-            agreement_weight: Weight of the divergence of tag predictions.
-            temperature: Softens the tag predictions that are compared.
-            **settings: Those of :class:`Comparator`.
+            **settings: The arguments of :class:`Comparator`.
 
         Raises:
-            ValueError: There is only one modality, or a value is out of range.
+            InputError: There is only one modality, or an option is out of range.
         """
-        names = spec["modalities"]
-        if len(names) < 2:
-            raise ValueError(
-                "cross-modality equivariance needs at least two modalities, but the data has only "
-                f"{', '.join(names)}; prepare the store with more modalities"
-            )
         if settings.get("symmetry"):
-            raise ValueError("--model.symmetry: each network sees one modality only; leave it out")
+            raise InputError("--model.symmetry: each network sees one modality only; leave it out")
         super().__init__(spec, **settings)
+        self.cross_weight = cross_weight
         # All start at 0: the bias of the averages is the same, and their order is right.
-        self.register_buffer("tag_losses", torch.zeros(len(names)))
+        self.register_buffer("tag_losses", torch.zeros(len(self.spec.modalities)))
 
-    def build_network(self) -> nn.Module:
-        """Make one network for each modality."""
+    @staticmethod
+    def build_network(
+        spec: DataSpec,
+        channels: int,  # noqa: ARG004 (every network sees one)
+        make_encoder: MakeEncoder,
+    ) -> nn.Module:
+        """Make one network for each modality.
+
+        Raises:
+            InputError: There is only one modality.
+        """
+        if len(spec.modalities) < 2:
+            raise InputError(
+                "cross-modality equivariance needs at least two modalities, but the data has only "
+                f"{', '.join(spec.modalities)}; prepare the store with more modalities"
+            )
         return nn.ModuleList(
-            CamNetwork(self.build_encoder(1), self.num_classes) for _ in self.spec.modalities
+            CamNetwork(make_encoder(1), len(spec.classes)) for _ in spec.modalities
         )
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Tags and suppression of each network in both views, and their consistency."""
-        image, valid, tags = view["image"], view["valid"], view["tags"]
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return tag losses of each network on slices and moved slices, and how they disagree."""
+        image, valid, tags = seen, batch["valid"], batch["tags"]
         grid = random_grid(len(image), (image.shape[2], image.shape[3]), image.device)
         there = move_valid(valid, grid)
         first = _outputs(self.network, image, valid)
@@ -92,28 +93,28 @@ class CrossModality(Comparator):
         classified = torch.stack(
             [classification_loss(out.slice_logits, tags) for out, _ in both]
         ).view(2, -1)  # by view and modality
-        self._follow_tag_losses(classified.detach().float().mean(dim=0))
+        self._average_tag_losses(classified.detach().float().mean(dim=0))
         suppressed = [suppression_loss(out.cam, inside, tags) for out, inside in both]
         within = [equivariance(s, m, tags) for s, m in zip(still, moved, strict=True)]
         scores = [[_score(out) for out in outputs] for outputs in (first, second)]
         across = cross_equivariance((still, moved), scores, tags)
-        agreed = [agreement(each, self.hparams["temperature"]) for each in scores]
+        agreed = [agreement(each, TEMPERATURE) for each in scores]
         return {
             "classification": classified.mean(),
             "suppression": torch.stack(suppressed).mean(),
-            "equivariance": self.hparams["equivariance_weight"] * torch.stack(within).mean(),
-            "cross": self.hparams["cross_weight"] * across,
-            "agreement": self.hparams["agreement_weight"] * torch.stack(agreed).mean(),
+            "equivariance": torch.stack(within).mean(),
+            "cross": self.cross_weight * across,
+            "agreement": AGREEMENT * torch.stack(agreed).mean(),
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`."""
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices by the modality whose network predicts training tags best."""
         best = int(self.tag_losses.argmin())
-        output: CamOutput = cast(nn.ModuleList, network)[best](image[:, [best]], valid)
+        output: CamOutput = cast(nn.ModuleList, network)[best](seen[:, [best]], valid)
         return SlicePrediction(torch.sigmoid(output.cam), torch.sigmoid(_score(output)))
 
     @torch.no_grad()
-    def _follow_tag_losses(self, losses: Tensor) -> None:
+    def _average_tag_losses(self, losses: Tensor) -> None:
         collective = current_collective(losses.device)
         losses = collective.sum(losses) / collective.size  # all processes choose the same modality
         self.tag_losses.lerp_(losses, 1 - LOSS_DECAY)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wsseg.comparators.base import Comparator
+from wsseg.comparators.base import Comparator, MakeEncoder
 from wsseg.comparators.decomposition_losses import (
     CoAttention,
     alignment_loss,
@@ -24,9 +24,10 @@ from wsseg.comparators.paired_maps import (
     weighted_cross_entropy,
 )
 from wsseg.comparators.reference_losses import standardise_slices
-from wsseg.data.spec import Batch
+from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.encoders import Encoder
 from wsseg.models.slice_module import SlicePrediction
+from wsseg.utils.errors import InputError
 
 EXCLUSION, COMMON, ALIGNMENT = 0.2, 0.1, 0.1  # weights of the authors' code
 FINE_LEVEL = 2  # a quarter of the resolution
@@ -98,31 +99,44 @@ class FeatureDecomposition(Comparator):
 
     class_weights: Tensor
 
-    def build_network(self) -> nn.Module:
-        """Make the network with its two pairs of heads, and room for the weights of the classes.
+    def __init__(self, spec: dict[str, Any], **settings: Any) -> None:
+        """Build the network.
+
+        Args:
+            spec: The data specification.
+            **settings: The arguments of :class:`Comparator`.
 
         Raises:
-            ValueError: There is only one class.
+            InputError: There is only one class, or an option is out of range.
         """
-        if self.num_classes < 2:
-            raise ValueError(
-                "feature decomposition needs at least two classes, but the data has only "
-                f"{', '.join(self.spec.classes)}; prepare the store with more classes"
-            )
+        super().__init__(spec, **settings)
         self.nesting = nesting(list(self.spec.classes.values()))
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
-        return DecompositionNetwork(self.build_encoder(), self.num_classes)
+
+    @staticmethod
+    def build_network(spec: DataSpec, channels: int, make_encoder: MakeEncoder) -> nn.Module:
+        """Make the network with its two pairs of heads.
+
+        Raises:
+            InputError: There is only one class.
+        """
+        if len(spec.classes) < 2:
+            raise InputError(
+                "feature decomposition needs at least two classes, but the data has only "
+                f"{', '.join(spec.classes)}; prepare the store with more classes"
+            )
+        return DecompositionNetwork(make_encoder(channels), len(spec.classes))
 
     def on_fit_start(self) -> None:
         """Weigh background and class by their frequency in the training tags."""
         tagged = training_tag_shares(self.trainer, self.num_classes)
         self.class_weights.copy_(torch.stack((tagged, 1 - tagged), dim=1))
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """The same losses on own and on common maps, and the alignment of the two."""
-        tags = view["tags"]
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the same losses of own and of common maps, and the alignment of the two."""
+        tags = batch["tags"]
         partner = draw_partners(tags)
-        image = standardise_slices(view["image"], view["valid"])
+        image = standardise_slices(seen, batch["valid"])
         output: DecompositionOutput = self.network(image, partner)
         with torch.autocast(tags.device.type, enabled=False):
             own, common = (PairedMaps(maps.cam.float(), maps.logits.float()) for maps in output)
@@ -141,10 +155,10 @@ class FeatureDecomposition(Comparator):
             "exclusion": EXCLUSION * exclusion_loss(maps.cam, tags, self.nesting),
         }
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`; no partner is needed."""
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices by their own maps, for which no partner is needed."""
         assert isinstance(network, DecompositionNetwork)
-        levels = network.levels(standardise_slices(image, valid))
-        maps = network.own_heads(levels, image.shape[-2:])
+        levels = network.levels(standardise_slices(seen, valid))
+        maps = network.own_heads(levels, seen.shape[-2:])
         tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
         return SlicePrediction(nested_maximum(maps.cam[:, :, 1].float(), self.nesting), tags)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator
+from wsseg.comparators.base import Comparator, MakeEncoder
 from wsseg.comparators.explanations import (
     Explain,
     explain_levels,
@@ -15,7 +15,7 @@ from wsseg.comparators.explanations import (
     gradients_enabled,
     layer_cam,
 )
-from wsseg.data.spec import Batch
+from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.encoders import Encoder
 from wsseg.models.slice_module import SlicePrediction
 
@@ -52,21 +52,21 @@ class GradCam(Comparator):
     explained = slice(-1, None)
     """Which levels of the encoder are explained."""
 
-    def build_network(self) -> nn.Module:
+    @staticmethod
+    def build_network(spec: DataSpec, channels: int, make_encoder: MakeEncoder) -> nn.Module:
         """Make a classifier of slices."""
-        return SliceClassifier(self.build_encoder(), self.num_classes)
+        return SliceClassifier(make_encoder(channels), len(spec.classes))
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Classification alone: the map is made afterwards."""
-        logits, _ = self.network(view["image"])
-        loss = F.binary_cross_entropy_with_logits(logits, view["tags"])
-        return {"classification": loss}
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the loss of classification; maps are made afterwards."""
+        logits, _ = self.network(seen)
+        return {"classification": F.binary_cross_entropy_with_logits(logits, batch["tags"])}
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`."""
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict tags, and explain these by maps."""
         with gradients_enabled():
-            logits, levels = network(image.clone().requires_grad_())
-            maps = explain_levels(levels[self.explained], logits, self.explain, image.shape[-2:])
+            logits, levels = network(seen.clone().requires_grad_())
+            maps = explain_levels(levels[self.explained], logits, self.explain, seen.shape[-2:])
         tags = torch.sigmoid(logits.detach().float())
         return SlicePrediction(gated(maps.detach(), valid, tags), tags)
 

@@ -15,9 +15,8 @@ from wsseg.comparators.prototype_clusters import (
     select_prototypes,
     spherical_clusters,
 )
-from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamNetwork, CamOutput
-from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.network_input import slice_input
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.lightning import is_last_epoch, join_metrics
@@ -25,6 +24,7 @@ from wsseg.utils.sampling import evenly_spaced
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
 SURE, UNLIKELY = 0.9, 0.05
+PROTOTYPES = 12  # clusters of a class, and of its context
 PER_SLICE = 64  # pixels of a slice and side that are clustered
 
 
@@ -43,36 +43,25 @@ class PrototypeCam(Comparator):
     centres: Tensor
     used: Tensor
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        n_prototypes: int = 12,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, spec: dict[str, Any], **settings: Any) -> None:
         """Build the network.
 
         Args:
             spec: The data specification.
-            n_prototypes: Clusters of a class, and of its context.
-            **settings: Those of :class:`Comparator`.
+            **settings: The arguments of :class:`Comparator`.
+
+        Raises:
+            InputError: An option is out of range.
         """
         super().__init__(spec, **settings)
-        assert isinstance(self.network, CamNetwork)
-        shape = (self.num_classes, 2, n_prototypes)
-        self.register_buffer("centres", torch.zeros(*shape, self.network.encoder.widths[0]))
+        shape = (self.num_classes, 2, PROTOTYPES)
+        width = cast(CamNetwork, self.network).encoder.widths[0]
+        self.register_buffer("centres", torch.zeros(*shape, width))
         self.register_buffer("used", torch.zeros(shape, dtype=torch.bool))
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Train as plain CAM is trained."""
-        output: CamOutput = self.network(view["image"], view["valid"])
-        return {
-            "classification": classification_loss(output.slice_logits, view["tags"]),
-            "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
-        }
-
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`."""
-        output: CamOutput = network(image, valid)
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices by their likeness to prototypes; by their CAM before there are any."""
+        output: CamOutput = network(seen, valid)
         tags = output.slice_logits.float().mean(dim=0).sigmoid()
         if not self.used.any():
             return SlicePrediction(torch.sigmoid(output.cam), tags)
@@ -97,7 +86,7 @@ class PrototypeCam(Comparator):
             batches: Training batches. Of several processes, the first one's become everybody's.
         """
         moved = (self.transfer_batch_to_device(batch, self.device, 0) for batch in batches)
-        seen = ({**b, "image": self.input_of(b["image"], b["valid"])} for b in moved)
+        seen = ({**b, "image": slice_input(b["image"], b["valid"], self.symmetric)} for b in moved)
         sides = _sample(self.teacher.module, seen)
         for c, (inside, outside) in enumerate(sides):
             if len(inside):
@@ -107,12 +96,13 @@ class PrototypeCam(Comparator):
             each.copy_(collective.broadcast(each))
 
     def _select(self, inside: Tensor, outside: Tensor, c: int) -> Prototypes:
-        k: int = self.hparams["n_prototypes"]
-        own, context = (spherical_clusters(points, k, seed=c) for points in (inside, outside))
+        own, context = (
+            spherical_clusters(points, PROTOTYPES, seed=c) for points in (inside, outside)
+        )
         head = cast(CamNetwork, self.teacher.module).fine_head
         pixels = torch.cat((own, context))[:, :, None, None]
         score = head(pixels)[:, c, 0, 0].sigmoid()
-        return select_prototypes(own, context, score, k, SURE, UNLIKELY)
+        return select_prototypes(own, context, score, PROTOTYPES, SURE, UNLIKELY)
 
 
 def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:

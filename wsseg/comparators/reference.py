@@ -9,7 +9,6 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.comparators.base import Comparator
 from wsseg.comparators.paired_maps import (
     PairedMaps,
     training_tag_shares,
@@ -24,14 +23,15 @@ from wsseg.comparators.reference_losses import (
 )
 from wsseg.comparators.reference_network import ReferenceNetwork
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch
-from wsseg.models.reconstruction import mask_patches, modality_channel
-from wsseg.models.slice_module import SlicePrediction
+from wsseg.data.spec import Batch, DataSpec
+from wsseg.models.options import Finishing, Optimisation
+from wsseg.models.reconstruction import mask_patches
+from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 RATE_EPOCHS, RATE_DECAY = 20, 0.9
 
 
-class ReferenceCrs(Comparator):
+class ReferenceCrs(SliceModule):
     """The authors' recipe, with its own network, optimiser and losses.
 
     Z. Kuang, Z. Yan, H. Zhou, L. Yu, "Cluster-Re-Supervision: Bridging the Gap Between Image-Level
@@ -50,9 +50,7 @@ class ReferenceCrs(Comparator):
         self,
         spec: dict[str, Any],
         base_width: int = 64,
-        target_modality: str | None = None,
         mask_ratio: float = 0.01,
-        mask_patch_size: int = 4,
         n_clusters: int = 10,
         cluster_weight: float = 0.1,
         reconstruction_weight: float = 0.1,
@@ -60,10 +58,8 @@ class ReferenceCrs(Comparator):
         inside_cluster: bool = False,
         tagged_only: bool = False,
         anatomy_only: bool = False,
-        lr: float = 1e-5,
-        teacher_decay: float = 0.0,
-        sharpening: float = 0.0,
-        smallest_component: float = 0.1,
+        optimisation: Optimisation = Optimisation(lr=1e-5, weight_decay=0.0, teacher_decay=0.0),
+        finishing: Finishing = Finishing(refinement=0.0),
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network.
@@ -71,9 +67,8 @@ class ReferenceCrs(Comparator):
         Args:
             spec: The data specification.
             base_width: Channels of the finest of five levels; each level doubles them.
-            target_modality: The modality that is masked and reconstructed; by default the last.
-            mask_ratio: Share of its patches that are masked.
-            mask_patch_size: Side of such a patch, in pixels.
+            mask_ratio: Share of the last modality's patches that are masked. That modality is
+                reconstructed.
             n_clusters: Clusters of a batch.
             cluster_weight: Weight of the cluster loss.
             reconstruction_weight: Weight of the reconstruction.
@@ -83,56 +78,44 @@ class ReferenceCrs(Comparator):
                 constant, and they drown the pooled logits.
             tagged_only: Repair: push relevant clusters to 1 in tagged slices only.
             anatomy_only: Repair: cluster anatomy only, since background takes most clusters.
-            lr: Learning rate of Adam, multiplied by 0.9 every 20 epochs.
-            teacher_decay: 0, as published: predict with the last weights.
-            sharpening: Strength of border refinement by each patient's own intensities, as in
-                wsseg's own modules; 0, as published, leaves borders as predicted.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
-            augmentation: Random changes of training batches.
+            optimisation: How the weights are trained: by Adam, whose learning rate is multiplied by
+                0.9 every 20 epochs. As published, the last weights predict.
+            finishing: What is done to the predicted masks of a case. As published, borders are not
+                refined.
+            augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: There is no such modality, or a value is out of range.
+            InputError: An option is out of range.
         """
         super().__init__(
+            self.build_network(DataSpec.from_dict(spec), base_width),
             spec,
-            lr=lr,
-            teacher_decay=teacher_decay,
-            sharpening=sharpening,
-            smallest_component=smallest_component,
+            optimisation=optimisation,
+            finishing=finishing,
             augmentation=augmentation,
-        )
-        modalities = self.spec.modalities
-        self.target_channel = modality_channel(
-            modalities[-1] if target_modality is None else target_modality, modalities
         )
         self.register_buffer("class_weights", torch.full((self.num_classes, 2), 0.5))
 
-    def build_network(self) -> nn.Module:
+    @staticmethod
+    def build_network(spec: DataSpec, base_width: int) -> nn.Module:
         """Make the authors' network."""
-        modalities = len(self.spec.modalities)
-        return ReferenceNetwork(modalities, self.num_classes, self.hparams["base_width"])
+        return ReferenceNetwork(len(spec.modalities), len(spec.classes), base_width)
 
     def on_fit_start(self) -> None:
         """Weigh background and class by their frequency in the training tags."""
         tagged = training_tag_shares(self.trainer, self.num_classes)
         self.class_weights.copy_(torch.stack((tagged, 1 - tagged), dim=1))
 
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Suppression, classification, clusters and reconstruction."""
-        image, valid, tags = view["image"], view["valid"], view["tags"]
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return suppression, classification, clusters and reconstruction of the last modality."""
+        valid, tags = batch["valid"], batch["tags"]
         h = self.hparams
-        masked = mask_patches(
-            standardise_slices(image, valid),
-            h["mask_ratio"],
-            h["mask_patch_size"],
-            self.target_channel,
-        )
-        output = self.network(masked)
-        with torch.autocast(image.device.type, enabled=False):
+        slices, last = standardise_slices(seen, valid), seen.shape[1] - 1
+        output = self.network(mask_patches(slices, h["mask_ratio"], last))
+        with torch.autocast(seen.device.type, enabled=False):
             cam, logits = output.maps.cam.float(), output.maps.logits.float()
             clusters = self.judge_clusters(output.features, cam, valid, tags)
-            target = reconstruction_target(image[:, self.target_channel], valid)
+            target = reconstruction_target(seen[:, last], valid)
             return {
                 "suppression": wrong_channel_loss(cam, tags),
                 "classification": torch.stack(
@@ -166,14 +149,18 @@ class ReferenceCrs(Comparator):
             tagged_only=h["tagged_only"],
         )
 
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`."""
-        maps: PairedMaps = network(standardise_slices(image, valid)).maps
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices by the product of the maps of both heads."""
+        maps: PairedMaps = network(standardise_slices(seen, valid)).maps
         tags = maps.logits.float().mean(dim=0).softmax(dim=2)[..., 1]
         return SlicePrediction(maps.cam[:, :, 1].float(), tags)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with a learning rate that falls in steps, as published."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.hparams["lr"])
+        """Return Adam with a learning rate that falls in steps, as published."""
+        optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=self.optimisation.lr,
+            weight_decay=self.optimisation.weight_decay,
+        )
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, RATE_EPOCHS, RATE_DECAY)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.spec import Batch
 from wsseg.models.cam_network import CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
-from wsseg.models.slice_module import SlicePrediction
 
 
 class SelfEquivariance(Comparator):
@@ -26,46 +23,31 @@ class SelfEquivariance(Comparator):
     It works at an eighth of the resolution, where these maps have all of it.
     """
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        equivariance_weight: float = 1.0,
-        **settings: Any,
-    ) -> None:
-        """Build the network.
-
-        Args:
-            spec: The data specification.
-            equivariance_weight: Weight of the equivariant regularisation.
-            **settings: Those of :class:`Comparator`.
-        """
-        super().__init__(spec, **settings)
-
-    def losses(self, view: Batch) -> dict[str, Tensor]:
-        """Tags and suppression on both branches, and equivariance between them."""
-        image, valid, tags = view["image"], view["valid"], view["tags"]
-        grid = random_grid(len(image), (image.shape[2], image.shape[3]), image.device)
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the losses of plain CAM on slices and moved slices, and their difference."""
+        valid, tags = batch["valid"], batch["tags"]
+        grid = random_grid(len(seen), (seen.shape[2], seen.shape[3]), seen.device)
         there = move_valid(valid, grid)
-        first: CamOutput = self.network(image, valid)
-        second: CamOutput = self.network(move(image, grid) * there[:, None], there)
+        first: CamOutput = self.network(seen, valid)
+        second: CamOutput = self.network(move(seen, grid) * there[:, None], there)
         branches = ((first, valid), (second, there))
         classified = [classification_loss(out.slice_logits, tags) for out, _ in branches]
         suppressed = [suppression_loss(out.cam, inside, tags) for out, inside in branches]
         maps = [torch.sigmoid(out.cam) * inside[:, None] for out, inside in branches]
-        equal = distance(move(maps[0], grid), maps[1], there)
         return {
             "classification": torch.stack(classified).mean(),
             "suppression": torch.stack(suppressed).mean(),
-            "equivariance": self.hparams["equivariance_weight"] * equal,
+            "equivariance": distance(move(maps[0], grid), maps[1], there),
         }
-
-    def predict_with(self, network: nn.Module, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """See :meth:`Comparator.predict_with`."""
-        output: CamOutput = network(image, valid)
-        return SlicePrediction(torch.sigmoid(output.cam), output.slice_logits.mean(dim=0).sigmoid())
 
 
 def distance(one: Tensor, other: Tensor, valid: Tensor) -> Tensor:
-    """Mean absolute difference of two maps [B, C, H, W] where they are valid [B, H, W]."""
+    """Return the mean absolute difference of two maps [B, C, H, W] at valid pixels [B, H, W].
+
+    Example:
+        >>> valid = torch.ones(1, 8, 8, dtype=torch.bool)
+        >>> distance(torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 0.25), valid)
+        tensor(0.2500)
+    """
     counts = valid[:, None].expand_as(one)
     return ((one - other).abs() * counts).sum() / counts.sum().clamp_min(1)

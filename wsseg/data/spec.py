@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -123,3 +123,42 @@ def same_pixel_size(pixels: Sequence[Sequence[float]]) -> bool:
 def format_pixel(pixel: Sequence[float]) -> str:
     """Name a pixel's height and width in mm."""
     return f"{pixel[0]:.3g} x {pixel[1]:.3g} mm"
+
+
+def containers(classes: Mapping[str, Sequence[int]]) -> list[list[int]]:
+    """List for each class the classes that contain it.
+
+    An enhancing tumour lies in its core, and the core in the whole tumour.
+
+    Example:
+        >>> containers({"whole": (1, 2, 4), "core": (1, 4), "enhancing": (4,)})
+        [[], [0], [0, 1]]
+
+    Args:
+        classes: The mask labels that make each class, in channel order.
+
+    Returns:
+        For each class the channels of those that have its labels and others beside.
+    """
+    labels = [set(each) for each in classes.values()]
+    return [[k for k, other in enumerate(labels) if own < other] for own in labels]
+
+
+def nest(probability: Tensor, inside: Sequence[Sequence[int]]) -> Tensor:
+    """Make no class more probable than those that contain it.
+
+    Args:
+        probability: [B, C, H, W].
+        inside: For each class the channels of those that contain it, from :func:`containers`.
+
+    Returns:
+        [B, C, H, W]. Masks above any threshold then lie in each other.
+    """
+    import torch
+
+    if not any(inside):
+        return probability
+    nested = [
+        probability[:, [channel, *others]].amin(dim=1) for channel, others in enumerate(inside)
+    ]
+    return torch.stack(nested, dim=1)

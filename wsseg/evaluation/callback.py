@@ -28,8 +28,8 @@ class CaseEvaluation(pl.Callback):
     draws them, since refining takes too long for every epoch. It reads masks, so select nothing
     by it.
 
-    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``,
-    ``sharpening`` and ``smallest_component``, the data module ``store`` and ``splits``.
+    The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``
+    and ``finishing``, the data module ``store`` and ``splits``.
     """
 
     def __init__(self) -> None:
@@ -102,10 +102,11 @@ class CaseEvaluation(pl.Callback):
         """Add a batch; with ``whole``, also refine borders and measure distances, which is slow."""
         if self._metric is None:
             store = data_of(trainer).store
+            finishing: Any = pl_module.finishing
             metric = CaseSegmentationMetric(
                 store.cases.values(),
                 store.spec.classes,
-                smallest_component=float(pl_module.smallest_component),  # type: ignore[arg-type]
+                smallest_component=finishing.smallest_component,
                 refine=refinement(pl_module, store) if whole else None,
                 distances=whole,
             )
@@ -133,7 +134,7 @@ def refinement(module: Any, store: SliceStore) -> Refine | None:
         module: A ``SliceModule``.
         store: The slice store, whose images are read again.
     """
-    if not module.sharpening:
+    if not module.finishing.refinement:
         return None
 
     def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:

@@ -11,9 +11,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from wsseg.data.spec import containers
 from wsseg.data.store import CaseSlices
 from wsseg.evaluation.metrics import Scores, score
-from wsseg.models.inclusion import containers
 from wsseg.prediction.components import Mask, tidy
 from wsseg.utils.distributed import current_collective
 

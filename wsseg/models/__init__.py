@@ -1,9 +1,10 @@
-"""CAM networks, the reconstruction network and the LightningModule that trains them."""
+"""The networks of the first stage, and the module that trains them on tags."""
 
 from wsseg.models.cam_module import CamModule
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.compilation import CompileNetworks
 from wsseg.models.encoders import ENCODERS, Encoder, ResNetEncoder, UNetEncoder
+from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.reconstruction import ReconstructionNetwork
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "CamOutput",
     "CompileNetworks",
     "Encoder",
+    "Finishing",
+    "Optimisation",
     "ReconstructionNetwork",
     "ResNetEncoder",
     "UNetEncoder",

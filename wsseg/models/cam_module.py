@@ -1,4 +1,4 @@
-"""The LightningModule: a CAM network trained on tags, and the reconstruction beside it."""
+"""The module of the first stage: a CAM network trained on tags, and a reconstruction beside it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,39 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsseg.clustering import Asymmetry, Deviation, PixelEmbeddings, View
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.spec import Batch
+from wsseg.data.spec import Batch, DataSpec, containers, nest
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import build_encoder, check_levels
-from wsseg.models.inclusion import containers, nest
 from wsseg.models.losses import (
     classification_loss,
     cluster_loss,
     reconstruction_loss,
     suppression_loss,
 )
-from wsseg.models.network_input import batch_input
-from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches, modality_channel
+from wsseg.models.network_input import input_channels, slice_input
+from wsseg.models.options import Finishing, Optimisation
+from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 
 class CamModule(SliceModule):
-    """Class activation maps from image-level tags.
+    """Class activation maps (CAM) from image-level tags.
 
     Alone it is plain CAM. With the ``ClusterReSupervision`` callback, batches carry a cluster map
     and the CAM is pulled to it; the callback takes its embeddings from the reconstruction network.
-    All that is evaluated, clustered or shipped comes from the teacher, since the weights of single
+    The teacher makes all that is evaluated, clustered or shipped, since the weights of single
     epochs vary too much.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = CamModule(spec.to_dict(), widths=(8, 16), embedding_widths=(8, 16))
+        >>> image, valid = torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)
+        >>> module(image, valid).shape  # the probability of each class at each pixel
+        torch.Size([4, 1, 32, 32])
     """
 
     def __init__(
@@ -40,19 +47,12 @@ class CamModule(SliceModule):
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
         embedding_widths: Sequence[int] = (16, 32, 64),
-        mask_ratio: float = 0.0,
-        mask_patch_size: int = 4,
-        target_modality: str | None = None,
         symmetry: bool = True,
-        classification_weight: float = 1.0,
-        suppression_weight: float = 1.0,
+        mask_ratio: float = 0.0,
         cluster_weight: float = 1.0,
         reconstruction_weight: float = 0.5,
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 1.0,
-        smallest_component: float = 0.1,
+        optimisation: Optimisation = Optimisation(),
+        finishing: Finishing = Finishing(),
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the networks.
@@ -64,72 +64,65 @@ class CamModule(SliceModule):
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
-            mask_ratio: Share of patches masked in the input of the reconstruction network. The
-                paper masks; it gained nothing here (experiments/results), hence 0.
-            mask_patch_size: Side of such a patch, in pixels.
-            target_modality: The modality whose patches are masked; by default one is drawn for
-                every slice.
             symmetry: Let network and clusters see how the two sides of a slice differ. For organs
                 that are symmetric left to right, such as the brain; sagittal slices show one side
                 only, and there it does nothing.
-            classification_weight: Weight of the tag losses.
-            suppression_weight: Weight of the loss on activation in untagged slices.
-            cluster_weight: Weight of the cluster maps.
+            mask_ratio: Share of patches of 4x4 pixels that are masked in the input of the
+                reconstruction network, in one modality drawn for every slice. The paper masks; it
+                gained nothing here (experiments/results), hence 0.
+            cluster_weight: Weight of the cluster maps; the losses of the tags have a weight of 1.
             reconstruction_weight: Weight of the reconstruction; 0 builds no reconstruction
                 network, and the CAM network's own features are the embeddings.
-            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
-            weight_decay: Weight decay of AdamW.
-            teacher_decay: Share of the averaged weights that every step keeps.
-            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
-                borders as predicted.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all, for diseases of many
-                small lesions such as multiple sclerosis.
+            optimisation: How the weights are trained and averaged.
+            finishing: What is done to the predicted masks of a case.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: ``encoder`` or ``target_modality`` is unknown, ``sharpening`` or
-                ``smallest_component`` is out of range, or there are more levels than slices can be
-                halved for.
+            InputError: ``encoder`` is unknown, an option is out of range, or there are more levels
+                than slices can be halved for.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
-        check_levels("--model.embedding_widths", embedding_widths, self.spec.size)
-        modalities = len(self.spec.modalities)
-        self.containers = containers(self.spec.classes)
-        self.target_channel = (
-            None
-            if target_modality is None
-            else modality_channel(target_modality, self.spec.modalities)
+        data = DataSpec.from_dict(spec)
+        check_levels("--model.embedding_widths", embedding_widths, data.size)
+        built = build_encoder(encoder, input_channels(data, symmetry), widths, data.size)
+        super().__init__(
+            CamNetwork(built, len(data.classes)),
+            spec,
+            symmetry=symmetry,
+            optimisation=optimisation,
+            finishing=finishing,
+            augmentation=augmentation,
         )
-        built = build_encoder(encoder, self.input_channels, widths, self.spec.size)
-        self.adopt(CamNetwork(built, self.num_classes), teacher_decay)
+        self.containers = containers(data.classes)
+        self.mask_ratio = mask_ratio
+        self.weights = {"cluster": cluster_weight, "reconstruction": reconstruction_weight}
         self.reconstruction = (
-            ReconstructionNetwork(modalities, embedding_widths) if reconstruction_weight else None
+            ReconstructionNetwork(len(data.modalities), embedding_widths)
+            if reconstruction_weight
+            else None
         )
         self.to(memory_format=torch.channels_last)
 
-    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """Predict slices with the teacher; no class is more probable than one that contains it."""
-        output: CamOutput = self.teacher(self.input_of(image, valid), valid)
-        probability = torch.sigmoid(output.cam) * valid[:, None]
-        tags = output.slice_logits.mean(dim=0).sigmoid()
-        return SlicePrediction(nest(probability, self.containers), tags)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Add up the weighted losses of one augmented batch."""
-        view = self.augment(batch)
-        output = self.network(batch_input(view), view["valid"])
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the losses of tags, of cluster maps if the batch has them, and reconstruction."""
+        output = self.network(seen, batch["valid"])
         losses = {
-            "classification": classification_loss(output.slice_logits, view["tags"]),
-            "suppression": suppression_loss(output.cam, view["valid"], view["tags"]),
+            "classification": classification_loss(output.slice_logits, batch["tags"]),
+            "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),
         }
-        if "cluster_map" in view:
-            losses["cluster"] = cluster_loss(output.cam, view["valid"], view["cluster_map"])
+        if "cluster_map" in batch:
+            losses["cluster"] = cluster_loss(output.cam, batch["valid"], batch["cluster_map"])
         if self.reconstruction is not None:
-            losses["reconstruction"] = self._reconstruct(view)
-        return self.add_up(
-            {name: self.hparams[f"{name}_weight"] * loss for name, loss in losses.items()}, view
-        )
+            masked = mask_patches(batch["image"], self.mask_ratio)
+            losses["reconstruction"] = reconstruction_loss(
+                self.reconstruction(masked), batch["image"], batch["valid"]
+            )
+        return {name: self.weights.get(name, 1.0) * loss for name, loss in losses.items()}
+
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices; no class is more probable than one that contains it."""
+        output: CamOutput = network(seen, valid)
+        probability = nest(torch.sigmoid(output.cam), self.containers)
+        return SlicePrediction(probability, output.slice_logits.mean(dim=0).sigmoid())
 
     @property
     def cluster_views(self) -> list[View]:
@@ -150,7 +143,7 @@ class CamModule(SliceModule):
         cam: Tensor | None = None
         embedding = image[:, :0]
         if activation or (features and self.reconstruction is None):
-            output: CamOutput = self.teacher(self.input_of(image, valid), valid)
+            output: CamOutput = self.teacher(slice_input(image, valid, self.symmetric), valid)
             cam, embedding = torch.sigmoid(output.cam), output.features
         if features and self.reconstruction is not None:
             embedding = self.reconstruction.embed(image)
@@ -164,13 +157,3 @@ class CamModule(SliceModule):
             level=batch["level"],
             image=image,
         )
-
-    def _reconstruct(self, view: Batch) -> Tensor:
-        assert self.reconstruction is not None
-        masked = mask_patches(
-            view["image"],
-            self.hparams["mask_ratio"],
-            self.hparams["mask_patch_size"],
-            self.target_channel,
-        )
-        return reconstruction_loss(self.reconstruction(masked), view["image"], view["valid"])

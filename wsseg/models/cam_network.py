@@ -7,26 +7,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsseg.models.decoder import Decoder
-from wsseg.models.encoders import Encoder
-from wsseg.models.pooling import top_mean
+from wsseg.models.encoders import Decoder, Encoder
 
 PRIOR_LOGIT = -2.0
-"""Start of every head's bias: most pixels of most slices are not tumour."""
+"""First value of every head's bias: most pixels of most slices belong to no class."""
 
 TOP_FRACTION = 0.025
-"""Share of a slice's pixels whose mean is its tag logit."""
+"""Share of a slice's pixels whose mean logit is the logit of its tag."""
 
 
 class CamOutput(NamedTuple):
-    """What one pass of the CAM network gives."""
+    """The outputs of the CAM network."""
 
     cam: Tensor
     """Logits of the class activation maps, [B, C, H, W]."""
     slice_logits: Tensor
     """Logits of the tags, one set per head, [heads, B, C]."""
     features: Tensor
-    """The features under the maps, [B, D, H, W]."""
+    """The decoder's features, from which the maps are made, [B, D, H, W]."""
 
 
 class CamNetwork(nn.Module):
@@ -36,6 +34,13 @@ class CamNetwork(nn.Module):
     its highest pixels, so that a small lesion is not averaged away. The deepest level's head is
     pooled by its global average (Zhou et al., CVPR 2016): it sees the whole slice and drives the
     encoder towards the tag.
+
+    Example:
+        >>> from wsseg.models.encoders import UNetEncoder
+        >>> network = CamNetwork(UNetEncoder(in_channels=2, widths=(8, 16)), num_classes=1)
+        >>> output = network(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool))
+        >>> output.cam.shape, output.slice_logits.shape
+        (torch.Size([4, 1, 32, 32]), torch.Size([2, 4, 1]))
     """
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
@@ -58,7 +63,7 @@ class CamNetwork(nn.Module):
 
         Args:
             image: Slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
+            valid: Pixels that hold the body, [B, H, W] bool.
         """
         levels = self.encoder(image)
         features = self.decoder(levels, image.shape[-2:])
@@ -66,3 +71,29 @@ class CamNetwork(nn.Module):
         fine = top_mean(cam, valid, TOP_FRACTION)
         deep = self.deep_head(levels[-1]).mean(dim=(2, 3))
         return CamOutput(cam, torch.stack((fine, deep)), features)
+
+
+def top_mean(maps: Tensor, valid: Tensor, fraction: float) -> Tensor:
+    """Average over the highest pixels that hold the body.
+
+    Example:
+        >>> maps = torch.tensor([[[[1.0, 2.0], [3.0, 9.0]]]])
+        >>> valid = torch.tensor([[[True, True], [True, False]]])
+        >>> top_mean(maps, valid, fraction=0.5)  # the mean of 3 and 2
+        tensor([[2.5000]])
+
+    Args:
+        maps: Logits, [B, C, H, W].
+        valid: Pixels that count, [B, H, W] bool.
+        fraction: Share of the H x W pixels that is averaged (at least one pixel).
+
+    Returns:
+        [B, C]. A slice with fewer valid pixels than that averages those it has; a slice with
+        none gives 0.
+    """
+    count = max(1, round(fraction * valid.shape[-2] * valid.shape[-1]))
+    lowest = torch.finfo(maps.dtype).min
+    pixels = maps.masked_fill(~valid[:, None], lowest).flatten(2)
+    highest = pixels.topk(count, dim=2, sorted=False).values
+    counts = highest > lowest
+    return (highest * counts).sum(dim=2) / counts.sum(dim=2).clamp_min(1)

@@ -12,9 +12,16 @@ from torch.nn import functional as F
 class ConvBlock(nn.Sequential):
     """Two 3x3 convolutions, each with batch normalisation and a leaky rectifier.
 
-    In evaluation a normalisation multiplies and shifts channels by fixed numbers. On a CPU the
-    weights of its convolution take these over: every map is read and written once less, and a
-    U-Net takes a tenth less time. A GPU would launch more kernels for that than it saves.
+    MONAI's blocks would do the same more slowly on a CPU, for two reasons. They copy the upsampled
+    map, see :func:`convolve_upsampled`. And they normalise as a step of its own, where in
+    evaluation a normalisation multiplies and shifts channels by fixed numbers: on a CPU the weights
+    of the convolution take these over here, so that every map is read and written once less, and a
+    U-Net takes a tenth less time. (A GPU would launch more kernels for that than it saves.)
+
+    Example:
+        >>> block = ConvBlock(8 + 16, 8)
+        >>> block(torch.randn(1, 8, 32, 32), coarse=torch.randn(1, 16, 16, 16)).shape
+        torch.Size([1, 8, 32, 32])
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -34,11 +41,11 @@ class ConvBlock(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, features: Tensor, coarse: Tensor | None = None) -> Tensor:
-        """Convolve a map, or a level of an encoder together with the features under it.
+        """Convolve a map, or a level of an encoder together with coarser features.
 
         Args:
             features: [B, S, h, w].
-            coarse: To be upsampled and put under the features, [B, C, about h / 2, about w / 2];
+            coarse: Features that are upsampled and appended, [B, C, about h / 2, about w / 2];
                 S + C are then the channels of the input.
 
         Returns:
@@ -58,14 +65,14 @@ class ConvBlock(nn.Sequential):
 
 
 def can_fold(convolution: nn.Module, norm: nn.Module) -> bool:
-    """Return whether only the result of two layers matters, and the second is fixed.
+    """Return whether a convolution may do what the normalisation after it does.
 
-    Whoever explains predictions, prunes or counts hooks into layers; whoever takes gradients may
-    look at what is between them. In lower precision the sum of both layers would be rounded.
+    It may not if anybody wants to see what is between the two: hooks of tools that explain, prune
+    or count, or gradients. In lower precision it would round differently.
 
     Args:
-        convolution: The first.
-        norm: The second, if nobody has put another kind there.
+        convolution: The first layer.
+        norm: The second layer, usually a batch normalisation.
     """
     if norm.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
@@ -75,10 +82,10 @@ def can_fold(convolution: nn.Module, norm: nn.Module) -> bool:
 
 
 def fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weights and bias of a convolution that does in itself what follows it in evaluation.
+    """Return weights and bias of one convolution that convolves and normalises, in evaluation.
 
     Args:
-        weight: Of a convolution without bias, [D, C, 3, 3].
+        weight: Weights of a convolution without bias, [D, C, 3, 3].
         norm: The batch normalisation that follows, of D channels.
 
     Returns:
@@ -92,7 +99,7 @@ def fold(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def convolve(
     features: Tensor, coarse: Tensor | None, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Convolve a map, or two of which the second is coarser, see :func:`convolve_upsampled`."""
+    """Convolve one map, or two of which the second is coarser (:func:`convolve_upsampled`)."""
     if coarse is None:
         return F.conv2d(features, weight, bias, padding=1)
     return convolve_upsampled(features, coarse, weight, bias)
@@ -101,17 +108,17 @@ def convolve(
 def convolve_upsampled(
     skip: Tensor, coarse: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Convolve a map, and under it a coarser one that nearest-neighbour upsampling enlarges.
+    """Convolve a map together with a coarser one, which nearest-neighbour upsampling enlarges.
 
-    Where it enlarges by exactly two, the coarser map is convolved as it is, transposed: what an
-    upsampled pixel is multiplied with four times over, a pixel is multiplied with once. That takes
-    a third to a half of the time on a CPU, forwards and backwards, and nothing is copied.
+    Where the coarser map has exactly half the size, no upsampled copy is made: a transposed
+    convolution with the sums of the weights that meet the same coarse pixel does the same. That
+    takes a third to a half of the time on a CPU, forwards and backwards.
 
     Args:
         skip: [B, S, h, w].
         coarse: [B, C, about h / 2, about w / 2].
-        weight: Of a 3x3 convolution, [D, S + C, 3, 3].
-        bias: Of the same, [D], if it has one.
+        weight: Weights of a 3x3 convolution, [D, S + C, 3, 3].
+        bias: Its bias, [D], if it has one.
 
     Returns:
         [B, D, h, w].
@@ -126,14 +133,15 @@ def convolve_upsampled(
 
 
 def upsampling_kernel(weight: Tensor) -> Tensor:
-    """Return the transposed convolution that doubles a map and convolves it.
+    """Return the weights of a transposed convolution that upsamples a map by two and convolves it.
 
     Args:
-        weight: Of a 3x3 convolution after nearest-neighbour upsampling by two, [D, C, 3, 3].
+        weight: Weights of the 3x3 convolution that follows the upsampling, [D, C, 3, 3].
 
     Returns:
-        The same for ``conv_transpose2d`` with a stride of 2 and a padding of 1, [C, D, 4, 4]: the
-        two pixels that upsampling makes of one see its neighbours through shifted kernels.
+        Weights for ``conv_transpose2d`` with a stride of 2 and a padding of 1, [C, D, 4, 4]: sums
+        of the kernel and of the kernel shifted by one pixel, since upsampling makes two pixels of
+        one in each direction.
     """
     turned = weight.flip(2, 3).transpose(0, 1)
     wide = F.pad(turned, (0, 1)) + F.pad(turned, (1, 0))

@@ -1,8 +1,9 @@
-"""Encoders: an image becomes feature maps of falling resolution."""
+"""Encoders, which make feature maps of falling resolution, and the decoder that merges these."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.models.conv_block import ConvBlock
+from wsseg.utils.errors import InputError
 
 
 class Encoder(nn.Module):
-    """What the CAM network needs of an encoder.
+    """The base of all encoders: a network that makes one feature map per level.
 
     Attributes:
         widths: Channels of each level, finest first.
@@ -31,13 +33,19 @@ class Encoder(nn.Module):
 
 
 class UNetEncoder(Encoder):
-    """The contracting path of a U-Net: the first level has the resolution of the image."""
+    """The contracting path of a U-Net: the first level has the resolution of the image.
+
+    Example:
+        >>> encoder = UNetEncoder(in_channels=2, widths=(8, 16))
+        >>> [level.shape for level in encoder(torch.randn(1, 2, 32, 32))]
+        [torch.Size([1, 8, 32, 32]), torch.Size([1, 16, 16, 16])]
+    """
 
     def __init__(self, in_channels: int, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
         """Build one block per width; each level halves the resolution of the one before.
 
         Args:
-            in_channels: Number of modalities M.
+            in_channels: Channels of the image.
             widths: Channels of each level, finest first.
         """
         super().__init__()
@@ -65,7 +73,7 @@ class ResNetEncoder(Encoder):
         """Build the network.
 
         Args:
-            in_channels: Number of modalities M.
+            in_channels: Channels of the image.
             name: One of MONAI's names, "resnet10" to "resnet200".
         """
         from monai.networks.nets.resnet import ResNetEncoder as MonaiEncoder
@@ -84,10 +92,53 @@ class ResNetEncoder(Encoder):
         return cast("list[Tensor]", self.backbone(image))
 
 
+class Decoder(nn.Module):
+    """The expanding path of a U-Net, with skip connections and nearest-neighbour upsampling.
+
+    Example:
+        >>> levels = [torch.randn(1, 8, 32, 32), torch.randn(1, 16, 16, 16)]  # of an encoder
+        >>> Decoder((8, 16))(levels, (32, 32)).shape
+        torch.Size([1, 8, 32, 32])
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        """Build one block per skip connection.
+
+        Args:
+            widths: Channels of the encoder's levels, finest first.
+        """
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ConvBlock(fine + coarse, fine) for fine, coarse in pairwise(widths)
+        )
+
+    def forward(self, levels: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Merge the levels from coarse to fine.
+
+        Args:
+            levels: The encoder's feature maps, finest first.
+            size: Height and width of the image, reached by bilinear interpolation where the
+                finest level is coarser.
+
+        Returns:
+            Features, [B, D, H, W], with D the width of the finest level.
+        """
+        features = levels[-1]
+        for block, skip in zip(reversed(self.blocks), reversed(levels[:-1]), strict=True):
+            features = block(skip, features)
+        if features.shape[-2:] == torch.Size(size):
+            return features
+        return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+
+
 def build_encoder(
     name: str, in_channels: int, widths: Sequence[int], size: Sequence[int]
 ) -> Encoder:
     """Make an encoder by name.
+
+    Example:
+        >>> build_encoder("unet", 2, widths=(8, 16, 32), size=(64, 64)).widths
+        (8, 16, 32)
 
     Args:
         name: A key of :data:`ENCODERS`.
@@ -96,11 +147,11 @@ def build_encoder(
         size: Height and width of slices.
 
     Raises:
-        ValueError: There is no encoder of that name, or a "unet" has more levels than slices can
+        InputError: There is no encoder of that name, or a "unet" has more levels than slices can
             be halved for.
     """
     if name not in ENCODERS:
-        raise ValueError(f"--model.encoder {name}: unknown; choose one of {', '.join(ENCODERS)}")
+        raise InputError(f"--model.encoder {name}: unknown; choose one of {', '.join(ENCODERS)}")
     if name == "unet":
         check_levels("--model.widths", widths, size)
     return ENCODERS[name](in_channels, widths)
@@ -111,18 +162,18 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
 
     Args:
         name: The option, for the message.
-        widths: Channels of each level; each has half the resolution of the one before.
+        widths: Channels of each level, which has half the resolution of the one before.
         size: Height and width of slices.
 
     Raises:
-        ValueError: There is no level, or the last one would have no pixels.
+        InputError: There is no level, or the last one would have no pixels.
     """
     if not widths:
-        raise ValueError(f"{name}: is empty; give the channels of each level")
+        raise InputError(f"{name}: is empty; give the channels of each level")
     most = min(size).bit_length()
     if len(widths) > most:
         height, width = size
-        raise ValueError(
+        raise InputError(
             f"{name}: slices of {height} x {width} pixels have room for {most} levels; give at most"
             f" that many numbers of channels, not {len(widths)}"
         )

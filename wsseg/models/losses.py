@@ -8,7 +8,11 @@ from torch.nn import functional as F
 
 
 def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
-    """Binary cross-entropy of every head's tag logits.
+    """Binary cross-entropy of the tag logits of all heads.
+
+    Example:
+        >>> classification_loss(torch.zeros(2, 4, 1), torch.ones(4, 1))  # ln 2
+        tensor(0.6931)
 
     Args:
         slice_logits: [heads, B, C].
@@ -21,6 +25,11 @@ def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
     """Mean activation of a class over the slices whose tag excludes it.
 
     An untagged slice is the one place where tags say something about every pixel.
+
+    Example:
+        >>> cam, valid = torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
+        >>> suppression_loss(cam, valid, tags=torch.tensor([[1.0], [0.0]]))
+        tensor(0.5000)
 
     Args:
         cam: Logits, [B, C, H, W].
@@ -39,6 +48,11 @@ def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
 
     Dice (Milletari et al., 3DV 2016) keeps a small lesion from drowning in background. It is left
     out for a class that has no relevant pixel in the batch: there it would only push the CAM to 0.
+
+    Example:
+        >>> cam, valid = torch.full((1, 1, 8, 8), 20.0), torch.ones(1, 8, 8, dtype=torch.bool)
+        >>> cluster_loss(cam, valid, cluster_map=torch.ones(1, 1, 8, 8)).round(decimals=4)
+        tensor(0.)
 
     Args:
         cam: Logits, [B, C, H, W].
@@ -60,7 +74,7 @@ def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
 
 
 def reconstruction_loss(reconstruction: Tensor, image: Tensor, valid: Tensor) -> Tensor:
-    """Mean absolute error over anatomy and modalities.
+    """Mean absolute error over the pixels of the body and the modalities.
 
     Args:
         reconstruction: [B, M, H, W].

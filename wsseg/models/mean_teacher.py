@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from wsseg.utils.errors import InputError
 
-COARSE = ("16-true", "bf16-true")  # in which a small step towards other weights rounds to none
+COARSE = ("16-true", "bf16-true")  # precisions that round a small step of the average to none
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def update_average(
         updates: How often they were averaged.
         decay: Share that is kept in the long run.
     """
-    # Tensors all along, also to tell the first time: no wait for the device.
+    # A condition on the value of a tensor would wait for the GPU; `torch.where` does not.
     moved = torch.where(updates == 0, 1.0, torch.clamp(9 / (10 + updates), min=1 - decay))
     for old, new in zip(slow, fast, strict=True):
         if old.is_floating_point():
@@ -37,10 +37,17 @@ def update_average(
 
 
 class MeanTeacher(AveragedModel):
-    """A copy of a network whose weights and buffers follow it, see :func:`update_average`.
+    """A copy of a network whose weights are the running average of the network's weights.
 
-    torch's own update asks twice in every step how often it was called, of a GPU's memory: each
-    time the host waits until the whole step is done.
+    The average is that of :func:`update_average`. torch's own ``update_parameters`` is replaced
+    because it reads its counter from the GPU twice in every step, and each time waits for the GPU.
+
+    Example:
+        >>> network = nn.Linear(2, 1)
+        >>> teacher = MeanTeacher(network, decay=0.98)
+        >>> teacher.update_parameters(network)  # after every step of the optimiser
+        >>> teacher(torch.zeros(3, 2)).shape
+        torch.Size([3, 1])
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -48,17 +55,17 @@ class MeanTeacher(AveragedModel):
 
         Args:
             network: The network.
-            decay: How much of the averaged weights every step keeps.
+            decay: Share of the averaged weights that every step keeps.
         """
         super().__init__(network)
         self.decay = decay
         self.requires_grad_(False)
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Follow.
+        """Move the averaged weights towards those of a network.
 
         Args:
-            model: The network as it is now.
+            model: The network that was copied, with its weights of now.
         """
         slow, fast = ([*each.parameters(), *each.buffers()] for each in (self.module, model))
         update_average(slow, fast, self.n_averaged, decay=self.decay)
@@ -69,8 +76,8 @@ def check_averaging(trainer: pl.Trainer, decay: float) -> None:
     """Refuse to train where the teacher, which makes all predictions, cannot follow its network.
 
     Args:
-        trainer: What is going to train.
-        decay: Of the teacher; one of 0 is a copy of its network.
+        trainer: The trainer that is going to train.
+        decay: That of the teacher; with 0 it is a copy of its network.
 
     Raises:
         InputError: Weights have too few bits to be averaged, or something else averages them and

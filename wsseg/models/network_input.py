@@ -10,29 +10,40 @@ from torch import Tensor
 from wsseg.clustering import asymmetry
 from wsseg.data.spec import Batch, DataSpec
 
-SHOWN = 0.5
+SHOWN = 0.5  # chance of a training slice to show its asymmetry
 
 
-def shows_both_sides(spec: DataSpec) -> bool:
-    """Return whether slices have a left and a right side."""
-    return spec.axis != "sagittal"
+def sees_asymmetry(spec: DataSpec, symmetry: bool) -> bool:
+    """Return whether networks see the asymmetry of slices.
+
+    Args:
+        spec: The data specification; sagittal slices show one side only.
+        symmetry: Whether they are asked to.
+    """
+    return symmetry and spec.axis != "sagittal"
 
 
-def input_channels(spec: DataSpec, symmetric: bool) -> int:
-    """Return the channels of :func:`slice_input`: M, or 3M with the asymmetry."""
-    return (3 if symmetric else 1) * len(spec.modalities)
+def input_channels(spec: DataSpec, symmetry: bool) -> int:
+    """Return the number of channels that networks see: M, or 3M with the asymmetry.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (64, 64))
+        >>> input_channels(spec, symmetry=True)
+        6
+    """
+    return (3 if sees_asymmetry(spec, symmetry) else 1) * len(spec.modalities)
 
 
 def with_asymmetry(batch: Batch) -> Batch:
-    """Return a training batch with its ``asymmetry`` [B, 2M, H, W], which half of the slices show.
+    """Return a training batch with its ``asymmetry`` [B, 2M, H, W], which is 0 in half the slices.
 
-    To be taken before augmentation, which moves it along: in a rotated view the line between the
-    sides is no longer upright. The other half of the slices keep the network from relying on it
-    where the image itself shows the lesion.
+    Call it before augmentation, which then moves the asymmetry along: in a rotated slice the line
+    between the sides is no longer upright. The slices without it keep the network from relying on
+    the asymmetry where the image itself shows the lesion.
     """
     image, valid = batch["image"], batch["valid"]
     count, modalities, height, width = image.shape
-    # Drawn on the CPU: which they are is known without waiting for a GPU.
+    # Drawn on the CPU, so that their number is known without waiting for a GPU.
     drawn = (torch.rand(count) < SHOWN).nonzero()[:, 0]
     shown = drawn.to(image.device, non_blocking=True)
     found = image.new_zeros(count, 2 * modalities, height, width)
@@ -46,7 +57,7 @@ def batch_input(batch: Batch) -> Tensor:
 
 
 def slice_input(image: Tensor, valid: Tensor, symmetric: bool) -> Tensor:
-    """Return what a network sees of slices that nothing has moved.
+    """Return what a network sees of slices that no augmentation has changed.
 
     Args:
         image: [B, M, H, W].

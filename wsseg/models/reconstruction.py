@@ -1,10 +1,10 @@
-"""Self-supervised inter-modality reconstruction: where the pixel embeddings come from.
+"""The network that reconstructs slices, whose features are the embeddings of pixels.
 
-The network reconstructs all modalities together; with masking it must also fill in patches of one
-modality from the others and from their surroundings (Kuang et al., JBHI 2023, section III-B). It
-shares no weights with the CAM network: with a shared encoder the tag losses reach the embeddings,
-clusters then show where tagged slices lie instead of what tissue looks like, and the cluster maps
-decay from refresh to refresh.
+It reconstructs all modalities together; with masking it must also fill in patches of one modality
+from the others and from their surroundings (Kuang et al., JBHI 2023, section III-B). It shares no
+weights with the CAM network. With a shared encoder the tag losses would change the embeddings:
+clusters would then show where tagged slices lie instead of what tissue looks like, and the cluster
+maps would become worse from refresh to refresh.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.models.decoder import Decoder
-from wsseg.models.encoders import UNetEncoder
+from wsseg.models.encoders import Decoder, UNetEncoder
+
+PATCH = 4  # pixels, height and width of a masked patch, as in the paper
 
 
 class ReconstructionNetwork(nn.Module):
-    """A small U-Net that reconstructs every modality."""
+    """A small U-Net that reconstructs every modality.
+
+    Example:
+        >>> network = ReconstructionNetwork(num_modalities=2, widths=(8, 16))
+        >>> slices = torch.randn(1, 2, 32, 32)
+        >>> network(slices).shape, network.embed(slices).shape
+        (torch.Size([1, 2, 32, 32]), torch.Size([1, 8, 32, 32]))
+    """
 
     def __init__(self, num_modalities: int, widths: Sequence[int] = (16, 32, 64)) -> None:
         """Build the network.
@@ -49,45 +57,30 @@ class ReconstructionNetwork(nn.Module):
         return features
 
 
-def mask_patches(
-    image: Tensor, ratio: float, patch_size: int, modality: int | None = None
-) -> Tensor:
-    """Set random square patches of one modality per slice to 0, the mean intensity.
+def mask_patches(image: Tensor, ratio: float, modality: int | None = None) -> Tensor:
+    """Set random patches of 4x4 pixels of one modality per slice to 0, the mean intensity.
+
+    Example:
+        >>> image = torch.ones(1, 2, 8, 8)
+        >>> masked = mask_patches(image, ratio=1.0, modality=1)  # all patches of the second
+        >>> [int(channel.sum()) for channel in masked[0]]
+        [64, 0]
 
     Args:
         image: Normalised slices, [B, M, H, W].
         ratio: Chance of each patch to be masked.
-        patch_size: Side of a patch in pixels.
         modality: Channel to mask, or None to draw one for each slice.
 
     Returns:
         A masked copy, [B, M, H, W].
     """
     batch, modalities, height, width = image.shape
-    rows, columns = -(-height // patch_size), -(-width // patch_size)
+    rows, columns = -(-height // PATCH), -(-width // PATCH)
     masked = torch.rand(batch, 1, rows, columns, device=image.device) < ratio
-    masked = masked.repeat_interleave(patch_size, 2).repeat_interleave(patch_size, 3)
+    masked = masked.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
     if modality is None:
         target = torch.randint(modalities, (batch,), device=image.device)
     else:
         target = torch.full((batch,), modality, device=image.device)
     channel = F.one_hot(target, modalities).bool()[:, :, None, None]
     return image.masked_fill(masked[:, :, :height, :width] & channel, 0.0)
-
-
-def modality_channel(name: str, modalities: Sequence[str]) -> int:
-    """Return the channel of the modality that is masked.
-
-    Args:
-        name: The ``target_modality`` of a module.
-        modalities: Those of the data, in channel order.
-
-    Raises:
-        ValueError: The data has no such modality.
-    """
-    if name not in modalities:
-        raise ValueError(
-            f"--model.target_modality {name}: is not in the data; choose one of "
-            f"{', '.join(modalities)}"
-        )
-    return list(modalities).index(name)

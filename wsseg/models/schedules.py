@@ -1,4 +1,9 @@
-"""The optimiser and the learning-rate schedule of every module."""
+"""The optimiser and the learning-rate schedule of every module.
+
+The schedule is a formula of the step. torch's ``LinearLR`` and ``CosineAnnealingLR`` in a row give
+other last bits, since they multiply the rate of the step before, and raise when a run is continued
+for more epochs than it was planned for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from wsseg.utils.errors import InputError
+from wsseg.models.options import Optimisation
 
 WARMUP = 0.15  # of all steps: the learning rate rises over these
 
@@ -20,8 +25,11 @@ def one_cycle(step: int, steps: float) -> float:
 
     Args:
         step: Optimiser steps done.
-        steps: Optimiser steps of the whole run; later ones, of a run that is continued for more
-            epochs than it was planned for, stay at the end of the new plan.
+        steps: Optimiser steps of the whole run. The share stays 0 after them.
+
+    Example:
+        >>> [round(one_cycle(step, 100), 2) for step in (0, 15, 50, 100)]
+        [0.04, 1.0, 0.64, 0.0]
     """
     done = min(1.0, step / max(1.0, steps))
     if done < WARMUP:
@@ -30,23 +38,19 @@ def one_cycle(step: int, steps: float) -> float:
 
 
 def annealed_adamw(
-    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, steps: float
+    parameters: Iterable[nn.Parameter], optimisation: Optimisation, steps: float
 ) -> OptimizerLRScheduler:
     """Return AdamW, its learning rate warmed up and then annealed over the whole run.
 
     Args:
-        parameters: What is trained.
-        lr: Peak learning rate, see :func:`one_cycle`.
-        weight_decay: Weight decay.
+        parameters: The weights to train.
+        optimisation: Learning rate, which is that at the peak of :func:`one_cycle`, and weight
+            decay.
         steps: Optimiser steps of the whole run.
-
-    Raises:
-        InputError: Learning rate or weight decay is negative.
     """
-    for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-        if not value >= 0:
-            raise InputError(f"--model.{name} {value:g}: must be at least 0")
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=optimisation.lr, weight_decay=optimisation.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(one_cycle, steps=steps))
     return {
         "optimizer": optimizer,

@@ -1,7 +1,8 @@
-"""The base of every LightningModule: a network, and the average of its weights that predicts."""
+"""The base of every module: a network that learns, and an average of its weights that predicts."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
@@ -12,12 +13,8 @@ from torch import Tensor, nn
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.mean_teacher import MeanTeacher, check_averaging
-from wsseg.models.network_input import (
-    input_channels,
-    shows_both_sides,
-    slice_input,
-    with_asymmetry,
-)
+from wsseg.models.network_input import batch_input, sees_asymmetry, slice_input, with_asymmetry
+from wsseg.models.options import Finishing, Optimisation, from_plain
 from wsseg.models.schedules import annealed_adamw
 from wsseg.models.tag_accuracy import TagAccuracy
 
@@ -28,16 +25,37 @@ class SlicePrediction(NamedTuple):
     """What a module predicts for slices."""
 
     probability: Tensor
-    """Of every class at every pixel, [B, C, H, W] in [0, 1]."""
+    """Probability of every class at every pixel, [B, C, H, W] in [0, 1]."""
     tags: Tensor
     """Probability of every tag, [B, C]."""
 
 
 class SliceModule(pl.LightningModule):
-    """Learns from slices; a mean teacher predicts (Tarvainen and Valpola, NeurIPS 2017).
+    """A network learns from slices; its mean teacher predicts (Tarvainen, Valpola, NeurIPS 2017).
 
-    A subclass gives :meth:`adopt` a network, says what is learnt (``training_step``) and how
-    the teacher predicts (:meth:`predict`). Its checkpoint holds all that prediction needs.
+    A subclass builds its network and hands it to this constructor. It implements two hooks:
+
+    - :meth:`losses` says what is learnt from a batch,
+    - :meth:`predict_with` says how a network predicts slices.
+
+    All else is here: what networks see, augmentation, optimiser, the teacher, the steps of
+    Lightning's loops, and a checkpoint that holds all that prediction needs.
+
+    Example:
+        The shortest module learns that no pixel belongs to any class.
+
+        >>> class Nothing(SliceModule):
+        ...     def __init__(self, spec):
+        ...         super().__init__(nn.Conv2d(1, 1, 1), spec)
+        ...     def losses(self, batch, seen):
+        ...         return {"nothing": self.network(seen).sigmoid().mean()}
+        ...     def predict_with(self, network, seen, valid):
+        ...         probability = network(seen).sigmoid()
+        ...         return SlicePrediction(probability, probability.amax(dim=(2, 3)))
+        >>> spec = DataSpec(("T1",), {"tumour": (1,)}, "axial", None, (16, 16))
+        >>> module = Nothing(spec.to_dict())
+        >>> module(torch.zeros(2, 1, 16, 16), torch.ones(2, 16, 16, dtype=torch.bool)).shape
+        torch.Size([2, 1, 16, 16])
     """
 
     threshold: float = 0.5
@@ -46,52 +64,45 @@ class SliceModule(pl.LightningModule):
 
     def __init__(
         self,
+        network: nn.Module,
         spec: dict[str, Any],
-        smallest_component: float,
-        augmentation: SliceAugmentation | None,
-        sharpening: float = 0.0,
+        *,
         symmetry: bool = False,
+        optimisation: Optimisation | dict[str, Any] = Optimisation(),
+        finishing: Finishing | dict[str, Any] = Finishing(),
+        augmentation: SliceAugmentation | None = None,
     ) -> None:
-        """Save what a subclass was made with.
+        """Take a network to train, and copy it for the teacher.
+
+        The arguments of a subclass are saved as hyper-parameters, which must be plain values: it is
+        made from them again when its checkpoint is loaded. Options may be given as dictionaries for
+        that reason.
 
         Args:
+            network: The network, for inputs of :func:`~wsseg.models.network_input.input_channels`.
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all.
+            symmetry: Whether the network sees how the two sides of a slice differ; sagittal slices
+                show one side only, and there it does nothing.
+            optimisation: How the weights are trained and averaged.
+            finishing: What is done to the predicted masks of a case.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
-            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
-                borders as predicted.
-            symmetry: Let networks see how the two sides of a slice differ; does nothing in
-                sagittal slices, which show one.
 
         Raises:
-            ValueError: ``smallest_component`` or ``sharpening`` is out of range.
+            InputError: An option is out of range.
         """
         super().__init__()
-        if not 0 <= smallest_component <= 1:
-            raise ValueError(
-                f"--model.smallest_component {smallest_component:g}: must be from 0 to 1"
-            )
-        if not sharpening >= 0:
-            raise ValueError(f"--model.sharpening {sharpening:g}: must be at least 0")
-        self.save_hyperparameters(ignore=["augmentation", "targets"])
+        self.optimisation = from_plain(Optimisation, optimisation)
+        self.finishing = from_plain(Finishing, finishing)
+        kept = {"optimisation": asdict(self.optimisation), "finishing": asdict(self.finishing)}
+        self.save_hyperparameters(ignore=["network", "augmentation", "targets", *kept])
+        self.save_hyperparameters(kept)
         self.spec = DataSpec.from_dict(spec)
-        self.symmetric = symmetry and shows_both_sides(self.spec)
-        self.smallest_component = smallest_component
-        self.sharpening = sharpening
+        self.symmetric = sees_asymmetry(self.spec, symmetry)
         self.augmentation = augmentation or SliceAugmentation()
         self.tag_accuracy = TagAccuracy()
-
-    def adopt(self, network: nn.Module, teacher_decay: float) -> None:
-        """Take a network to train, and an average of its weights to predict with.
-
-        Args:
-            network: The network.
-            teacher_decay: Share of the averaged weights that every step keeps.
-        """
         self.network = network
-        self.teacher = MeanTeacher(network, teacher_decay)
+        self.teacher = MeanTeacher(network, self.optimisation.teacher_decay)
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -99,67 +110,52 @@ class SliceModule(pl.LightningModule):
         """Number of tags C."""
         return len(self.spec.classes)
 
-    @property
-    def input_channels(self) -> int:
-        """Number of channels of :meth:`input_of`."""
-        return input_channels(self.spec, self.symmetric)
-
-    def input_of(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return what networks see of slices that nothing has moved, [B, M or 3M, H, W].
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the weighted losses of a batch by name, for their sum to be minimised.
 
         Args:
-            image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-        """
-        return slice_input(image, valid, self.symmetric)
-
-    def augment(self, batch: Batch) -> Batch:
-        """Return a random view of a training batch; ``batch_input`` is what networks see of it."""
-        view: Batch = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
-        return view
-
-    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """Predict slices with the teacher.
-
-        Args:
-            image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
-
-        Returns:
-            Probabilities, 0 outside anatomy.
+            batch: The augmented batch.
+            seen: What the network sees of it, [B, M or 3M, H, W].
         """
         raise NotImplementedError
+
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices with a network; what it says outside the body does not count.
+
+        Args:
+            network: The network of this module, or a copy of it.
+            seen: What it sees of the slices, [B, M or 3M, H, W].
+            valid: Pixels that hold the body, [B, H, W] bool.
+        """
+        raise NotImplementedError
+
+    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices with the teacher; the probability outside the body is 0.
+
+        Args:
+            image: Normalised slices, [B, M, H, W].
+            valid: Pixels that hold the body, [B, H, W] bool.
+        """
+        seen = slice_input(image, valid, self.symmetric)
+        prediction = self.predict_with(self.teacher.module, seen, valid)
+        return prediction._replace(probability=prediction.probability * valid[:, None])
 
     def forward(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the probability of every class at every pixel.
 
         Args:
             image: Normalised slices, [B, M, H, W].
-            valid: Pixels that hold anatomy, [B, H, W] bool.
+            valid: Pixels that hold the body, [B, H, W] bool.
 
         Returns:
-            [B, C, H, W] in [0, 1]; 0 outside anatomy.
+            [B, C, H, W] in [0, 1]; 0 outside the body.
         """
         return self.predict(image, valid).probability
 
-    def configure_callbacks(self) -> list[pl.Callback]:
-        """Refuse a training that the teacher cannot follow; this comes before any file is written.
-
-        Raises:
-            InputError: See :func:`~wsseg.models.mean_teacher.check_averaging`.
-        """
-        if self.trainer.state.fn == "fit":
-            check_averaging(self.trainer, self.teacher.decay)
-        return []
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch the mode of all but the teacher: it never learns from a batch, only follows."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
-    def add_up(self, losses: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Log the weighted losses of a batch, by name, and return their sum."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the sum of the losses of one augmented batch, and log each of them."""
+        view = self.augment(batch)
+        losses = self.losses(view, batch_input(view))
         total = torch.stack(list(losses.values())).sum()
         size = len(batch["index"])
         self.log("train/loss", total, prog_bar=True, batch_size=size)
@@ -172,18 +168,10 @@ class SliceModule(pl.LightningModule):
         )
         return total
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note which class ``load_module`` is to make."""
-        checkpoint[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Make a step of the optimiser, and let the teacher follow.
-
-        Here, since callbacks may save a checkpoint before ``on_train_batch_end``, and since several
-        batches may make one step.
-        """
-        super().optimizer_step(*args, **kwargs)
-        self.teacher.update_parameters(self.network)
+    def augment(self, batch: Batch) -> Batch:
+        """Return a randomly changed copy of a training batch."""
+        view: Batch = self.augmentation(with_asymmetry(batch) if self.symmetric else batch)
+        return view
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probability`` [B, C, H, W] and log how well tags are predicted."""
@@ -197,10 +185,35 @@ class SliceModule(pl.LightningModule):
         return {"probability": self(batch["image"], batch["valid"])}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its learning rate warmed up and then annealed over the whole run."""
-        return annealed_adamw(
-            [parameter for parameter in self.parameters() if parameter.requires_grad],
-            self.hparams["lr"],
-            self.hparams["weight_decay"],
-            self.trainer.estimated_stepping_batches,
-        )
+        """Return AdamW, its learning rate warmed up and then annealed over the whole run."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return annealed_adamw(trained, self.optimisation, self.trainer.estimated_stepping_batches)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Refuse a training that the teacher cannot follow; this comes before any file is written.
+
+        Raises:
+            InputError: See :func:`~wsseg.models.mean_teacher.check_averaging`.
+        """
+        if self.trainer.state.fn == "fit":
+            check_averaging(self.trainer, self.teacher.decay)
+        return []
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make a step of the optimiser, and average the new weights into the teacher.
+
+        Here, since callbacks may save a checkpoint before ``on_train_batch_end``, and since several
+        batches may make one step.
+        """
+        super().optimizer_step(*args, **kwargs)
+        self.teacher.update_parameters(self.network)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of all but the teacher, whose statistics no batch may change."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note which class ``load_module`` is to make."""
+        checkpoint[CLASS_PATH] = f"{type(self).__module__}.{type(self).__qualname__}"

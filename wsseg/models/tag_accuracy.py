@@ -1,4 +1,4 @@
-"""How well tags are predicted."""
+"""The metric that says how well tags are predicted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from torchmetrics.utilities import dim_zero_cat
 class TagAccuracy(Metric):
     """Share of the tags of all slices that are predicted right.
 
-    Slices come from any process, and as often as a distributed sampler likes to repeat them: each
-    counts once.
+    A slice counts once, although a distributed sampler may give it to several processes.
+
+    Example:
+        >>> accuracy = TagAccuracy()
+        >>> probability, tags = torch.tensor([[0.9], [0.6]]), torch.tensor([[1.0], [0.0]])
+        >>> accuracy.update(probability, tags, index=torch.tensor([0, 1]))
+        >>> accuracy.compute()
+        tensor(0.5000)
     """
 
     full_state_update = False
@@ -21,15 +27,16 @@ class TagAccuracy(Metric):
     right: list[Tensor] | Tensor
 
     def __init__(self) -> None:
-        """Begin with no slices."""
+        """Start without slices."""
         super().__init__()
         for state in ("index", "right"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew; a process without slices sends nothing, of the type that others send."""
+        """Forget all slices."""
         super().reset()
+        # So that a process without slices sends tensors of the same types as the others.
         self.index = [torch.empty(0, dtype=torch.int64, device=self.device)]
         self.right = [torch.empty(0, device=self.device)]
 

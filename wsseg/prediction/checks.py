@@ -19,7 +19,7 @@ from wsseg.utils.files import check_writable
 def check_options(
     batch_size: int,
     threshold: float | None,
-    sharpening: float | None,
+    refinement: float | None,
     smallest_component: float | None,
 ) -> None:
     """Refuse options that are out of range.
@@ -27,7 +27,7 @@ def check_options(
     Args:
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class, if it was given.
-        sharpening: Strength of border refinement, if it was given.
+        refinement: Strength of border refinement, if it was given.
         smallest_component: Least volume of a component, as a share of the largest one's, if it was
             given.
 
@@ -38,8 +38,8 @@ def check_options(
         raise InputError(f"--batch_size {batch_size}: must be at least 1")
     if threshold is not None and not 0.0 <= threshold < 1.0:
         raise InputError(f"--threshold {threshold:g}: must be at least 0 and below 1")
-    if sharpening is not None and not sharpening >= 0.0:
-        raise InputError(f"--sharpening {sharpening:g}: must be at least 0")
+    if refinement is not None and not refinement >= 0.0:
+        raise InputError(f"--refinement {refinement:g}: must be at least 0")
     if smallest_component is not None and not 0.0 <= smallest_component <= 1.0:
         raise InputError(f"--smallest_component {smallest_component:g}: must be from 0 to 1")
 

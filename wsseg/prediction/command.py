@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def predict(
     device: str = "auto",
     batch_size: int = 32,
     threshold: float | None = None,
-    sharpening: float | None = None,
+    refinement: float | None = None,
     smallest_component: float | None = None,
 ) -> list[Path]:
     """Write a mask and a picture for every case of raw volumes.
@@ -64,7 +65,7 @@ def predict(
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the
             checkpoint's own.
-        sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+        refinement: Strength of border refinement by each patient's own intensities; 0 leaves
             borders as predicted. By default the checkpoint's own.
         smallest_component: Least volume of a component of a mask, as a share of the largest one's;
             0 keeps all. By default the checkpoint's own.
@@ -77,15 +78,12 @@ def predict(
     """
     module = load_module(ckpt_path).to(choose_device(device))
     spec = module.spec
-    own = {
-        "threshold": threshold,
-        "sharpening": sharpening,
-        "smallest_component": smallest_component,
-    }
-    check_options(batch_size, **own)
-    for name, value in own.items():
-        if value is not None:
-            setattr(module, name, value)
+    check_options(batch_size, threshold, refinement, smallest_component)
+    if threshold is not None:
+        module.threshold = threshold
+    given = {"refinement": refinement, "smallest_component": smallest_component}
+    changed = {name: value for name, value in given.items() if value is not None}
+    module.finishing = replace(module.finishing, **changed)
     cases, lacking = find_raw_cases(input, layout, spec)
     check_targets(cases, output)
     sound, faults = partition(attempt(check_images, case, spec) for case in cases)

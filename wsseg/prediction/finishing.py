@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsseg.models.inclusion import containers
+from wsseg.data.spec import containers
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.components import tidy
@@ -32,11 +32,11 @@ def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tenso
         borders, so that these are smooth on the finer grid of the source, too.
     """
     threshold = module.threshold
-    if module.sharpening > 0:
+    if module.finishing.refinement > 0:
         drawn = refine(module, probability > threshold, image, valid)
         probability = _moved(drawn, threshold)
     masks = (probability > threshold).numpy()
-    kept = tidy(masks, module.smallest_component, containers(module.spec.classes))
+    kept = tidy(masks, module.finishing.smallest_component, containers(module.spec.classes))
     return probability.masked_fill(torch.from_numpy(masks & ~kept), 0.0)
 
 
@@ -52,7 +52,7 @@ def refine(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> 
     """Refine borders by what the patient's own lesion looks like.
 
     Args:
-        module: Says how much intensities count, ``sharpening``.
+        module: Its ``finishing`` says how much intensities count.
         masks: [S, C, H, W] bool, the slices of one case in order.
         image: [S, M, H, W], normalised.
         valid: [S, H, W] bool.
@@ -71,6 +71,6 @@ def refine(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> 
         module.spec.classes,
         threshold=0.5,
         reach=REFINEMENT_REACH,
-        weight=module.sharpening,
-        smallest=module.smallest_component,
+        weight=module.finishing.refinement,
+        smallest=module.finishing.smallest_component,
     )

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.models.inclusion import containers
+from wsseg.data.spec import containers
 from wsseg.utils.files import replacing
 
 

@@ -1,4 +1,4 @@
-"""The LightningModule of the second stage."""
+"""The module of the second stage: a segmentation network trained on pseudo-masks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.datamodule import data_of
-from wsseg.data.spec import Batch
-from wsseg.models.inclusion import containers, nest
-from wsseg.models.network_input import batch_input
+from wsseg.data.spec import Batch, DataSpec, containers, nest
+from wsseg.models.network_input import input_channels
+from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import build_network
 from wsseg.segmentation.source import TargetSource
 from wsseg.utils.errors import InputError
+
+CONFIDENCE = 0.8  # probability above which the teacher may correct a target
 
 
 class SegmentationModule(SliceModule):
@@ -27,6 +29,13 @@ class SegmentationModule(SliceModule):
     It learns from ``batch["target"]`` [B, C, H, W] in [0, 1], -1 to ignore; a ``TargetSource``
     gives batches their targets. In the later part of training the teacher corrects the targets
     where it is sure.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = SegmentationModule(spec.to_dict(), widths=(4, 8, 8))
+        >>> image, valid = torch.randn(2, 2, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool)
+        >>> module(image, valid).shape  # the probability of each class at each pixel
+        torch.Size([2, 1, 32, 32])
     """
 
     def __init__(
@@ -38,12 +47,8 @@ class SegmentationModule(SliceModule):
         robustness: float = 0.7,
         correction: float = 0.5,
         correct_from: float = 0.4,
-        confidence: float = 0.8,
-        lr: float = 2e-3,
-        weight_decay: float = 1e-4,
-        teacher_decay: float = 0.98,
-        sharpening: float = 1.0,
-        smallest_component: float = 0.1,
+        optimisation: Optimisation = Optimisation(),
+        finishing: Finishing = Finishing(),
         augmentation: SliceAugmentation | None = None,
     ) -> None:
         """Build the network.
@@ -60,34 +65,31 @@ class SegmentationModule(SliceModule):
             correction: Weight of the teacher's prediction when it corrects a target; 0 for true
                 masks.
             correct_from: Share of the training after which targets are corrected.
-            confidence: Probability above which the teacher may correct a target.
-            lr: Peak learning rate of AdamW (linear warm-up, then cosine decay to 0).
-            weight_decay: Weight decay of AdamW.
-            teacher_decay: Share of the averaged weights that every step keeps.
-            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
-                borders as predicted.
-            smallest_component: Predicted components, connected in 3-D, below this share of the
-                volume of the case's largest one are dropped; 0 keeps all, for diseases of many
-                small lesions such as multiple sclerosis.
+            optimisation: How the weights are trained and averaged.
+            finishing: What is done to the predicted masks of a case.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            ValueError: A value is out of range.
+            InputError: An option is out of range.
         """
-        super().__init__(spec, smallest_component, augmentation, sharpening, symmetry)
-        shares = {
-            "robustness": robustness,
-            "correction": correction,
-            "correct_from": correct_from,
-            "confidence": confidence,
-        }
+        shares = {"robustness": robustness, "correction": correction, "correct_from": correct_from}
         for name, value in shares.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"--model.{name} {value:g}: must be from 0 to 1")
+                raise InputError(f"--model.{name} {value:g}: must be from 0 to 1")
+        data = DataSpec.from_dict(spec)
+        super().__init__(
+            build_network(input_channels(data, symmetry), len(data.classes), widths),
+            spec,
+            symmetry=symmetry,
+            optimisation=optimisation,
+            finishing=finishing,
+            augmentation=augmentation,
+        )
+        self.robustness = robustness
+        self.correction = correction
+        self.correct_from = correct_from
         self.targets = targets
-        self.containers = containers(self.spec.classes)
-        network = build_network(self.input_channels, self.num_classes, widths)
-        self.adopt(network, teacher_decay)
+        self.containers = containers(data.classes)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Attach the source of targets to the trainer.
@@ -102,14 +104,8 @@ class SegmentationModule(SliceModule):
             self.targets.check(data_of(self.trainer))
         return [*callbacks, self.targets]
 
-    def predict(self, image: Tensor, valid: Tensor) -> SlicePrediction:
-        """Predict slices with the teacher; no class is more probable than one that contains it."""
-        opinion = self._opinion(self.input_of(image, valid), valid)
-        found = nest(opinion, self.containers)
-        return SlicePrediction(found, found.amax(dim=(2, 3)))  # a slice has a tag if it has a mask
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one augmented batch.
+    def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
+        """Return the loss of the corrected targets.
 
         Raises:
             InputError: Nothing gave the batch its targets.
@@ -119,31 +115,38 @@ class SegmentationModule(SliceModule):
                 "--model.targets: is missing; masks to learn from come from a first stage, give "
                 "--model.targets.checkpoint RUN/last.ckpt"
             )
-        view = self.augment(batch)
-        target = self._correct(view)
-        counted = (view["target"] >= 0) & view["valid"][:, None]
-        seen = batch_input(view).contiguous(memory_format=torch.channels_last)
-        logits = self.network(seen)
-        loss = noisy_mask_loss(logits.float(), target, counted, self.hparams["robustness"])
-        change = ((target - view["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
+        target = self._correct(batch, seen)
+        counted = (batch["target"] >= 0) & batch["valid"][:, None]
+        loss = noisy_mask_loss(_logits(self.network, seen), target, counted, self.robustness)
+        change = ((target - batch["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
         size = len(batch["index"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log(
             "train/corrected", change, on_step=False, on_epoch=True, sync_dist=True, batch_size=size
         )
-        return loss
+        return {"targets": loss}
 
-    def _opinion(self, seen: Tensor, valid: Tensor) -> Tensor:
-        """Return the teacher's probabilities, [B, C, H, W]."""
-        logits = self.teacher(seen.contiguous(memory_format=torch.channels_last))
-        return torch.sigmoid(logits.float()) * valid[:, None]
+    def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
+        """Predict slices; no class is more probable than one that contains it.
+
+        A slice is as likely to have a tag as its most probable pixel is to belong to the class.
+        """
+        probability = torch.sigmoid(_logits(network, seen)) * valid[:, None]
+        nested = nest(probability, self.containers)
+        return SlicePrediction(nested, nested.amax(dim=(2, 3)))
 
     @torch.no_grad()
-    def _correct(self, view: Batch) -> Tensor:
-        """Return the targets of a view, corrected if it is time."""
-        share: float = self.hparams["correction"]
+    def _correct(self, batch: Batch, seen: Tensor) -> Tensor:
+        """Return the targets of a batch, corrected by the teacher in later training."""
+        if self.correction == 0:
+            return batch["target"]
         done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
-        if share == 0 or done < self.hparams["correct_from"]:
-            return view["target"]
-        opinion = self._opinion(batch_input(view), view["valid"])
-        return corrected(view["target"], opinion, view["tags"], share, self.hparams["confidence"])
+        if done < self.correct_from:
+            return batch["target"]
+        opinion = torch.sigmoid(_logits(self.teacher, seen)) * batch["valid"][:, None]
+        return corrected(batch["target"], opinion, batch["tags"], self.correction, CONFIDENCE)
+
+
+def _logits(network: nn.Module, seen: Tensor) -> Tensor:
+    """Return the logits [B, C, H, W] of a network; channels last are faster."""
+    logits: Tensor = network(seen.contiguous(memory_format=torch.channels_last))
+    return logits.float()

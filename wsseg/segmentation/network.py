@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from wsseg.utils.errors import InputError
+
 
 def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Module:
     """Make MONAI's version of nnU-Net's network (Isensee et al., Nature Methods 2021).
@@ -13,6 +15,11 @@ def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Mo
     Strided convolutions go down, so the costly finest level has few of them. Batch normalisation,
     unlike nnU-Net's instance normalisation, keeps how bright a slice is within its volume, and is
     the faster one on a CPU.
+
+    Example:
+        >>> import torch
+        >>> build_network(2, 1, widths=(4, 8, 8))(torch.randn(1, 2, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
 
     Args:
         modalities: Channels of the image.
@@ -24,11 +31,11 @@ def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Mo
         two to the power of the number of levels less one.
 
     Raises:
-        ValueError: There are fewer than 3 levels, or more than slices can be halved for.
+        InputError: There are fewer than 3 levels, or more than slices can be halved for.
     """
     levels = len(widths)
     if not 3 <= levels <= 5 or min(widths) < 1:  # slices have multiples of 16 pixels
-        raise ValueError(f"--model.widths {list(widths)}: must be 3 to 5 numbers of channels")
+        raise InputError(f"--model.widths {list(widths)}: must be 3 to 5 numbers of channels")
     from monai.networks.nets.dynunet import DynUNet
 
     return DynUNet(

@@ -118,7 +118,7 @@ class PseudoMasks(TargetSource):
                 threshold=self.high,
                 reach=self.reach,
                 weight=self.sharpening,
-                smallest=first.smallest_component,
+                smallest=first.finishing.smallest_component,
             )
         found = case_maps(
             probability,

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.data.spec import DataSpec
+from wsseg.data.spec import DataSpec, containers, nest
 from wsseg.models import CamModule
-from wsseg.models.inclusion import containers, nest
 from wsseg.segmentation import SegmentationModule
 
 CLASSES = {"core": (1, 3, 4), "whole": (1, 2, 3, 4), "enhancing": (4,), "other": (9,)}
