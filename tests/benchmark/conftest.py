@@ -113,7 +113,7 @@ def config(tmp_path: Path) -> Path:
         "output": str(tmp_path / "out"),
         "seeds": [0, 1],
         "methods": {
-            "crs": {"config": str(tmp_path / "crs.yaml"), "overrides": ["--model.lr=0.1"]},
+            "crs": {"config": str(tmp_path / "crs.yaml"), "overrides": ["--model.mask_ratio=0.1"]},
             "clustering": {"baseline": "intensity_clustering"},
             "threshold": {"baseline": "zscore_threshold"},
         },

@@ -130,7 +130,7 @@ def test_a_checkpoint_that_somebody_removed_is_named(
 def test_results_after_another_first_stage_are_refused(chain: Path, child: Child) -> None:
     benchmark(chain)
     crs = yaml.safe_load(chain.read_text())["methods"]["crs"]
-    change(chain, crs={**crs, "overrides": ["--model.lr=0.2"]})
+    change(chain, crs={**crs, "overrides": ["--model.mask_ratio=0.2"]})
     shutil.rmtree(chain.parent / "out" / "crs")
     with pytest.raises(InputError, match=r"out/masks/fold0-seed0: holds results of other"):
         benchmark(chain)

@@ -29,7 +29,12 @@ def test_writes_tables_and_pictures(
     out = benchmark(config)
     assert [call[0] for call in child.calls] == ["fit", "test"] * 2
     assert f"--trainer.default_root_dir={out / 'crs' / 'fold0-seed1'}" in child.calls[2]
-    expected = {"--data.fold=0", "--seed_everything=1", "--model.lr=0.1", "--trainer.devices=1"}
+    expected = {
+        "--data.fold=0",
+        "--seed_everything=1",
+        "--model.mask_ratio=0.1",
+        "--trainer.devices=1",
+    }
     assert expected | {f"--trainer.precision={native_precision()}"} <= set(child.calls[2])
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -49,7 +54,9 @@ def test_settings_are_checked_before_anything_is_trained(
     config: Path, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "refusal", lambda arguments: f"{arguments[-1]}: is not accepted")
-    with pytest.raises(InputError, match=r"^method `crs`: --model\.lr=0\.1: is not accepted$"):
+    with pytest.raises(
+        InputError, match=r"^method `crs`: --model\.mask_ratio=0\.1: is not accepted$"
+    ):
         benchmark(config)
     assert not child.calls
 
@@ -81,7 +88,7 @@ def test_weights_of_other_settings_are_not_scored(config: Path, child: Child) ->
     child.fail = lambda arguments: arguments[0] == "test"
     with pytest.raises(SystemExit):
         benchmark(config)
-    config.write_text(config.read_text().replace("lr=0.1", "lr=0.2"))
+    config.write_text(config.read_text().replace("ratio=0.1", "ratio=0.2"))
     child.fail = lambda arguments: arguments[0] == "fit"
     with pytest.raises(SystemExit):
         benchmark(config)
@@ -166,7 +173,7 @@ def test_a_run_of_another_benchmark_is_waited_for(
 def test_refuses_results_of_other_settings(config: Path, child: Child) -> None:
     benchmark(config)
     plain = yaml.safe_load(config.read_text())
-    plain["methods"]["crs"]["overrides"] = ["--model.lr=0.2"]
+    plain["methods"]["crs"]["overrides"] = ["--model.mask_ratio=0.2"]
     config.write_text(yaml.safe_dump(plain))
     with pytest.raises(InputError, match="other settings"):
         benchmark(config)

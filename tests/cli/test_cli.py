@@ -203,8 +203,12 @@ def test_other_hyper_parameters_than_the_checkpoints_are_announced(
 ) -> None:
     run = tmp_path / "run"
     fit(store, run, "--trainer.max_epochs=1")
-    resumed = ["--trainer.max_epochs=2", f"--ckpt_path={run / 'last.ckpt'}", "--model.lr=0.5"]
-    with pytest.warns(UserWarning, match=r"model\.lr is 0\.5 here but 0\.002"):
+    resumed = [
+        "--trainer.max_epochs=2",
+        f"--ckpt_path={run / 'last.ckpt'}",
+        "--model.optimisation.lr=0.5",
+    ]
+    with pytest.warns(UserWarning, match=r"model\.optimisation\.lr is 0\.5 here but 0\.002"):
         fit(store, run, *resumed)
 
 

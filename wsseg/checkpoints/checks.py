@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +160,11 @@ def check_model(
     Raises:
         InputError: The module's weights have other names or shapes.
     """
-    saved = content.get("hyper_parameters", {})
+    saved, own = (_flat(each) for each in (content.get("hyper_parameters", {}), module.hparams))
     differing = [
-        f"model.{name} is {_plain(value)} here but {_plain(saved[name])} in {path}"
-        for name, value in module.hparams.items()
-        if name in saved and name != "spec" and _plain(value) != _plain(saved[name])
+        f"model.{name} is {value} here but {saved[name]} in {path}"
+        for name, value in own.items()
+        if name in saved and value != saved[name]
     ]
     if _shapes(content["state_dict"]) != _shapes(module.state_dict()) and not _adapts(module):
         reason = ", ".join(differing) or f"{type(module).__name__} is another network"
@@ -188,5 +188,12 @@ def _shapes(state: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by the names of their options, without the data specification."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": each for inner, each in value.items() if name != "spec"}
+        else:
+            found[name] = list(value) if isinstance(value, list | tuple) else value
+    return found
