@@ -28,6 +28,12 @@ class Comparator(SliceModule):
     Encoder, augmentation, optimiser, schedule and mean teacher are those of ``CamModule``, and so
     are their defaults, so that a comparison compares methods. This base is plain CAM; a subclass
     overrides what its method does otherwise: :meth:`build_network`, ``losses``, ``predict_with``.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = Comparator(spec.to_dict(), widths=(8, 16))
+        >>> module(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)).shape
+        torch.Size([4, 1, 32, 32])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Equivariance within and across modalities: one network for each, which teach each other."""
+"""Equivariance within and across modalities: one network for each modality."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class CrossModality(Comparator):
     The authors publish the maps of each modality alone, and never average them. Here one
     modality predicts: that whose network had the lowest classification loss, by a moving average
     over the last steps of training, which needs tags alone.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> len(CrossModality(spec.to_dict(), widths=(8, 16)).network)
+        2
     """
 
     tag_losses: Tensor
@@ -121,7 +126,7 @@ class CrossModality(Comparator):
 
 
 def equivariance(one: Tensor, other: Tensor, tags: Tensor) -> Tensor:
-    """Mean squared difference of two maps [B, C, H, W] of slices that are tagged [B, C]."""
+    """Return the mean squared difference of two maps [B, C, H, W], where tagged [B, C]."""
     return ((one - other).square() * tags[:, :, None, None]).mean()
 
 

@@ -95,6 +95,13 @@ class FeatureDecomposition(Comparator):
     whose levels a quarter of the resolution and the deepest are read (theirs: a quarter and a
     sixteenth); optimiser, schedule and averaged weights are plain CAM's too. One term of the public
     code adds tensors that do not fit: the union of two maps is read as its mean.
+
+    Example:
+        >>> classes = {"whole": (1, 2), "core": (1,)}
+        >>> spec = DataSpec(("T1", "FLAIR"), classes, "axial", None, (32, 32))
+        >>> module = FeatureDecomposition(spec.to_dict(), widths=(4, 8))
+        >>> module(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)).shape
+        torch.Size([4, 2, 32, 32])
     """
 
     class_weights: Tensor

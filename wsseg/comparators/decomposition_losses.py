@@ -48,6 +48,10 @@ class CoAttention(nn.Module):
 def draw_partners(tags: Tensor) -> Tensor:
     """Draw for every slice another one that shares a tag with it; itself if there is none.
 
+    Example:
+        >>> draw_partners(torch.tensor([[1.0], [0.0], [1.0]]))
+        tensor([2, 1, 0])
+
     Args:
         tags: [B, C], 0 or 1.
 
@@ -62,6 +66,11 @@ def draw_partners(tags: Tensor) -> Tensor:
 
 def nesting(labels: Sequence[Sequence[int]]) -> Tensor:
     """Tell which class lies within which.
+
+    Example:
+        >>> nesting([(1, 2), (1,)])  # the second lies within the first
+        tensor([[ True,  True],
+                [False,  True]])
 
     Args:
         labels: The mask labels that make each class.

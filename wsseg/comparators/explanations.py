@@ -20,6 +20,12 @@ STRIDE = 2  # from a level to the next, in every encoder
 def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
     """Weigh each channel by its mean gradient (Selvaraju et al., ICCV 2017).
 
+    Example:
+        >>> activation = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # two channels, 1x2 pixels
+        >>> gradient = torch.tensor([[[[1.0, 1.0]], [[-1.0, 0.0]]]])  # their means are 1 and -0.5
+        >>> grad_cam(activation, gradient)
+        tensor([[[0., 2.]]])
+
     Args:
         activation: [B, D, h, w].
         gradient: Of the class score by the activation, [B, D, h, w].
@@ -33,6 +39,12 @@ def grad_cam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 def layer_cam(activation: Tensor, gradient: Tensor) -> Tensor:
     """Weigh each place of each channel by its own positive gradient (Jiang et al., TIP 2021).
+
+    Example:
+        >>> activation = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # two channels, 1x2 pixels
+        >>> gradient = torch.tensor([[[[1.0, 1.0]], [[-1.0, 0.0]]]])
+        >>> layer_cam(activation, gradient)
+        tensor([[[1., 2.]]])
 
     Args:
         activation: [B, D, h, w].
@@ -97,7 +109,7 @@ def explain_levels(
 
 
 def by_slice_maximum(maps: Tensor) -> Tensor:
-    """Scale every map to a maximum of 1; a map of zeros stays one.
+    """Scale every map to a maximum of 1; a map of zeros stays a map of zeros.
 
     Args:
         maps: [..., H, W], at least 0.
@@ -109,8 +121,14 @@ def by_slice_maximum(maps: Tensor) -> Tensor:
 def gated(maps: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
     """Turn maps without a scale into probabilities, by a rule that is fixed in advance.
 
-    A map is scaled to a maximum of 1 within the anatomy of its slice, which alone would light up
-    every slice; it is shown where the classifier finds the tag more likely than not, else 0.
+    A map is scaled to a maximum of 1 within the body. Since that alone would find every class in
+    every slice, the map is kept where the classifier finds the tag more likely than not; else it
+    is 0.
+
+    Example:
+        >>> maps, valid = torch.tensor([[[[1.0, 4.0]]]]), torch.ones(1, 1, 2, dtype=torch.bool)
+        >>> gated(maps, valid, tags=torch.tensor([[0.9]]))
+        tensor([[[[0.2500, 1.0000]]]])
 
     Args:
         maps: [B, C, H, W], at least 0.

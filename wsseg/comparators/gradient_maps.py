@@ -46,11 +46,17 @@ class GradCam(Comparator):
     R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra, "Grad-CAM: Visual
     Explanations from Deep Networks via Gradient-based Localization", ICCV 2017. The map of a slice
     is scaled to a maximum of 1 and shown where the classifier predicts the tag.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = GradCam(spec.to_dict(), widths=(8, 16))
+        >>> module(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)).shape
+        torch.Size([4, 1, 32, 32])
     """
 
     explain: Explain = staticmethod(grad_cam)
     explained = slice(-1, None)
-    """Which levels of the encoder are explained."""
+    """The levels of the encoder that are explained: the deepest."""
 
     @staticmethod
     def build_network(spec: DataSpec, channels: int, make_encoder: MakeEncoder) -> nn.Module:

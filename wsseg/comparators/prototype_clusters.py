@@ -21,7 +21,12 @@ class Prototypes(NamedTuple):
 
 
 def spherical_clusters(points: Tensor, k: int, seed: int) -> Tensor:
-    """Cluster by direction.
+    """Cluster vectors by their direction.
+
+    Example:
+        >>> points = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+        >>> sorted(spherical_clusters(points, k=2, seed=0).tolist())
+        [[0.0, 2.0], [2.0, 0.0]]
 
     Args:
         points: [n, D].
@@ -65,7 +70,7 @@ def select_prototypes(
 
 
 def likeness(features: Tensor, prototypes: Prototypes) -> Tensor:
-    """Map how much more a pixel looks like the class than like its context.
+    """Map how much more alike a pixel is to the class than to its context.
 
     Args:
         features: [B, D, H, W].

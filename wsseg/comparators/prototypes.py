@@ -36,8 +36,14 @@ class PrototypeCam(Comparator):
     active and where it is not; clusters that the head is sure of become prototypes of the class,
     clusters outside that it finds neither sure nor unlikely become prototypes of the context. The
     map is the mean likeness to the former less that to the latter, scaled to a maximum of 1 where
-    the network predicts the tag. There is no map before the end of training: until then it is
-    plain CAM.
+    the network predicts the tag. Prototypes are made at the end of training; before, it is plain
+    CAM.
+
+    Example:
+        >>> from wsseg.data.spec import DataSpec
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> PrototypeCam(spec.to_dict(), widths=(8, 16)).centres.shape  # of class and context
+        torch.Size([1, 2, 12, 8])
     """
 
     centres: Tensor

@@ -42,6 +42,12 @@ class ReferenceCrs(SliceModule):
 
     Four switches repair what is known to be wrong with the loss; all are off by default.
     ``experiments/reference/README.md`` says what is faithful here and what is adapted.
+
+    Example:
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = ReferenceCrs(spec.to_dict(), base_width=2)
+        >>> module(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)).shape
+        torch.Size([4, 1, 32, 32])
     """
 
     class_weights: Tensor

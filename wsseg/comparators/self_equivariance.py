@@ -21,6 +21,13 @@ class SelfEquivariance(Comparator):
     so that the fixed threshold of plain CAM holds. This is not SEAM: its pixel correlation module,
     whose refined maps are also what SEAM predicts with, is left out together with the loss on them.
     It works at an eighth of the resolution, where these maps have all of it.
+
+    Example:
+        >>> from wsseg.data.spec import DataSpec
+        >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
+        >>> module = SelfEquivariance(spec.to_dict(), widths=(8, 16))
+        >>> module(torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32, dtype=torch.bool)).shape
+        torch.Size([4, 1, 32, 32])
     """
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:

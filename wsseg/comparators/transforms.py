@@ -1,4 +1,4 @@
-"""Random similarity transforms that equivariance is asked of."""
+"""Random rotations, zooms and mirror images, with which maps must move as slices do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def random_grid(count: int, size: tuple[int, int], device: torch.device) -> Tens
     Args:
         count: Number of slices B.
         size: Height and width.
-        device: Whose generator draws.
+        device: The device that draws, and holds the grid.
 
     Returns:
         A sampling grid, [B, H, W, 2].

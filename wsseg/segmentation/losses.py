@@ -12,7 +12,8 @@ PIXELS = (0, 2, 3)  # sums over these leave one number per class
 def noisy_mask_loss(logits: Tensor, target: Tensor, counted: Tensor, robustness: float) -> Tensor:
     """Add generalised cross-entropy and soft Dice, which balance each other's weaknesses.
 
-    The first weighs pixels one by one and hardly sees a small lesion; the second weighs regions.
+    The first weighs pixels one by one, so that small lesions count little; the second weighs
+    regions.
 
     Args:
         logits: [B, C, H, W].
@@ -34,7 +35,13 @@ def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float)
 
     ``(1 - p^q) / q``, where p is the probability of the truth, runs from cross-entropy at q = 0
     to the absolute error at q = 1: the larger q, the less weight has a pixel that contradicts the
-    rest of the data. Here for independent classes, averaged over both sides of a soft target.
+    rest of the data. Here for independent classes; a soft target t weighs the costs of 1 and of 0
+    by t and 1 - t.
+
+    Example:
+        >>> logits, target = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+        >>> float(generalised_cross_entropy(logits, target, robustness=1.0))  # 1 - p, with p = 0.5
+        0.5
 
     Args:
         logits: [B, C, H, W].
@@ -56,6 +63,11 @@ def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float)
 def soft_dice_loss(probability: Tensor, target: Tensor) -> Tensor:
     """Return one minus the Dice of every class over the batch, in a form made for soft targets.
 
+    Example:
+        >>> half = torch.full((1, 1, 8, 8), 0.5)
+        >>> soft_dice_loss(half, target=half)
+        tensor([0.])
+
     ``|p - t| / (|p| + |t|)`` in L1 norms (Wang et al., MICCAI 2023) equals soft Dice for targets of
     0 and 1; for those between it is least at p = t, where the usual form rewards p of 0 or 1.
 
@@ -64,8 +76,8 @@ def soft_dice_loss(probability: Tensor, target: Tensor) -> Tensor:
         target: The same.
 
     Returns:
-        [C] in [0, 1]; 0 for a class with no target in the batch, of which it could only say
-        "nothing", as loudly for one wrong pixel as for many.
+        [C] in [0, 1]; 0 for a class that no target in the batch has, where the loss would be 1 for
+        one wrong pixel as for many.
     """
     size = probability.sum(PIXELS) + target.sum(PIXELS)
     loss = (probability - target).abs().sum(PIXELS) / size.clamp_min(1e-6)
@@ -75,7 +87,12 @@ def soft_dice_loss(probability: Tensor, target: Tensor) -> Tensor:
 def corrected(
     target: Tensor, opinion: Tensor, tags: Tensor, share: float, confidence: float
 ) -> Tensor:
-    """Blend targets with what the teacher is sure of.
+    """Move targets towards predictions of which the teacher is sure.
+
+    Example:
+        >>> target, opinion = torch.tensor([[[[0.0, 0.0]]]]), torch.tensor([[[[0.9, 0.6]]]])
+        >>> corrected(target, opinion, tags=torch.ones(1, 1), share=0.5, confidence=0.8)
+        tensor([[[[0.4500, 0.0000]]]])
 
     A network learns what is common in its targets before it memorises their faults; until then its
     average over time knows better than single targets (bootstrapping, Reed et al., ICLR workshop
