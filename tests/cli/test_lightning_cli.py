@@ -85,7 +85,7 @@ def epochs(run: Path) -> list[int]:
             "--model.optimisation.lr: Expected a <class 'float'>. Got value: high",
         ),
         ("--model.optimisation.lr=.nan", "error: --model.optimisation.lr nan: must be at least 0"),
-        ("--model.finishing.refine=1", "refine"),
+        ("--model.finishing.sharpening=1", "sharpening"),
         ("--trainer.max_epoch=1", "--trainer.max_epoch=1"),  # no abbreviation
         ("--data.rot=x", "--data.rot=x"),
         (
