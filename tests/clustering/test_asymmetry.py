@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.clustering.asymmetry import asymmetry, mirror, one_sided
+from wsseg.clustering.asymmetry import asymmetry, mirror, trust_in_side
 
 
 def brain(shift: int) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_of_two_sides_the_one_that_looks_like_the_class_is_it() -> None:
     leaning = torch.full((1, 1, 24, 40), 0.2)
     leaning[:, :, 8:14, 22:28] = 0.8
     leaning[:, :, 11, 25] = 0.1  # single pixels are noise
-    weight = one_sided(leaning, valid)
+    weight = trust_in_side(leaning, valid)
     assert weight[0, 0, 11, 25] == 1
     assert weight[0, 0, 11, 14] < 0.4
     assert torch.allclose(weight[0, 0, 20, 12:28], torch.ones(16), atol=0.05)
@@ -78,5 +78,5 @@ def test_what_lies_opposite_the_outside_of_a_slice_has_no_counterpart() -> None:
 def test_pixels_without_a_counterpart_speak_for_themselves() -> None:
     valid = brain(0)
     valid[:, 10, 28] = False  # opposite column 11
-    assert one_sided(torch.rand(1, 1, 24, 40), valid)[0, 0, 10, 11] == 1
+    assert trust_in_side(torch.rand(1, 1, 24, 40), valid)[0, 0, 10, 11] == 1
     assert asymmetry(torch.rand(1, 1, 24, 40), valid)[0, :, 10, 11].eq(0).all()

@@ -18,7 +18,7 @@ from wsseg.clustering.deviation import (
     learn_normal,
     normal_appearance,
     normal_by_level,
-    surroundings,
+    smoothed_appearance,
 )
 from wsseg.clustering.statistics import BUCKETS
 from wsseg.utils.distributed import Collective
@@ -101,7 +101,7 @@ def test_a_place_with_anatomy_in_less_than_half_of_the_slices_has_no_norm() -> N
 def test_the_outside_has_no_share_in_appearance() -> None:
     valid = torch.zeros(1, 20, 20, dtype=torch.bool)
     valid[:, 4:16, 4:16] = True
-    found = surroundings(valid[:, None].float(), valid)
+    found = smoothed_appearance(valid[:, None].float(), valid)
     torch.testing.assert_close(found, valid[:, None].float())
 
 
@@ -152,9 +152,9 @@ def test_no_untagged_slice_at_all() -> None:
     assert learn_normal([], Collective()).shape == (0, 0, 0, 0)
 
 
-def test_the_appearance_is_of_surroundings() -> None:
+def test_the_appearance_is_of_smoothed_appearance() -> None:
     image = torch.zeros(1, 1, 24, 20)
     image[..., 12, 10] = 1.0
-    found = surroundings(image, VALID)
+    found = smoothed_appearance(image, VALID)
     assert 0 < float(found.max()) < 0.02
-    torch.testing.assert_close(surroundings(image * 0 + 3, VALID), image * 0 + 3)
+    torch.testing.assert_close(smoothed_appearance(image * 0 + 3, VALID), image * 0 + 3)

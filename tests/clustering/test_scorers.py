@@ -18,8 +18,8 @@ from wsseg.clustering.scorers import (
     focus,
     lower_bound,
     outer_class,
+    pixels_to_compare,
     purity,
-    surroundings,
 )
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics, slice_statistics
 from wsseg.comparators.scorers import UNDECIDED, ErasureScorer, PurityScorer, VoteScorer
@@ -208,7 +208,7 @@ def test_tags_tell_which_class_lies_in_which() -> None:
 def test_what_an_outer_class_is_made_of_is_not_the_inner_class() -> None:
     statistics = nested([[0.0, 0]] * 8 + [[1.0, 0]] * 4 + [[1.0, 1]] * 8)
     assert purity(statistics)[0, 1, 1] > 0.6  # oedema is more frequent beside a core than in health
-    around = surroundings(statistics)[0, :, 1].sum(dim=-1)
+    around = pixels_to_compare(statistics)[0, :, 1].sum(dim=-1)
     assert around.tolist() == [4 * 88, 4 * 12, 0]
     whole, core = EvidenceScorer()(statistics)[0].T
     assert core[2] > 0.5

@@ -1,4 +1,4 @@
-"""Cluster-Re-Supervision for any Lightning project; imports nothing of wsseg but ``utils``."""
+"""Cluster-Re-Supervision for any Lightning project; of wsseg it imports only ``wsseg.utils``."""
 
 from wsseg.clustering.asymmetry import Asymmetry, asymmetry
 from wsseg.clustering.callback import ClusterReSupervision

@@ -1,9 +1,9 @@
-"""The view of what is out of place: how a place differs from the same place in untagged slices.
+"""A view of what is abnormal: how a place differs from the same place in untagged slices.
 
-Oedema looks like grey matter on T1; that it lies where other patients have white matter gives it
-away. What is normal at a place is the mean over untagged slices of the same level, where enough
-cases have some: with few of them the mean is that of their own anatomy, and a deviation from it
-tells patients apart instead of lesions from healthy tissue. It is unknown elsewhere.
+Oedema looks like grey matter on T1, but it lies where other patients have white matter. The normal
+appearance of a place is the mean over the untagged slices of the same level. It is unknown where
+few cases have such slices: their mean would show the anatomy of these patients, and the deviation
+from it would separate patients from each other instead of lesions from healthy tissue.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.statistics import BUCKETS, exact
+from wsseg.clustering.statistics import BUCKETS, round_to_unit
 from wsseg.clustering.views import View, image_of
 from wsseg.utils.distributed import Collective
 from wsseg.utils.smoothing import blur
 
 PLACE_BLUR = 5.0
-"""Width in pixels of the Gaussian under which places are compared: anatomy differs between
-patients, so that only broad differences count. Suits anatomy of 70 pixels and more. Not
-measured."""
+"""Width in pixels of the Gaussian that images are smoothed with before places are compared: anatomy
+differs between patients. Suits organs 70 or more pixels wide. Not measured."""
 
 CELL = 4
-"""Side in pixels of a cell of the grid on which the normal appearance is kept: maps as smooth as
-these lose nothing."""
+"""Side in pixels of a cell of the coarse grid on which the normal appearance is stored: it is so
+smooth that nothing is lost."""
 
 ENOUGH_CASES = 8
 """Cases that must have untagged slices of a level before their mean counts as normal. With the four
-or five of a fold of BraTS 2018, the deviation told patients apart instead of lesions."""
+or five of a fold of BraTS 2018, the deviation separated patients instead of lesions."""
 
 
 @dataclass(frozen=True)
 class Deviation(View):
-    """The difference from what is normal at each place; two of every four clusterings see it.
+    """Difference from the normal appearance of each place; two of every four clusterings see it.
 
-    The third and the fourth: one clustering sees the features alone, which show borders best, and
-    one sees all. On T1 alone of the phantoms, Dice rose from 0.019 to 0.476 with it; with four
-    modalities it gains nothing (experiments/results).
+    These are the third and the fourth. With ``Asymmetry``, which the second and the fourth see, one
+    clustering then sees the features alone, which show borders best, and one sees all. On T1 alone
+    of the phantoms, Dice rose from 0.019 to 0.476 with it; with four modalities it gains nothing
+    (experiments/results).
     """
 
-    share: ClassVar[float | None] = 0.25  # not measured; the features must lead
+    share: ClassVar[float | None] = 0.25  # not measured; the features must count most
 
     def is_seen_by(self, clustering: int) -> bool:
-        """Tell whether a clustering sees the view."""
+        """Return whether a clustering sees the view."""
         return clustering % 4 >= 2
 
     def learn(self, untagged: Iterable[PixelEmbeddings], collective: Collective) -> Tensor:
-        """Learn what is normal; see :func:`learn_normal`."""
+        """Learn the normal appearance; see :func:`learn_normal`."""
         with collective.together("learning what untagged slices look like"):
             parts = [
-                coarse_slices(batch, surroundings(image_of(batch, self), batch.valid))
+                coarse_slices(batch, smoothed_appearance(image_of(batch, self), batch.valid))
                 for batch in untagged
             ]
         return learn_normal(parts, collective)
 
     def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
-        """Return the deviation of every modality, [B, M, h, w]; 0 where the normal is unknown."""
-        appearance = surroundings(image_of(slices, self), slices.valid)
+        """Return the deviation of every modality, [B, M, h, w]; 0 where that is unknown."""
+        appearance = smoothed_appearance(image_of(slices, self), slices.valid)
         return deviation(appearance, learned, slices.levels)
 
 
 class CoarseSlices(NamedTuple):
-    """What some untagged slices look like, on a coarse grid; all on the CPU."""
+    """The appearance of some untagged slices on a coarse grid; all tensors on the CPU."""
 
     level: Tensor
     """[B] int64, below ``BUCKETS``."""
@@ -77,12 +77,12 @@ class CoarseSlices(NamedTuple):
     """From :func:`coarse_sums`, [B, M + 1, h', w']."""
 
 
-def surroundings(image: Tensor, valid: Tensor) -> Tensor:
-    """Return what pixels and their surroundings look like, to be compared between patients.
+def smoothed_appearance(image: Tensor, valid: Tensor) -> Tensor:
+    """Smooth an image until it can be compared between patients.
 
     Args:
-        image: Slices, [B, M, h, w].
-        valid: Pixels that hold anatomy, [B, h, w] bool.
+        image: [B, M, h, w].
+        valid: Valid pixels, [B, h, w] bool.
 
     Returns:
         [B, M, h, w].
@@ -91,15 +91,15 @@ def surroundings(image: Tensor, valid: Tensor) -> Tensor:
 
 
 def coarse_sums(appearance: Tensor, valid: Tensor) -> Tensor:
-    """Add up the appearance in the cells of a coarse grid.
+    """Average the appearance over the cells of a coarse grid.
 
     Args:
         appearance: [B, M, h, w].
         valid: [B, h, w] bool.
 
     Returns:
-        [B, M + 1, h', w'] float32: the appearance of the valid pixels of each cell, and behind it
-        their share, both as means over the cell.
+        [B, M + 1, h', w'] float32, means over each cell: the appearance, counted as 0 at pixels
+        that are not valid, and as last channel the share of valid pixels.
     """
     weight = valid[:, None].float()
     values = torch.cat((appearance.float() * weight, weight), dim=1)
@@ -108,11 +108,11 @@ def coarse_sums(appearance: Tensor, valid: Tensor) -> Tensor:
 
 
 def coarse_slices(batch: PixelEmbeddings, appearance: Tensor) -> CoarseSlices:
-    """Return what the untagged slices of a batch look like.
+    """Return the coarse appearance of the untagged slices of a batch.
 
     Args:
         batch: The slices.
-        appearance: What they look like, [B, M, h, w].
+        appearance: From :func:`smoothed_appearance`, [B, M, h, w].
     """
     rows = ~batch.tagged
     sums = coarse_sums(appearance[rows], batch.valid[rows])
@@ -121,10 +121,10 @@ def coarse_slices(batch: PixelEmbeddings, appearance: Tensor) -> CoarseSlices:
 
 
 def learn_normal(parts: Sequence[CoarseSlices], collective: Collective) -> Tensor:
-    """Return what is normal at each place, by the untagged slices of all processes.
+    """Return the normal appearance of each place, by the untagged slices of all processes.
 
     Args:
-        parts: Those of this process.
+        parts: The untagged slices of this process.
         collective: The processes, all of which must call this.
 
     Returns:
@@ -132,30 +132,30 @@ def learn_normal(parts: Sequence[CoarseSlices], collective: Collective) -> Tenso
     """
     shapes = [tuple(part.sums.shape[1:]) for part in parts] or [(0, 0, 0)]
     shape = [collective.maximum(max(lengths)) for lengths in zip(*shapes, strict=True)]
-    nothing = torch.empty(0, dtype=torch.int64)
-    parts = [CoarseSlices(nothing, nothing, torch.empty(0, *shape)), *parts]
+    empty = torch.empty(0, dtype=torch.int64)
+    parts = [CoarseSlices(empty, empty, torch.empty(0, *shape)), *parts]
     level, case, sums = map(torch.cat, zip(*parts, strict=True))
     levels = collective.maximum(max(level.tolist(), default=-1) + 1)
-    # Rounded first, sums are exact in any order.
+    # Rounding makes sums exact in any order.
     total = torch.zeros(levels, *shape, dtype=torch.float64)
-    total.index_add_(0, level, exact(sums.double()))
+    total.index_add_(0, level, round_to_unit(sums.double()))
     slices = collective.gather(torch.stack((level, case), dim=1))
     cases = torch.unique(slices, dim=0)
-    counts = (torch.bincount(each[:, 0], minlength=levels) for each in (slices, cases))
+    counts = (torch.bincount(rows[:, 0], minlength=levels) for rows in (slices, cases))
     return normal_by_level(collective.sum(total), *counts)
 
 
 def normal_by_level(sums: Tensor, slices: Tensor, cases: Tensor) -> Tensor:
-    """Return what is normal at each place of each level.
+    """Return the normal appearance of each place of each level.
 
     Args:
         sums: Sums over untagged slices of their :func:`coarse_sums`, [G, M + 1, h', w'].
         slices: Number of these slices, [G].
-        cases: Number of cases that they are of, [G].
+        cases: Number of cases that they belong to, [G].
 
     Returns:
-        [G, M, h', w'] float32; NaN where fewer than ``ENOUGH_CASES`` have untagged slices, and
-        where less than half of the slices hold anatomy.
+        [G, M, h', w'] float32; NaN where fewer than ``ENOUGH_CASES`` cases have untagged slices, or
+        where less than half of a cell is valid on average.
     """
     total, weight = sums[:, :-1], sums[:, -1:]
     enough = (cases >= ENOUGH_CASES)[:, None, None, None] & (
@@ -165,10 +165,10 @@ def normal_by_level(sums: Tensor, slices: Tensor, cases: Tensor) -> Tensor:
 
 
 def deviation(appearance: Tensor, learned: Tensor, level: Tensor) -> Tensor:
-    """Return how slices differ from what is normal, 0 where that is unknown.
+    """Return how slices differ from the normal appearance, 0 where that is unknown.
 
     Args:
-        appearance: [B, M, h, w].
+        appearance: From :func:`smoothed_appearance`, [B, M, h, w].
         learned: From :func:`learn_normal`.
         level: Level of each slice, [B] int64.
 
@@ -180,7 +180,7 @@ def deviation(appearance: Tensor, learned: Tensor, level: Tensor) -> Tensor:
 
 
 def normal_appearance(normal: Tensor, level: Tensor, height: int, width: int) -> Tensor:
-    """Return what slices would look like if they were normal.
+    """Return the normal appearance at the levels of slices.
 
     Args:
         normal: From :func:`normal_by_level`, [G, M, h', w'].
@@ -191,6 +191,8 @@ def normal_appearance(normal: Tensor, level: Tensor, height: int, width: int) ->
     Returns:
         [B, M, h, w]; NaN where that is unknown.
     """
-    known = F.pad(normal, (0, 0, 0, 0, 0, 0, 0, 1), value=torch.nan)  # a row for other levels
+    known = F.pad(
+        normal, (0, 0, 0, 0, 0, 0, 0, 1), value=torch.nan
+    )  # a last row for levels that are not known
     row = level.remainder(BUCKETS).clamp_max(len(normal))
     return F.interpolate(known[row], (height, width), mode="bilinear", align_corners=False)

@@ -1,10 +1,9 @@
-"""How relevant is a cluster to a class? Plug-ins that answer it from tags alone.
+"""Scorers: how relevant each cluster is to each class, by tags alone.
 
-A scorer is called with :class:`ClusterStatistics` and returns [R, K, C] in [0, 1]: how
-much speaks for it that a pixel of the cluster, in a slice tagged with the class, belongs to the
-class. What is enough is up to the scorer (``low`` and ``high``).
-The functions do the maths; the classes only carry parameters, so that a configuration can name
-them. A scorer of your own is a subclass of :class:`Scorer` with a ``__call__``.
+A scorer is called with :class:`ClusterStatistics` and returns [R, K, C] in [0, 1]. High scores say
+that a pixel of the cluster, in a slice tagged with the class, belongs to the class. Each scorer has
+its own thresholds (``low`` and ``high``). The functions compute; the classes hold the parameters,
+so that a configuration can set them. Your own scorer is a subclass of :class:`Scorer`.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
 from wsseg.utils.errors import InputError
 
 FLAT_ACTIVATION = 0.1
-"""How far the most active cluster stands out at least: a network that knows little rules none out.
-Not measured."""
+"""Least activation above untagged slices that counts as that of the most active cluster: while the
+network has learned little, no cluster is then ruled out. Not measured."""
 
 QUIET_CONTRAST = 0.1
-"""Contrast that a cluster has at least, for the same reason. Not measured."""
+"""Least contrast that a cluster is scored with, for the same reason. Not measured."""
 
 INNER_CONFIDENCE = 0.5
-"""Standard errors by which the purity of an inner class is lowered: slices of an outer class alone
-are few, and at its ends. Chosen on training patients of BraTS 2015, kept after a look at held-out
-ones."""
+"""Standard errors by which the purity of an inner class is lowered: there are few slices with only
+the outer class, and they lie at its ends. Chosen on training patients of BraTS 2015, and kept after
+a look at held-out ones."""
 
 
 class Scorer(ABC):
@@ -44,9 +43,9 @@ class Scorer(ABC):
 
     Attributes:
         low: A pixel whose relevance is at most this does not belong to the class.
-        high: A pixel whose relevance exceeds this does; one between the two is left open.
-        relative: Whether a score counts beside what the class reaches in this data set (see
-            ``votes_of`` and ``typical_peak``), or for what it is.
+        high: A pixel whose relevance exceeds this belongs to it; between the two it is ignored.
+        relative: Whether scores are divided by what the class reaches in this data set (see
+            ``votes_of`` and ``typical_peak``) before the thresholds apply.
     """
 
     low: float = 0.4
@@ -58,7 +57,7 @@ class Scorer(ABC):
         """Return the relevance of every cluster to every class.
 
         Args:
-            statistics: Of all training slices.
+            statistics: Statistics of the evidence.
 
         Returns:
             [R, K, C] in [0, 1].
@@ -66,7 +65,7 @@ class Scorer(ABC):
 
 
 def check_thresholds(scorer: Scorer) -> Scorer:
-    """Return a scorer whose thresholds make sense.
+    """Check the thresholds of a scorer, and return it.
 
     Raises:
         InputError: They do not satisfy 0 <= low <= high <= 1 and high > 0.
@@ -81,24 +80,22 @@ def check_thresholds(scorer: Scorer) -> Scorer:
 
 @dataclass(frozen=True)
 class EvidenceScorer(Scorer):
-    """Purity, focus and activation together.
+    """Combines purity, focus and activation.
 
     The score is excess(purity) * focus^focus_power * max(contrast, 0.1)^activation_power, and 0 for
-    clusters that occur in no tagged slice. For a class that lies in another, it is also multiplied
-    by the excess of the lower bound of its purity against slices of that outer class alone.
+    clusters that occur in no slice tagged with the class. If every slice of the class is also
+    tagged with another (outer) class, as with tumour core and whole tumour, the score is multiplied
+    by a second excess: that of the lower confidence bound, over cases, of the purity against slices
+    with only the outer class. (Oedema is as rare in untagged slices as the core.)
 
-    Purity alone lets in rare tissue that happens to lie in tagged slices, above all at levels of
-    the body where every patient has a lesion. Such tissue spreads over the slice, where a lesion is
-    in one place. Activation alone lets in tissue that surrounds the class, and more of it with
-    every refresh. So purity and focus, which do not depend on the network's opinion, lead, and
-    activation moderates. Purity counts as the share of the cluster that untagged slices do not
-    explain. Where a class is tagged only beside another one, as a tumour core beside the whole
-    tumour, slices of that outer class alone must not explain it either: oedema is as rare in
-    healthy slices as the core is. That purity counts with its lower confidence bound over patients.
+    Purity alone selects rare tissue that happens to lie in tagged slices, above all at levels of
+    the body where every patient has a lesion; but such tissue spreads over the slice, while a
+    lesion is in one place. Activation alone selects tissue around the class as well, and more of it
+    with every refresh. Purity and focus do not depend on the network and therefore count most.
 
     Attributes:
-        focus_power: Weight of the focus beside the purity; 0 for lesions that are everywhere.
-        activation_power: Weight of the activation beside the purity.
+        focus_power: Exponent of the focus; 0 for lesions that spread over the whole slice.
+        activation_power: Exponent of the contrast of the activation.
 
     Example:
         >>> EvidenceScorer(activation_power=1.0).high
@@ -112,17 +109,19 @@ class EvidenceScorer(Scorer):
     relative: ClassVar[bool] = True
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
-        """Return the weighed evidence for every cluster and class."""
-        own = excess(purity(statistics))
-        inner = excess(
+        """Return the score of every cluster for every class, [R, K, C]."""
+        against_untagged = excess(purity(statistics))
+        against_outer = excess(
             lower_bound(
-                purity(statistics, surroundings(statistics)),
+                purity(statistics, pixels_to_compare(statistics)),
                 statistics.support[..., TAGGED].float(),
                 INNER_CONFIDENCE,
             )
         )
         product = (
-            torch.where(outer_class(statistics) < 0, own, own * inner)
+            torch.where(
+                outer_class(statistics) < 0, against_untagged, against_untagged * against_outer
+            )
             * focus(statistics) ** self.focus_power
             * contrast(statistics).clamp_min(QUIET_CONTRAST) ** self.activation_power
         )
@@ -130,16 +129,16 @@ class EvidenceScorer(Scorer):
 
 
 def outer_class(statistics: ClusterStatistics) -> Tensor:
-    """Return the class that each class lies in, as far as tags tell.
+    """Return the outer class of each class, by tags alone.
 
-    A class whose every slice is tagged with another one, which has more, lies in that one; in the
-    least frequent if there are several.
+    A is the outer class of B if all slices tagged with B are tagged with A, and A has more slices;
+    of several such classes, the one with the fewest slices.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Statistics of the evidence.
 
     Returns:
-        [C] int64, -1 for classes that lie in no other.
+        [C] int64, -1 for classes without an outer class.
     """
     together = statistics.together
     slices = together.diagonal()
@@ -148,35 +147,35 @@ def outer_class(statistics: ClusterStatistics) -> Tensor:
     return torch.where(inside.any(dim=1), nearest, -1)
 
 
-def surroundings(statistics: ClusterStatistics) -> Tensor:
-    """Count pixels, by level, of the slices that have each class's outer class but not itself.
+def pixels_to_compare(statistics: ClusterStatistics) -> Tensor:
+    """Count pixels, by level, of slices with only the outer class, to compare an inner class with.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Statistics of the evidence.
 
     Returns:
-        [R, K, C, G]; of untagged slices for classes that lie in no other.
+        [R, K, C, G]; for classes without an outer class, those of slices without the class.
     """
     outer, tagged = outer_class(statistics), statistics.pixels[..., TAGGED, :]
-    # Every slice of the class is one of the outer class, so that the rest is a difference.
-    rest = tagged[:, :, outer.clamp_min(0)] - tagged
-    return torch.where((outer < 0)[:, None], statistics.pixels[..., UNTAGGED, :], rest)
+    # Every slice of the class has the outer class too, so that a difference remains.
+    only_outer = tagged[:, :, outer.clamp_min(0)] - tagged
+    return torch.where((outer < 0)[:, None], statistics.pixels[..., UNTAGGED, :], only_outer)
 
 
 def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) -> Tensor:
-    """Return each cluster's share of the pixels of untagged and of tagged slices.
+    """Return each cluster's share of the pixels of slices without and with each class.
 
-    The share in untagged slices is what it would be if they were spread over the levels as the
-    tagged ones are: lesions keep to some levels of the body, and so does healthy tissue. In a
-    level without untagged slices the share over all levels stands in.
+    Slices with the class have most pixels at some levels of the body. The share in slices without
+    it is therefore computed by level, and averaged with the pixels of the former at each level as
+    weights. At a level with no slice to compare, the share over all levels is used.
 
     Args:
-        statistics: Of all training slices.
-        untagged: Pixels, by level, of the slices to compare with, [R, K, C, G]; those without
-            the class by default.
+        statistics: Statistics of the evidence.
+        untagged: Pixels, by level, of the slices to compare with, [R, K, C, G]; by default of those
+            without the class.
 
     Returns:
-        [R, K, C, 2].
+        [R, K, C, 2], ``UNTAGGED`` and ``TAGGED``.
     """
     tagged = statistics.pixels[..., TAGGED, :]
     if untagged is None:
@@ -194,15 +193,24 @@ def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) 
 def purity(
     statistics: ClusterStatistics, untagged: Tensor | None = None, smoothing: float = 1e-5
 ) -> Tensor:
-    """Return p / (p + n), the share p in tagged slices against the share n in untagged ones.
+    """Return p / (p + n), for shares p of slices with and n of slices without the class.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Statistics of the evidence.
         untagged: See :func:`pixel_shares`.
         smoothing: Added to both shares.
 
     Returns:
         [R, K, C] in [0, 1].
+
+    Example:
+        >>> from wsseg.clustering.statistics import empty_statistics
+        >>> statistics = empty_statistics(clusterings=1, clusters=2, classes=1)
+        >>> statistics.pixels[0, :, 0, :, 0] = torch.tensor([[30.0, 10.0], [10.0, 30.0]]).double()
+        >>> statistics.slices.fill_(1).shape  # both clusters occur in a slice
+        torch.Size([1, 2, 1, 2])
+        >>> purity(statistics)[0, :, 0]
+        tensor([0.2500, 0.7500])
     """
     shares = pixel_shares(statistics, untagged) + smoothing
     pure = shares[..., TAGGED] / shares.sum(dim=-1).clamp_min(1e-12)
@@ -210,34 +218,38 @@ def purity(
 
 
 def mean_activation(statistics: ClusterStatistics) -> Tensor:
-    """Return the mean activation of each cluster in tagged slices, [R, K, C]; 0 without pixels."""
+    """Return each cluster's mean activation in slices with the class, [R, K, C]."""
     pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
     return (statistics.activation[..., TAGGED] / pixels.clamp_min(1)).float()
 
 
 def excess(pure: Tensor) -> Tensor:
-    """Turn purity into the share of a cluster's tagged pixels that are there because of the tag.
+    """Estimate from its purity which share of a cluster's pixels, in tagged slices, is the class.
 
-    If healthy tissue is as frequent in tagged slices as in untagged ones, n of a cluster's share p
-    is healthy and (p - n) / p = 2 - 1 / purity belongs to the class.
+    With a share p in slices with the class and n in slices without it, and if healthy tissue is as
+    frequent in both, the class makes up (p - n) / p = 2 - 1 / purity of the cluster.
 
     Args:
         pure: Purity p / (p + n), in [0, 1].
 
     Returns:
-        In [0, 1]; 0 for clusters no more frequent with the class than without.
+        In [0, 1]; 0 for clusters that are no more frequent with the class than without.
+
+    Example:
+        >>> excess(torch.tensor([0.3, 0.5, 0.75, 1.0]))
+        tensor([0.0000, 0.0000, 0.6667, 1.0000])
     """
     return (2 - 1 / pure.clamp_min(0.5)).clamp(0, 1)
 
 
 def contrast(statistics: ClusterStatistics) -> Tensor:
-    """Place each cluster between the activation of untagged slices (0) and the most active one (1).
+    """Scale mean activations: 0 is the mean of slices without the class, 1 the most active cluster.
 
-    While a network has learned little its activation is flat, and the most active cluster stands
-    out by chance; it then counts as standing out by at least ``FLAT_ACTIVATION``.
+    While a network has learned little its activation is flat, and some cluster is the most active
+    by chance. So 1 stands for at least ``FLAT_ACTIVATION`` more than 0 does.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Statistics of the evidence.
 
     Returns:
         [R, K, C] in [0, 1].
@@ -250,13 +262,21 @@ def contrast(statistics: ClusterStatistics) -> Tensor:
 
 
 def focus(statistics: ClusterStatistics) -> Tensor:
-    """Return how much each cluster keeps to one place of the tagged slices that it occurs in.
+    """Return how concentrated each cluster is in the slices with the class that it occurs in.
 
     Args:
-        statistics: Of all training slices.
+        statistics: Statistics of the evidence.
 
     Returns:
-        [R, K, C] in [0, 1]: 1 for a point, 0 for a cluster that spreads like the whole anatomy.
+        [R, K, C] in [0, 1]: 1 for a point, 0 for a cluster that spreads like all valid pixels.
+
+    Example:
+        >>> from wsseg.clustering.statistics import empty_statistics
+        >>> statistics = empty_statistics(clusterings=1, clusters=2, classes=1)
+        >>> statistics.pixels[..., TAGGED, 0] = 10  # pixels of each cluster
+        >>> statistics.spread[0, 1, 0, TAGGED] = 8  # relative variances: 0, and 0.8 each
+        >>> focus(statistics)[0, :, 0]
+        tensor([1.0000, 0.2000])
     """
     pixels = statistics.pixels[..., TAGGED, :].sum(dim=-1)
     return (1 - statistics.spread[..., TAGGED] / pixels.clamp_min(1)).clamp(0, 1).float()
@@ -266,7 +286,7 @@ def lower_bound(share: Tensor, count: Tensor, confidence: float) -> Tensor:
     """Return the lower end of Wilson's interval for a share (Wilson, JASA 1927).
 
     Args:
-        share: Observed share in [0, 1].
+        share: Observed share, in [0, 1].
         count: Number of independent observations, of the same shape.
         confidence: Half-width in standard errors.
     """

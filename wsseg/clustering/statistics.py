@@ -1,7 +1,7 @@
-"""What is counted about clusters, in sums that add up over batches and processes.
+"""Statistics of clusters: sums over slices, which add up over batches and processes.
 
-Every sum is kept in float64 as a multiple of ``UNIT``, so that additions are exact and the result
-does not depend on the order of slices or on how they are shared among processes.
+Every sum is a float64 multiple of ``UNIT``, so that additions are exact and the result does not
+depend on the order of the slices or on how they are divided among processes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-UNTAGGED, TAGGED = 0, 1
+UNTAGGED, TAGGED = 0, 1  # slices without and with a class
 BUCKETS = 64
-"""Cases and levels that are counted apart; more of them share buckets: statistics stay bounded."""
+"""Number of cases, and of levels, that are counted apart. Beyond it, several share a bucket, so the
+size of the statistics is bounded."""
 
 UNIT = 2.0**-20
-"""Sums are kept as multiples of this, so that they are exact in any order."""
+"""All sums are multiples of this, so that they are exact in any order."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,23 @@ class ClusterStatistics:
 
     Attributes:
         pixels: Valid pixels, by level, [R, K, C, 2, G].
-        by_case: Valid pixels, by case (patient), [R, K, C, 2, G].
-        activation: Activation summed over these pixels, [R, K, C, 2].
+        by_case: Valid pixels, by case, [R, K, C, 2, G].
+        activation: Sum of the activation over these pixels, [R, K, C, 2].
         slices: Slices in which the cluster occurs, [R, K, C, 2].
-        votes: Those in which the cluster alone votes for the class: the mean activation over its
-            pixels exceeds one half, [R, K, C, 2].
+        votes: Slices in which the mean activation of the cluster's pixels exceeds one half,
+            [R, K, C, 2].
         area: Sum over slices of the share of valid pixels in the cluster, [R, K, C, 2].
         drop: Sum over slices of the share of the class's activation that is lost when the
             cluster's pixels are erased, [R, K, C, 2].
-        spread: Sum over pixels of how far the cluster spreads over their slice, [R, K, C, 2]: the
-            variance of its pixels' places, as a share of that of all valid pixels.
-        total: All slices, [C, 2].
+        spread: Sum over the cluster's pixels of its relative variance in their slice (the variance
+            of the positions of its pixels, over that of all valid pixels), [R, K, C, 2].
+        total: Number of slices, [C, 2].
         together: Slices that have both the class of the row and that of the column, [C, C].
+
+    Example:
+        >>> statistics = empty_statistics(clusterings=1, clusters=2, classes=1)
+        >>> (statistics + statistics).pixels.shape  # of two sets of slices
+        torch.Size([1, 2, 1, 2, 64])
     """
 
     pixels: Tensor
@@ -62,15 +68,15 @@ class ClusterStatistics:
         )
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> ClusterStatistics:
-        """Return the statistics with every tensor changed."""
+        """Return the statistics with a function applied to every tensor."""
         return ClusterStatistics(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
 
     @property
     def support(self) -> Tensor:
         """Effective number of cases that a cluster's pixels come from, [R, K, C, 2].
 
-        The square of their sum over the sum of their squares (Kish, Survey Sampling, 1965): n if
-        they spread evenly over n cases, near 1 if most are from one, 0 without pixels.
+        With n_i pixels from case i it is (sum n_i)^2 / sum n_i^2 (Kish, Survey Sampling, 1965): n
+        if they come evenly from n cases, near 1 if most come from one, 0 without pixels.
         """
         squares = self.by_case.square().sum(dim=-1)
         return self.by_case.sum(dim=-1).square() / squares.clamp_min(1)
@@ -121,21 +127,35 @@ def slice_statistics(
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
         place: Row and column of each valid pixel in its slice, [n, 2].
         tags: [B, C], 0 or 1.
-        case: Group of each slice, [B] int64.
-        level: Stratum of each slice, [B] int64.
+        case: Case of each slice, [B] int64.
+        level: Level of each slice, [B] int64.
         clusters: K.
 
     Returns:
         The statistics, on the CPU.
+
+    Example:
+        >>> statistics = slice_statistics(
+        ...     labels=torch.tensor([[0], [0], [1], [0]]),  # four pixels in one clustering
+        ...     activation=torch.tensor([[0.1], [0.1], [0.9], [0.1]]),
+        ...     row=torch.tensor([0, 0, 0, 1]),  # three of the first slice, one of the second
+        ...     place=torch.tensor([[0, 0], [0, 1], [1, 1], [0, 0]]),
+        ...     tags=torch.tensor([[1.0], [0.0]]),
+        ...     case=torch.tensor([0, 1]),
+        ...     level=torch.tensor([0, 0]),
+        ...     clusters=2,
+        ... )
+        >>> statistics.slices[0, 1, 0].tolist()  # cluster 1: in 0 slices without, in 1 with the tag
+        [0.0, 1.0]
     """
     place = place.double()
     moments = torch.cat((place, place.square().sum(dim=1, keepdim=True)), dim=1)
-    # Rounded first, sums are exact in any order: also on a GPU, where the order is not fixed.
-    weights = torch.cat((exact(activation.double()), moments), dim=1)
+    # Rounding makes sums exact in any order; on a GPU the order is not fixed.
+    weights = torch.cat((round_to_unit(activation.double()), moments), dim=1)
     counts, sums = _tables(labels, weights, row, len(tags), clusters)
     sums, moments = sums.split((activation.shape[1], 3), dim=1)
     tags = tags.cpu()
-    side = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
+    has_tag = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
     occurs = (counts > 0).double()
     valid = counts[:, :1].sum(dim=-1, keepdim=True).clamp_min(1)
     active = sums[:, :, :1].sum(dim=-1, keepdim=True)
@@ -144,13 +164,13 @@ def slice_statistics(
 
     def by_bucket(number: Tensor) -> Tensor:
         bucket = F.one_hot(number.cpu().long().remainder(BUCKETS), BUCKETS).double()  # [B, G]
-        return torch.einsum("brk,bcs,bg->rkcsg", counts, side, bucket)
+        return torch.einsum("brk,bcs,bg->rkcsg", counts, has_tag, bucket)
 
     def by_tag(table: Tensor) -> Tensor:
-        return torch.einsum("brk,bcs->rkcs", table, side)
+        return torch.einsum("brk,bcs->rkcs", table, has_tag)
 
     def by_tag_and_class(table: Tensor) -> Tensor:
-        return torch.einsum("bcrk,bcs->rkcs", table, side)
+        return torch.einsum("bcrk,bcs->rkcs", table, has_tag)
 
     return ClusterStatistics(
         pixels=by_bucket(level),
@@ -158,20 +178,20 @@ def slice_statistics(
         activation=by_tag_and_class(sums),
         slices=by_tag(occurs),
         votes=by_tag_and_class(votes),
-        area=by_tag(exact(counts / valid)),
-        drop=by_tag_and_class(exact(lost)),
-        spread=by_tag(exact(counts * relative_variance(counts, moments))),
-        total=side.sum(dim=0),
-        together=side[..., TAGGED].T @ side[..., TAGGED],
+        area=by_tag(round_to_unit(counts / valid)),
+        drop=by_tag_and_class(round_to_unit(lost)),
+        spread=by_tag(round_to_unit(counts * relative_variance(counts, moments))),
+        total=has_tag.sum(dim=0),
+        together=has_tag[..., TAGGED].T @ has_tag[..., TAGGED],
     )
 
 
 def relative_variance(counts: Tensor, moments: Tensor) -> Tensor:
-    """Return how far each cluster spreads over each slice, against all clusters together.
+    """Return the variance of each cluster's pixel positions over that of all pixels of the slice.
 
     Args:
-        counts: Pixels, [B, R, K].
-        moments: Sums over these of row, column and the squares of both, [B, 3, R, K].
+        counts: Number of pixels, [B, R, K].
+        moments: Sums over them of row, column, and row^2 + column^2, [B, 3, R, K].
 
     Returns:
         [B, R, K]; 0 for clusters without pixels.
@@ -181,9 +201,9 @@ def relative_variance(counts: Tensor, moments: Tensor) -> Tensor:
         mean = sums / number.clamp_min(1)[:, None]
         return (mean[:, 2] - mean[:, :2].square().sum(dim=1)).clamp_min(0)
 
-    own = variance(counts, moments)
-    whole = variance(counts.sum(-1, keepdim=True), moments.sum(-1, keepdim=True))
-    return own / whole.clamp_min(UNIT)
+    of_cluster = variance(counts, moments)
+    of_all = variance(counts.sum(-1, keepdim=True), moments.sum(-1, keepdim=True))
+    return of_cluster / of_all.clamp_min(UNIT)
 
 
 def _tables(
@@ -203,6 +223,6 @@ def _tables(
     return counts, sums.view(quantities, *shape).transpose(0, 1).cpu()
 
 
-def exact(values: Tensor) -> Tensor:
+def round_to_unit(values: Tensor) -> Tensor:
     """Round to multiples of ``UNIT``."""
     return torch.round(values / UNIT) * UNIT
