@@ -1,7 +1,7 @@
 """Pixel masks from image-level tags, for multi-modal medical images.
 
 >>> from wsseg import ClusterReSupervision
->>> callback = ClusterReSupervision(n_clusters=32)
+>>> callback = ClusterReSupervision(warmup_epochs=4, every_n_epochs=4)
 
 A name is imported from its package when it is first used, so that ``import wsseg`` takes no time.
 """
