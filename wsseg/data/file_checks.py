@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_header, squeezed
+from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.tags import read_tags
 from wsseg.data.tiff_stack import slice_paths
 from wsseg.utils.errors import InputError, attempt, results
@@ -39,7 +40,7 @@ class Grid(NamedTuple):
     @classmethod
     def of(cls, header: nib.Nifti1Header) -> Grid:
         """Return the grid that a header describes."""
-        return cls(squeezed(header.get_data_shape()), header.get_best_affine())
+        return cls(squeezed(header.get_data_shape()), affine_in_mm(header))
 
 
 def check_files(
@@ -124,14 +125,12 @@ def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_pat
         reference_path: File of the other one.
 
     Raises:
-        InputError: Shapes or positions differ, or the volume's position cannot be used.
+        InputError: Shapes or positions differ.
     """
     shape, expected = grid.shape[:3], reference.shape[:3]
     advice = f"resample it to the grid of {reference_path.name}, or remove the case"
     if shape != expected:
         raise InputError(f"{path} (case {case}): shape {shape} differs from {expected}; {advice}")
-    if not np.isfinite(grid.affine).all() or abs(np.linalg.det(grid.affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path} (case {case}): has no usable affine; correct the header")
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
     corners[3] = 1
     voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()

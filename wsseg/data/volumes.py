@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wsseg.data.file_checks import Grid, check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.nifti import read_nifti, voxels
+from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.planes import box_of
 from wsseg.utils.errors import InputError, attempt, results
 
@@ -32,7 +33,7 @@ class CaseImages(NamedTuple):
     @property
     def affine(self) -> NDArray[np.float64]:
         """[4, 4], voxel to RAS+ millimetres."""
-        return np.asarray(self.source.affine, np.float64)
+        return affine_in_mm(self.source.header)
 
 
 class CaseLabels(NamedTuple):

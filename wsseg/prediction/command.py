@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsseg.checkpoints.loading import load_module
 from wsseg.data.layouts import CaseFiles
+from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.spec import DataSpec
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
@@ -145,7 +146,7 @@ def write_prediction(
     """
     case = prediction.case
     masks = case.mask_of(prediction.probability, threshold)
-    voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
+    voxel_ml = abs(float(np.linalg.det(affine_in_mm(case.source.header)[:3, :3]))) / 1000.0
     volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
     shown = spec.flair or 0

@@ -38,6 +38,16 @@ def keep_freed_memory() -> bool:
     return all(mallopt(*setting) for setting in settings)
 
 
+def total_memory() -> int:
+    """Return how many bytes of memory the computer has.
+
+    Example:
+        >>> total_memory() > 2**20
+        True
+    """
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def end_with_parent(parent: int) -> None:
     """Have the kernel send SIGTERM to this process when the thread that started it ends.
 
