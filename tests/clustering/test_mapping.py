@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.clustering.mapping import SliceMaps, regroup, smoothed_along
+from wsseg.clustering.mapping import SliceMaps, regroup, smoothed_across
 
 
 def test_slices_without_a_class_say_nothing_about_it_in_others() -> None:
@@ -14,7 +14,7 @@ def test_slices_without_a_class_say_nothing_about_it_in_others() -> None:
     relevance[:, 0] = relevance[1, 1] = 0.9
     tags = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
     slices = SliceMaps(torch.arange(3), tags, relevance)
-    found = smoothed_along(slices, torch.arange(3.0), smoothing=1.0)
+    found = smoothed_across(slices, torch.arange(3.0), smoothing=1.0)
     torch.testing.assert_close(found.relevance, relevance)
 
 

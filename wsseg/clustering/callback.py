@@ -1,4 +1,4 @@
-"""The callback that clusters a training set's pixels and gives batches their cluster maps."""
+"""The callback that clusters the pixels of the training set and adds cluster maps to batches."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ MAP_KEY = "cluster_map"
 
 
 class ClusterReSupervision(LightningCallback):
-    """Clusters the pixels of the training set and pulls activations to the relevant clusters.
+    """Clusters the pixels of the training set, and adds cluster maps to training batches.
 
-    Works with any LightningModule that has ``embed_pixels(batch) -> PixelEmbeddings`` and whose
-    training batches are dictionaries with an ``index`` [B] (the slice's id). After the warm-up
-    every training batch also carries ``cluster_map`` [B, C, H, W]: 1 where the class is, 0 where
-    it is not, -1 where the clusters do not say. Maps are looked up when the batch is on its
-    device, so augmentation that moves pixels belongs into ``training_step``.
+    It works with any LightningModule that has ``embed_pixels(batch) -> PixelEmbeddings`` and whose
+    training batches are dictionaries with an ``index`` [B] (ids of the slices). After the warm-up
+    every training batch also has a ``cluster_map`` [B, C, H, W] for the module's loss: 1 where the
+    class is, 0 where it is not, -1 where that is unknown. Maps are added before ``training_step``;
+    augmentation that moves pixels must move them as well, and therefore belongs there.
 
-    The README beside this file says what a module and a data set may tell for better maps, and what
-    is logged below ``clusters/`` after each refresh. A checkpoint holds the clusters and the maps;
-    a resumed run continues with them.
+    The README beside this file says what else a module and a data set may provide for better maps,
+    and what is logged under ``clusters/`` after each refresh. Checkpoints contain the clusters and
+    the maps; a resumed run continues with them.
 
     Attributes:
         clusters: The clusters of the last refresh, None before the first.
-        maps: Keeps the maps; :meth:`lookup` returns targets, during training and afterwards.
-        report: What was logged of the last refresh, by name.
+        maps: Keeps the maps; see :meth:`lookup`.
+        report: Numbers that were logged of the last refresh, by name.
 
     Example:
         >>> callback = ClusterReSupervision(clustering=ClusteringOptions(n_clusters=8))
@@ -63,23 +63,24 @@ class ClusterReSupervision(LightningCallback):
         dataloader: Callable[[], Any] | None = None,
         folder: str | None = None,
     ) -> None:
-        """Set when to cluster and how.
+        """Set when and how to cluster.
 
         Args:
             warmup_epochs: Epochs before the first maps; 0 makes them before training.
-            every_n_epochs: Epochs from one refresh of the maps to the next.
+            every_n_epochs: Epochs from one refresh to the next.
             clustering: How clusters are formed and their scores become maps.
             scorer: Scores the clusters by tags; ``EvidenceScorer()`` by default.
-            views: What some clusterings see beside the features, such as ``Asymmetry()``; by
-                default the ``cluster_views`` of the module, or none if it has none.
-            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``. Batches come
-                as the loader makes them, on the device: ``on_after_batch_transfer`` is not called,
-                since it may augment; what it normalises is to be normalised here.
-            dataloader: Returns a loader over the training slices without augmentation, for data
-                sets that augment; its order is not used. By default the trainer's own. Slices that
-                its sampler never draws are not clustered.
-            folder: Where maps are kept during training; by default ``cluster_maps`` in the
-                trainer's ``default_root_dir``. Only what the callback put there is deleted.
+            views: Extra columns that some clusterings see beside the features, such as
+                ``Asymmetry()``; by default the ``cluster_views`` of the module, if it has any.
+            embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``. Like the
+                latter it gets batches of the loader, moved to the device. Since
+                ``on_after_batch_transfer`` may augment, it is not called; if it normalises, do the
+                same here.
+            dataloader: Function that returns a loader of the training slices without augmentation,
+                for data sets that augment; by default the trainer's loader. Its order is not used;
+                slices that its sampler never draws are not clustered.
+            folder: Folder of maps during training; by default ``cluster_maps`` in the trainer's
+                root folder. Only files that the callback made are deleted.
 
         Raises:
             InputError: A value is out of range.
@@ -101,20 +102,20 @@ class ClusterReSupervision(LightningCallback):
         self.maps = MapKeeper(folder)
         self.clusters: Clusters | None = None
         self.report: dict[str, float] = {}
-        self._restored: dict[str, Any] = {}  # clusters of a checkpoint, until their views are known
-        self._epoch = -1  # the epoch that the maps were made for
-        self._data: str | None = None  # which slices they are of, if that is known
-        self._fitted_until = 0  # the step that this object's own training got to
+        self._restored: dict[str, Any] = {}  # clusters of a checkpoint, before training starts
+        self._epoch = -1  # the epoch that the maps were made for, -1 without maps
+        self._data: str | None = None  # digest of the slices that the maps are of, if known
+        self._fitted_until = 0  # global step at which a training with this object ended
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Check that the module can be clustered; restore the maps, or make the first."""
-        if trainer.global_step < self._fitted_until:  # a training of another trainer begins
+        if trainer.global_step < self._fitted_until:  # another training begins
             self._forget()
         collective = current_collective(trainer.strategy.root_device)
         self.maps.open(trainer, collective)
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
-            load_faiss()  # now, rather than when it is needed and perhaps missing
+            load_faiss()  # so that its absence is reported now, not after the warm-up
             slices = self._slices(trainer)
             check_known(slices.known)
             source = EmbeddingSource(slices, trainer, pl_module, self.embed)
@@ -123,11 +124,11 @@ class ClusterReSupervision(LightningCallback):
         with collective.together("restoring the cluster maps"):
             self._restore(slices, pl_module)
         if not collective.rank:
-            self._warn_of_no_map(trainer.max_epochs)
+            self._warn_if_never_due(trainer.max_epochs)
         self._refresh_if_due(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Catch up: a checkpoint written during validation is older than its epoch's refresh."""
+        """Refresh if due: a checkpoint of the last validation lacks the refresh that follows it."""
         self._refresh_if_due(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -139,7 +140,7 @@ class ClusterReSupervision(LightningCallback):
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Give the batch its cluster maps, at the resolution of its ``image`` if it has one."""
+        """Add cluster maps to the batch, at the resolution of its ``image`` if it has one."""
         check_batch(batch)
         if self.maps.file is None:
             return
@@ -151,11 +152,11 @@ class ClusterReSupervision(LightningCallback):
         batch[MAP_KEY] = targets.to(batch["index"].device)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Delete the folder of maps; they stay in memory, packed."""
+        """Delete the folder of maps; the maps stay in memory, compressed."""
         self._close(trainer)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Delete the folder of maps; they stay in memory, packed."""
+        """Delete the folder of maps; the maps stay in memory, compressed."""
         self._close(trainer)
 
     def lookup(self, index: Tensor) -> Tensor | None:
@@ -173,7 +174,7 @@ class ClusterReSupervision(LightningCallback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return clusters and maps as tensors, numbers, names and lists."""
+        """Return clusters and maps for a checkpoint."""
         clusters = self._restored if self.clusters is None else self.clusters.state_dict()
         if not clusters:
             return {}
@@ -181,7 +182,7 @@ class ClusterReSupervision(LightningCallback):
         return {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over clusters and maps; the file is made when training starts."""
+        """Load clusters and maps of a checkpoint; they are used when training starts."""
         if state_dict:
             self._fitted_until = 0
             self._epoch, self._data = state_dict["epoch"], state_dict["data"]
@@ -189,7 +190,7 @@ class ClusterReSupervision(LightningCallback):
             self.maps.load_state_dict(state_dict["maps"])
 
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
-        """Refresh the maps if those for an epoch have not been made yet."""
+        """Refresh the maps if those that an epoch needs have not been made yet."""
         due = self._latest_due(epoch)
         if due <= self._epoch:
             return
@@ -213,12 +214,12 @@ class ClusterReSupervision(LightningCallback):
         pl_module.log_dict(named, batch_size=1, sync_dist=collective.size > 1)
 
     def _latest_due(self, epoch: int) -> int:
-        """Return the last epoch up to this one that begins with new maps; -1 if there is none."""
+        """Return the last epoch, up to this one, that needs new maps; -1 if there is none."""
         since = epoch - self.warmup_epochs
         return -1 if since < 0 else epoch - since % self.every_n_epochs
 
-    def _warn_of_no_map(self, epochs: int | None) -> None:
-        """Warn if training is over before the first map is due."""
+    def _warn_if_never_due(self, epochs: int | None) -> None:
+        """Warn if training ends before the first refresh is due."""
         if epochs is None or epochs < 0 or self.maps.file is not None:
             return
         if self._latest_due(epochs - 1) < 0:
@@ -234,11 +235,11 @@ class ClusterReSupervision(LightningCallback):
         )
 
     def _views_for(self, pl_module: Any) -> Sequence[View]:
-        """Return the views that were given, or those that the module names."""
+        """Return the views of the constructor, or else those of the module."""
         return getattr(pl_module, "cluster_views", ()) if self.views is None else self.views
 
     def _restore(self, slices: TrainingSlices, pl_module: Any) -> None:
-        """Take over the maps of a checkpoint, unless they are of other slices than this run's."""
+        """Restore clusters and maps of a checkpoint, unless this run has other slices."""
         data = None if slices.known is None else slices.known.digest()
         if self._epoch >= 0 and None not in (data, self._data) and data != self._data:
             warnings.warn(
@@ -254,7 +255,7 @@ class ClusterReSupervision(LightningCallback):
         self.maps.restore()
 
     def _forget(self) -> None:
-        """Start over, without clusters and maps."""
+        """Discard clusters and maps."""
         self.maps.forget()
         self.clusters, self._restored, self._data, self._epoch = None, {}, None, -1
 

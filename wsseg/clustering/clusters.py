@@ -1,4 +1,4 @@
-"""What a refresh has learned, and how it turns embeddings into maps of relevance."""
+"""The clusters that a refresh has learned, which map embeddings to relevance."""
 
 from __future__ import annotations
 
@@ -17,18 +17,30 @@ from wsseg.utils.errors import InputError
 
 @dataclass(frozen=True)
 class Clusters:
-    """R clusterings of K clusters, and what is known of the clusters.
+    """R clusterings of K clusters with their scores.
 
     Attributes:
-        views: What clusterings see beside the features.
-        learned: What each view has learned from untagged slices.
+        views: The views that some clusterings see beside the features.
+        learned: Tensor that each view has learned from untagged slices.
         mean: Mean of the sampled columns (features, then those of the views), [D + E].
-        std: What columns are divided by: their standard deviation by their weight, [D + E].
-        centroids: In units of these, [R, K, D + E]; 0 in columns that a clustering does not see.
-        scores: What the scorer said of every cluster and class, [R, K, C] in [0, 1].
+        std: Divisor of the columns: their standard deviation over their weight, [D + E].
+        centroids: Of columns standardised by these, [R, K, D + E]; 0 in columns that a clustering
+            does not see.
+        scores: Score of every cluster for every class, [R, K, C] in [0, 1].
         votes: What a cluster adds to the relevance of its pixels, [R, K, C].
-        likeness: How much a cluster looks like each class, however uncertain, [R, K, C] in [0, 1].
+        likeness: How much a cluster looks like each class (purity times focus), [R, K, C] in
+            [0, 1]; for :meth:`View.trust`.
         smoothing: Width in pixels of the Gaussian that smooths maps.
+
+    Example:
+        >>> import torch
+        >>> table = torch.tensor([[[0.0], [1.0]]])  # only the second of two clusters is relevant
+        >>> clusters = Clusters(
+        ...     views=(), learned=(), mean=torch.zeros(1), std=torch.ones(1), centroids=table,
+        ...     scores=table, votes=table, likeness=table, smoothing=0.0,
+        ... )
+        >>> clusters.assign(torch.tensor([[0.2], [0.9]]))  # two pixels of one feature
+        tensor([[0], [1]])
     """
 
     views: tuple[View, ...]
@@ -42,25 +54,25 @@ class Clusters:
     smoothing: float
 
     def assign(self, columns: Tensor) -> Tensor:
-        """Return the cluster of pixels in every clustering, [n, R] int64.
+        """Return the cluster of each pixel in every clustering, [n, R] int64.
 
         Args:
-            columns: Their features and what views show of them, [n, D + E] float32.
+            columns: Features of the pixels, then the columns of the views, [n, D + E] float32.
         """
-        # They may lie elsewhere: a process that had no part in the sample has them on the CPU.
+        # A process without slices of the evidence has the clusters on the CPU.
         mean, std, centroids = (
-            each.to(columns.device) for each in (self.mean, self.std, self.centroids)
+            part.to(columns.device) for part in (self.mean, self.std, self.centroids)
         )
         return assign((columns - mean) / std, centroids)
 
     def relevance(self, slices: PixelEmbeddings) -> Tensor:
-        """Return the relevance of all pixels, each slice on its own.
+        """Return the relevance of all pixels; slices do not affect each other.
 
         Args:
             slices: A batch; no activation is needed.
 
         Returns:
-            [B, C, h, w] in [0, 1], ``IGNORE`` outside ``valid``.
+            [B, C, h, w]: see :func:`~wsseg.clustering.relevance.relevance_map`.
         """
         place = slices.valid.nonzero()
         labels = self.assign(pixels_of(column_maps(slices, self.views, self.learned), place))
@@ -82,19 +94,19 @@ class Clusters:
         return replace(self, **changed)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of this as tensors, numbers and names, for a checkpoint."""
+        """Return all fields as tensors, numbers and names, for a checkpoint."""
         return {**vars(self), "views": view_names(self.views), "learned": list(self.learned)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], views: Sequence[View]) -> Clusters:
-        """Rebuild what :meth:`state_dict` returned.
+        """Make clusters from the return value of :meth:`state_dict`.
 
         Args:
-            state: The content of a checkpoint.
+            state: That value, from a checkpoint.
             views: The views that the clusters were made with.
 
         Raises:
-            InputError: They were made with other views.
+            InputError: The clusters were made with other views.
         """
         made, given = list(state["views"]), view_names(views)
         if made != given:

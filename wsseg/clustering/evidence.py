@@ -1,4 +1,4 @@
-"""What clusters are formed and scored from: pixels of a bounded number of slices."""
+"""The evidence: sampled pixels of some slices, from which clusters are formed and scored."""
 
 from __future__ import annotations
 
@@ -19,36 +19,50 @@ from wsseg.clustering.views import View, column_maps
 from wsseg.utils.errors import InputError
 
 MOST_PIXELS = 2**19
-"""Pixels that all processes keep together: 4,096 of each of 128 slices."""
+"""Most pixels that all processes keep together: 4,096 of each of 128 slices."""
 
 MOST_VALUES = 2**24
-"""Values that these pixels have together, 64 MiB: of wide embeddings fewer pixels are kept."""
+"""Most values of these pixels together (64 MiB): of long feature vectors fewer pixels are kept."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the valid pixels [n] of a batch of slices [B]."""
+    """The sampled pixels [n] of a batch of slices [B]."""
 
-    columns: Tensor  # [n, D + E], features and what views show
+    columns: Tensor  # [n, D + E], features, then columns of the views
     activation: Tensor  # [n, C]
-    row: Tensor  # [n], which slice of the batch
+    row: Tensor  # [n], position of the slice in the batch
     place: Tensor  # [n, 2], row and column in the slice
     slices: PixelEmbeddings  # [B], without their maps
-    labels: Tensor | None = None  # [n, R], once they are known
+    labels: Tensor | None = None  # [n, R], clusters; None before assign()
 
-    def at(self, pixels: Tensor) -> _Part:
+    def select(self, pixels: Tensor) -> _Part:
         """Return some of the pixels."""
         of_pixels = {name: getattr(self, name)[pixels] for name in ("columns", "activation")}
         return replace(self, **of_pixels, row=self.row[pixels], place=self.place[pixels])
 
 
 class Evidence:
-    """Evenly spaced pixels of some slices, embedded once for k-means and for the scores.
+    """Evenly spaced pixels of some slices, which are embedded once for k-means and for scoring.
 
     Attributes:
-        widths: Numbers of columns, of the features and then of each view; 0 without slices.
-        plane: Number of classes, height and width; 0 without slices.
-        slices: How many all processes have collected, see :meth:`thin_out`.
+        widths: Number of columns of the features, then of each view; 0 before :meth:`collect`.
+        plane: Number of classes, height and width; 0 before :meth:`collect`.
+        slices: Number of slices of all processes together, see :meth:`thin_out`.
+
+    Example:
+        >>> batch = PixelEmbeddings(
+        ...     features=torch.rand(2, 8, 16, 16),
+        ...     activation=torch.rand(2, 1, 16, 16),
+        ...     valid=torch.ones(2, 16, 16, dtype=torch.bool),
+        ...     tags=torch.tensor([[1.0], [0.0]]),
+        ...     index=torch.arange(2),
+        ... )
+        >>> evidence = Evidence(slices=2)
+        >>> evidence.collect([batch])
+        >>> columns, index = evidence.sample(quota=100)
+        >>> evidence.count, columns.shape
+        (2, torch.Size([200, 8]))
     """
 
     def __init__(
@@ -59,14 +73,14 @@ class Evidence:
         most_pixels: int = MOST_PIXELS,
         most_values: int = MOST_VALUES,
     ) -> None:
-        """Begin with no slices.
+        """Start without slices.
 
         Args:
-            slices: How many all processes are expected to collect; see :meth:`thin_out`.
-            views: What clusterings see beside the features.
-            learned: What each view has learned.
-            most_pixels: Pixels that all processes keep together.
-            most_values: Values that these pixels have together.
+            slices: Number of slices that all processes are expected to collect together.
+            views: The views that some clusterings see beside the features.
+            learned: Tensor that each view has learned.
+            most_pixels: Most pixels that all processes keep together.
+            most_values: Most values of these pixels together.
         """
         self.widths = [0] * (1 + len(views))
         self.plane = (0, 0, 0)
@@ -76,7 +90,7 @@ class Evidence:
         self._parts: list[_Part] = []
 
     def collect(self, batches: Iterable[PixelEmbeddings]) -> None:
-        """Keep pixels of all batches.
+        """Sample and keep pixels of all batches.
 
         Args:
             batches: The slices.
@@ -89,7 +103,7 @@ class Evidence:
             self.plane = batch.plane
             place = batch.valid.nonzero()
             maps = column_maps(batch, self._views, self._learned)
-            self.widths = [each.shape[1] for each in maps]
+            self.widths = [part.shape[1] for part in maps]
             kept = place[sample_rows(place[:, 0], self._quota())]
             columns = pixels_of(maps, kept)
             check_finite(columns)
@@ -99,26 +113,26 @@ class Evidence:
 
     @property
     def count(self) -> int:
-        """Number of slices that were collected here."""
+        """Number of slices that this process has collected."""
         return sum(len(part.slices.index) for part in self._parts)
 
     def thin_out(self, slices: int) -> None:
-        """Keep fewer pixels of each slice if there are more slices than was expected.
+        """Keep fewer pixels of each slice if there are more slices than expected.
 
         Args:
-            slices: How many all processes have collected.
+            slices: Number of slices that all processes have collected together.
         """
         self.slices = max(1, slices)
         if self.slices <= self._expected:
             return
         self._expected = self.slices
-        self._parts = [part.at(sample_rows(part.row, self._quota())) for part in self._parts]
+        self._parts = [part.select(sample_rows(part.row, self._quota())) for part in self._parts]
 
     def sample(self, quota: int) -> tuple[Tensor, Tensor]:
-        """Return the columns of fewer pixels of each slice [n, D + E], and the slices' ids [n].
+        """Return the columns of some pixels of each slice [n, D + E], and their slices' ids [n].
 
         Args:
-            quota: Most pixels of a slice.
+            quota: Largest number of pixels of a slice.
         """
         if not self._parts:
             return torch.empty(0, sum(self.widths)), torch.empty(0, dtype=torch.int64)
@@ -127,11 +141,11 @@ class Evidence:
         return columns, torch.cat([part.slices.index[part.row[kept]] for part, kept in chosen])
 
     def assign(self, clusters: Clusters) -> None:
-        """Assign the pixels to clusters."""
+        """Find the clusters of all pixels, for :meth:`statistics` and :meth:`peaks`."""
         self._parts = [replace(p, labels=clusters.assign(p.columns)) for p in self._parts]
 
     def statistics(self, clusterings: int, clusters: int, classes: int) -> ClusterStatistics:
-        """Count what is in the clusters.
+        """Return the statistics of the clusters over the slices of this process.
 
         Args:
             clusterings: R.
@@ -154,30 +168,29 @@ class Evidence:
         return total
 
     def peaks(self, votes: Tensor) -> Tensor:
-        """Return what votes [R, K, C] come to in each slice, [n, C] on the CPU."""
-        found = [torch.empty(0, votes.shape[2])]
+        """Return the peak relevance of each slice by votes [R, K, C], [n, C] on the CPU."""
+        peaks = [torch.empty(0, votes.shape[2])]
         for part in self._parts:
             tags = part.slices.tags.cpu().float()
-            found.append(slice_peaks(_labels_of(part).cpu(), part.row.cpu(), votes.cpu(), tags))
-        return torch.cat(found)
+            peaks.append(slice_peaks(_labels_of(part).cpu(), part.row.cpu(), votes.cpu(), tags))
+        return torch.cat(peaks)
 
     def _quota(self) -> int:
-        """Return the most pixels that are kept of a slice."""
+        """Return the largest number of pixels to keep of a slice."""
         pixels = min(self._most_pixels, self._most_values // max(1, sum(self.widths)))
         return max(1, pixels // self._expected)
 
 
 def _labels_of(part: _Part) -> Tensor:
-    assert part.labels is not None, "assign() comes first"
+    assert part.labels is not None, "call assign() first"
     return part.labels
 
 
 def _activation_of(batch: PixelEmbeddings, place: Tensor) -> Tensor:
-    """Return the class activation of some pixels, [n, C]; refuse what is no probability."""
+    """Return the class activation of some pixels, [n, C]; refuse values outside [0, 1]."""
     if batch.activation is None:
         raise InputError(
-            "embed_pixels left the activation None though it was asked for; do so only where it is "
-            "called with activation=False"
+            "embed_pixels: `activation` is None; leave it out only if called with activation=False"
         )
     slice_, row, column = place.T
     activation = batch.activation[slice_, :, row, column].float()

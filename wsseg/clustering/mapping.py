@@ -1,4 +1,4 @@
-"""Writes the maps of all slices: relevance in tagged slices, 0 in untagged ones."""
+"""Writes the maps of all training slices: relevance in tagged slices, 0 in untagged ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsseg.utils.map_file import MapFile
 from wsseg.utils.smoothing import blur_across
 from wsseg.utils.targets import IGNORE, to_targets
 
-ROWS_TOGETHER = 256  # maps of untagged slices that are written at a time
+ROWS_TOGETHER = 256  # maps of untagged slices that are in memory at a time
 
 
 class SliceMaps(NamedTuple):
@@ -29,24 +29,24 @@ class SliceMaps(NamedTuple):
 
 
 class MapWriter:
-    """Writes maps slice by slice; nothing that it holds grows with the pixels.
+    """Writes maps slice by slice, so that memory does not grow with the number of slices.
 
     Attributes:
-        sums: Pixels of tagged slices, those that are relevant, and those whose target differs from
-            the last refresh's, [3] float64.
+        sums: Numbers of pixels of tagged slices: all, those that are relevant, and those whose
+            target differs from that of the last refresh, [3] float64.
     """
 
     def __init__(
         self, file: MapFile, clusters: Clusters, former: MapFile | None, low: float, high: float
     ) -> None:
-        """Name what is written where.
+        """Set the file and the clusters.
 
         Args:
-            file: Takes the maps.
-            clusters: Make the maps.
-            former: The last refresh's maps, to compare with.
-            low: Threshold of irrelevance.
-            high: Threshold of relevance.
+            file: File to write to.
+            clusters: Clusters that map embeddings to relevance.
+            former: Maps of the last refresh, to compare with.
+            low: Relevance up to which the target is 0.
+            high: Relevance above which the target is 1.
         """
         self.sums = torch.zeros(3, dtype=torch.float64)
         self._file = file
@@ -57,21 +57,21 @@ class MapWriter:
 
     @property
     def index(self) -> Tensor:
-        """The ids of the slices that were written, [n]."""
+        """Ids of the slices that were written, [n]."""
         return torch.cat(self._written)
 
     def write_untagged(self, index: Tensor) -> None:
-        """Write that nothing is relevant in some slices.
+        """Write maps of 0 for untagged slices.
 
         Args:
-            index: Their ids, [n].
+            index: Ids of the slices, [n].
         """
         for part in index.split(ROWS_TOGETHER) if len(index) else ():
             self._file.write(part, torch.zeros(len(part), *self._file.shape[1:]))
         self._written.append(index.cpu())
 
     def write_slices(self, batches: Iterable[PixelEmbeddings]) -> None:
-        """Write the maps of all batches, each slice on its own.
+        """Write the maps of all batches, without smoothing across slices.
 
         Args:
             batches: The slices.
@@ -85,19 +85,19 @@ class MapWriter:
                 self._write(self._relevance(batch.select(batch.tagged)))
 
     def write_runs(self, batches: Iterable[PixelEmbeddings], depths: Sequence[Tensor]) -> None:
-        """Write the maps of tagged slices, smoothed along each run of slices of a case.
+        """Write the maps of tagged slices, smoothed across each run of slices of a case.
 
         Args:
-            batches: The slices, run after run and in order along each; where one batch ends and the
-                next begins does not matter.
-            depths: Where the slices of each run lie along their case, in pixels, [S] each.
+            batches: The slices, run after run and in order along each; a batch may hold slices of
+                several runs.
+            depths: For each run the positions of its slices along the case, in pixels, [S].
 
         Raises:
             InputError: Slices differ in shape.
         """
         parts = map(self._relevance, batches)
         for run, depth in zip(regroup(parts, map(len, depths)), depths, strict=True):
-            self._write(smoothed_along(run, depth, self._clusters.smoothing))
+            self._write(smoothed_across(run, depth, self._clusters.smoothing))
 
     def _relevance(self, batch: PixelEmbeddings) -> SliceMaps:
         if batch.plane != self._file.shape[1:]:
@@ -108,27 +108,27 @@ class MapWriter:
         return SliceMaps(batch.index.cpu(), batch.tags.cpu(), self._clusters.relevance(batch))
 
     def _write(self, slices: SliceMaps) -> None:
-        """Write maps, and count how they differ from the former ones."""
+        """Write maps, and count their pixels and those that changed."""
         new = slices.relevance.cpu()
         self._file.write(slices.index, new)
         self._written.append(slices.index)
         target = to_targets(new, self._low, self._high)
-        before = target
+        former = target
         if self._former is not None:
-            before = to_targets(self._former.lookup_known(slices.index), self._low, self._high)
+            former = to_targets(self._former.lookup_known(slices.index), self._low, self._high)
         counted = (slices.tags > 0.5)[:, :, None, None] & (new > IGNORE)
-        kinds = (counted, (target == 1) & counted, (target != before) & counted)
-        self.sums += torch.stack([kind.sum() for kind in kinds])
+        masks = (counted, (target == 1) & counted, (target != former) & counted)
+        self.sums += torch.stack([chosen.sum() for chosen in masks])
 
 
-def smoothed_along(slices: SliceMaps, depth: Tensor, smoothing: float) -> SliceMaps:
-    """Smooth relevance from slice to slice of a case: a lesion continues there, noise does not.
+def smoothed_across(slices: SliceMaps, depth: Tensor, smoothing: float) -> SliceMaps:
+    """Smooth relevance across the slices of a case: a lesion spans several slices, noise does not.
 
-    Slices without a class say nothing about where it is in others.
+    For each class, slices that are not tagged with it are left out.
 
     Args:
         slices: Slices of one case in order.
-        depth: Where they lie along it, in pixels, [S].
+        depth: Their positions along the case, in pixels, [S].
         smoothing: Width of the Gaussian, in pixels.
     """
     tags = slices.tags.to(slices.relevance.device)
@@ -137,17 +137,17 @@ def smoothed_along(slices: SliceMaps, depth: Tensor, smoothing: float) -> SliceM
 
 
 def regroup(parts: Iterable[SliceMaps], sizes: Iterable[int]) -> Iterator[SliceMaps]:
-    """Regroup slices, in order and holding no more of them than it takes.
+    """Regroup slices in their order, reading no more parts than needed at a time.
 
     Args:
         parts: The slices, in parts of any size.
-        sizes: How many slices to put together, one after the other.
+        sizes: Number of slices of each new group.
     """
-    coming = iter(parts)
+    remaining = iter(parts)
     kept: list[SliceMaps] = []
     for size in sizes:
         while sum(len(part.index) for part in kept) < size:
-            kept.append(next(coming))
+            kept.append(next(remaining))
         joined = SliceMaps(*map(torch.cat, zip(*kept, strict=True)))
         yield SliceMaps(*(part[:size] for part in joined))
         kept = [SliceMaps(*(part[size:] for part in joined))]

@@ -1,4 +1,4 @@
-"""How clusters are formed, and how their scores become maps."""
+"""The options of clustering."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class ClusteringOptions:
     """How clusters are formed, and how their scores become maps.
 
     Attributes:
-        n_clusters: Clusters of each clustering (K).
-        n_clusterings: Clusterings of different seeds whose scores are averaged (R); views are seen
-            by some of every four.
-        evidence_slices: Most slices that clusters are formed and scored from.
-        sample_size: Most pixels for k-means. More gain nothing: with 64 clusters of MRI
-            intensities, 50,000 and 200,000 leave the same variance within clusters (0.787, 0.783).
-        iterations: Steps of k-means; the variance left within clusters is 0.83 after 5 and 0.78
-            after 20.
+        n_clusters: Number of clusters of each clustering (K).
+        n_clusterings: Number of clusterings, which differ in their seeds and views and whose votes
+            are averaged (R); the views repeat after four.
+        evidence_slices: Largest number of slices that clusters are formed and scored from.
+        sample_size: Largest number of pixels for k-means. More gain nothing: with 64 clusters of
+            MRI intensities, 50,000 and 200,000 leave the same variance within clusters (0.787,
+            0.783).
+        iterations: Iterations of k-means; the variance left within clusters is 0.83 after 5 and
+            0.78 after 20.
         smoothing: Width in pixels of the Gaussian that smooths relevance, within slices and, where
-            it is known how they lie, from slice to slice; up to twice that where clusters tell the
-            classes vaguely.
-        seed: Chooses the slices that are looked at, and the starting points of k-means.
-        backend: What does k-means: "faiss", "torch", or "auto" for the faster one, which is faiss
+            their depth is known, across them; up to twice as wide where scores are low.
+        seed: Seed of the choice of the evidence's slices and of the initial centroids of k-means.
+        backend: Library for k-means: "faiss", "torch", or "auto" for the faster one, which is faiss
             on CPUs and torch on GPUs (faiss took 2 to 28 times as long on an NVIDIA H200).
 
     Example:
@@ -47,7 +47,7 @@ class ClusteringOptions:
         """Refuse values out of range.
 
         Raises:
-            InputError: One is; the message names it.
+            InputError: A value is out of range; the message names it.
         """
         for name, least in (
             ("n_clusters", 1),

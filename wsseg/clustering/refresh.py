@@ -1,4 +1,4 @@
-"""One refresh of the cluster maps: learn views, embed, cluster, score, map."""
+"""A refresh of the cluster maps: learn views, embed, cluster, score, map."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from wsseg.utils.map_file import MapFile
 from wsseg.utils.map_folder import MapFolder
 
 UNTAGGED_SLICES = 256
-"""Untagged slices that views learn from, beside those of the evidence. Not measured."""
+"""Untagged slices that views learn from, in addition to those of the evidence. Not measured."""
 
 
 class Refresh:
-    """Clusters the training slices anew; every process makes its own and calls :meth:`run`.
+    """Clusters the training slices anew; every process calls :meth:`run` of its own object.
 
     Attributes:
         report: Numbers to log, filled by :meth:`run`.
@@ -52,14 +52,14 @@ class Refresh:
         folder: MapFolder,
         collective: Collective,
     ) -> None:
-        """Name what the refresh works with.
+        """Choose the slices of the evidence.
 
         Args:
             source: Embeds the training slices.
             options: How clusters are formed and mapped.
-            scorer: Scores them.
-            views: What clusterings see beside the features.
-            folder: Where the maps go.
+            scorer: Scores the clusters.
+            views: The views that some clusterings see beside the features.
+            folder: Folder for the file of maps.
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
@@ -79,11 +79,11 @@ class Refresh:
     def run(
         self, previous: Clusters | None = None, former: MapFile | None = None
     ) -> tuple[Clusters, MapFile]:
-        """Cluster the training slices again and write their maps.
+        """Cluster the training slices and write their maps.
 
         Args:
-            previous: The last refresh's clusters, which the new ones start from.
-            former: The last refresh's maps, to compare with.
+            previous: Clusters of the last refresh, from whose centroids k-means starts.
+            former: Maps of the last refresh, to report how much they change.
 
         Returns:
             Clusters and maps, the same in every process.
@@ -105,31 +105,30 @@ class Refresh:
         return clusters.cpu(), maps
 
     def _learn(self) -> tuple[Tensor, ...]:
-        """Let the views learn from untagged slices: those of the evidence, and more."""
+        """Let the views learn from untagged slices, those of the evidence and others."""
         rows = torch.tensor(self._chosen)
         if self._tags is not None:
             rows = rows[~(self._tags.cpu()[rows] > 0.5).any(dim=1)]
         more = choose_untagged(len(self._source), UNTAGGED_SLICES, self._chosen, self._tags)
         rows = torch.cat((rows, torch.tensor(more, dtype=torch.int64))).sort().values
-        mine = rows[
-            list(process_positions(len(rows), self._collective.rank, self._collective.size))
-        ].tolist()
+        mine = process_positions(len(rows), self._collective.rank, self._collective.size)
+        positions = rows[list(mine)].tolist()
         learned = []
         for view in self._views:
-            untagged = self._source.embed(mine if learns(view) else [], False, False)
+            untagged = self._source.embed(positions if learns(view) else [], False, False)
             learned.append(view.learn(untagged, self._collective))
         return tuple(learned)
 
     def _embed(self, learned: Sequence[Tensor]) -> Evidence:
-        """Embed the slices of the evidence; each process some of them."""
+        """Embed the slices of the evidence; each process embeds some of them."""
         collective = self._collective
         evidence = Evidence(len(self._chosen), self._views, learned)
         with collective.together("embedding slices"):
             mine = process_positions(len(self._chosen), collective.rank, collective.size)
             evidence.collect(self._source.embed([self._chosen[number] for number in mine]))
-        # An item of the data set may hold several slices.
+        # An item of the data set may be a batch of several slices.
         evidence.thin_out(int(collective.sum(torch.tensor(evidence.count))))
-        # A process without slices knows neither columns nor planes.
+        # A process without slices does not know the number of columns and the shape of a slice.
         evidence.widths = [collective.maximum(width) for width in evidence.widths]
         classes, height, width = (collective.maximum(length) for length in evidence.plane)
         evidence.plane = (classes, height, width)
@@ -138,7 +137,7 @@ class Refresh:
     def _sample(self, evidence: Evidence) -> Tensor:
         """Return the pixels for k-means, [n, D + E], the same in every process."""
         options, collective, slices = self._options, self._collective, evidence.slices
-        # Of few pixels of many slices there must still be one for each cluster.
+        # If slices are many, sample_size // slices may be too small for one pixel per cluster.
         quota = max(options.sample_size // slices, -(-options.n_clusters // slices))
         columns, index = evidence.sample(quota)
         columns, index = collective.gather(columns), collective.gather(index)
@@ -147,7 +146,7 @@ class Refresh:
     def _cluster(
         self, evidence: Evidence, learned: Sequence[Tensor], previous: Clusters | None
     ) -> Clusters:
-        """Standardise and cluster a sample; each process makes some of the clusterings."""
+        """Standardise and cluster the sample; each process makes some of the clusterings."""
         options, collective = self._options, self._collective
         sample = self._sample(evidence)
         mean = collective.broadcast(sample.double().mean(dim=0).float())
@@ -155,8 +154,8 @@ class Refresh:
         weights = column_weights(self._views, evidence.widths).to(std)
         std = torch.where(std > 1e-6, std, 1.0) / weights
         points = (sample - mean) / std
-        # Hidden columns are 0, in centroids too, and make none nearer than another.
-        shown = seen_columns(self._views, evidence.widths, options.n_clusterings).to(points)
+        # Columns that a clustering does not see are 0, in points and centroids alike.
+        seen = seen_columns(self._views, evidence.widths, options.n_clusterings).to(points)
         shape = (options.n_clusterings, options.n_clusters, sample.shape[1])
         start: Sequence[Tensor | None] = [None] * options.n_clusterings
         if previous is not None and previous.centroids.shape == shape:
@@ -165,27 +164,27 @@ class Refresh:
         mine = range(collective.rank, options.n_clusterings, collective.size)
         with collective.together("k-means"):
             jobs = [
-                Clustering(points * shown[number], options.seed + number, start[number])
+                Clustering(points * seen[number], options.seed + number, start[number])
                 for number in mine
             ]
-            found = fit_clusterings(jobs, options.n_clusters, options.iterations, options.backend)
-            for number, each in zip(mine, found, strict=True):
-                centroids[number] = each
-        nothing = torch.zeros(*shape[:2], evidence.plane[0])
+            fitted = fit_clusterings(jobs, options.n_clusters, options.iterations, options.backend)
+            for number, of_clustering in zip(mine, fitted, strict=True):
+                centroids[number] = of_clustering
+        not_yet = torch.zeros(*shape[:2], evidence.plane[0])
         return Clusters(
             self._views,
             tuple(learned),
             mean,
             std,
             collective.sum(centroids),
-            scores=nothing,
-            votes=nothing,
-            likeness=nothing,
+            scores=not_yet,
+            votes=not_yet,
+            likeness=not_yet,
             smoothing=options.smoothing,
         )
 
     def _score(self, clusters: Clusters, evidence: Evidence) -> Clusters:
-        """Return the clusters with what tags say of them."""
+        """Return the clusters with scores, votes and likeness."""
         collective, scorer = self._collective, self._scorer
         with collective.together("assigning pixels"):
             evidence.assign(clusters)
@@ -205,16 +204,16 @@ class Refresh:
             self.report["peak"] = float(peak.mean())
             votes = votes / peak
             smoothing = smoothing * smoothing_factor(scores)
-        # A cluster is relevant if pixels are that it would have in every clustering.
+        # The relevance of a pixel whose clusters have this vote in all clusterings.
         self.report |= describe_scores(votes * len(votes), statistics, scorer.high)
         return replace(clusters, scores=scores, votes=votes, likeness=likeness, smoothing=smoothing)
 
     def _map(self, clusters: Clusters, evidence: Evidence, former: MapFile | None) -> MapFile:
-        """Write the maps; each process those of some slices."""
+        """Write the maps; each process writes those of some slices."""
         collective, folder, scorer = self._collective, self._folder, self._scorer
         version = 1 if former is None else former.version + 1
         file = MapFile(folder.path, (0, *evidence.plane), version)
-        # Maps of other data (a checkpoint of another data set) say nothing about these slices.
+        # Maps of a checkpoint may be of another data set, with slices of another shape.
         comparable = former is not None and former.shape[1:] == file.shape[1:]
         before = former if comparable else None
         writer = MapWriter(file, clusters, before, scorer.low, scorer.high)
@@ -231,7 +230,11 @@ class Refresh:
         return MapFile(folder.path, (count, *evidence.plane), version)
 
     def _write(self, writer: MapWriter) -> None:
-        """Write the maps of this process's slices, by as much as is known of them."""
+        """Write the maps of this process's slices.
+
+        If the data set states tags, untagged slices are not embedded; if it states case and depth,
+        too, maps are smoothed across the slices of a case.
+        """
         folder, known = self._folder, self._source.known
         if known is None:
             mine = process_positions(len(self._source), folder.rank, folder.size)
@@ -239,10 +242,9 @@ class Refresh:
             check_distinct(writer.index)
             return
         tagged = (known.tags > 0.5).any(dim=1).cpu()
-        rows, rest = (side.nonzero()[:, 0] for side in (tagged, ~tagged))
-        writer.write_untagged(
-            known.index[rest[list(process_positions(len(rest), folder.rank, folder.size))]]
-        )
+        rows, untagged = (chosen.nonzero()[:, 0] for chosen in (tagged, ~tagged))
+        mine = process_positions(len(untagged), folder.rank, folder.size)
+        writer.write_untagged(known.index[untagged[list(mine)]])
         if known.case is None or known.depth is None:
             mine = process_positions(len(rows), folder.rank, folder.size)
             writer.write_slices(self._source.embed(rows[list(mine)].tolist(), activation=False))
@@ -255,7 +257,7 @@ class Refresh:
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        """Report the seconds that a block takes."""
+        """Add to the report the seconds that a block takes."""
         start = time.perf_counter()
         yield
         self.report[f"seconds_{name}"] = time.perf_counter() - start
@@ -264,11 +266,11 @@ class Refresh:
 def describe_scores(
     relevance: Tensor, statistics: ClusterStatistics, high: float
 ) -> dict[str, float]:
-    """Return the mean number of relevant clusters per class, and how many cases hold them.
+    """Return the mean number of relevant clusters per class and clustering, and their mean support.
 
     Args:
-        relevance: Of every cluster, [R, K, C].
-        statistics: What they were made from.
+        relevance: Relevance of every cluster, [R, K, C].
+        statistics: Statistics of the evidence, for the support (effective number of cases).
         high: Threshold of relevance.
     """
     relevant = (relevance > high).double()
