@@ -136,6 +136,9 @@ def test_links_lead_somewhere(readme: Path) -> None:
 def test_files_that_are_named_exist(readme: Path) -> None:
     for name in re.findall(r"(?:experiments|tests|wsseg)/[\w/.-]+\.\w+", readme.read_text()):
         assert "NAME" in name or (REPOSITORY / name).exists(), name
+    for name in re.findall(r"[`(]([\w./-]+\.(?:py|yaml|sbatch))[`)]", readme.read_text()):
+        if name not in {"cases.yaml", "config.yaml", "mine.py"} and "/NAME" not in name:
+            assert (readme.parent / name).exists() or (REPOSITORY / name).exists(), name
 
 
 def test_python_runs(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
