@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, by one process at a time; YAML is read strictly."""
+"""Files are written whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import check_writable, load_yaml, lock, replacing
+from wsseg.utils.files import check_writable, lock, replacing
 
 
 def test_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
@@ -98,24 +97,3 @@ def test_a_file_system_without_locks(
         with lock(tmp_path / "store") as held:
             assert held
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "base: &A {x: 1}\nb: &B {<<: *A, x: 2}\nc: {<<: *B, y: 3}",
-        "{1: a, '1': b}",
-        "a: {<<: {x: 1}, <<: {y: 2}}",
-        "a: &A [*A]",
-        "",
-        "3",
-    ],
-)
-def test_yaml_is_read_as_usual(text: str) -> None:
-    assert repr(load_yaml(text)) == repr(yaml.safe_load(text))
-
-
-@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "a: [{b: {x: 1, x: 1}}]", "{1: a, 1: b}"])
-def test_keys_that_come_twice(text: str) -> None:
-    with pytest.raises(yaml.YAMLError, match="comes twice"):
-        load_yaml(text)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from wsseg.utils.documents import load_yaml
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import load_yaml
 
 METHOD_KEYS = ("config", "overrides", "after", "baseline")
 KEYS = ("phantom", "prepare", "store", "output", "methods", "seeds", "folds", "overrides")

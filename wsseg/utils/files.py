@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, locking folders, and reading YAML strictly."""
+"""Writing files whole or not at all, and locking folders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from wsseg.utils.errors import InputError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # no locks on this file system (filelock knows ENOSYS)
-MERGE = "tag:yaml.org,2002:merge"  # the key `<<`, which a mapping may have several times
 
 
 @contextmanager
@@ -108,54 +106,3 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{existing}: is a file; name a folder other than {folder} to write to")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{existing}: is not writable; name a folder other than {folder}")
-
-
-def load_yaml(text: str) -> Any:
-    """Read YAML; a key that comes twice is an error (PyYAML would silently use the second).
-
-    Args:
-        text: The document.
-
-    Raises:
-        yaml.YAMLError: The document is not valid.
-
-    Example:
-        >>> load_yaml("model: {lr: 0.1}")
-        {'model': {'lr': 0.1}}
-        >>> load_yaml("{lr: 0.1, lr: 0.2}")
-        Traceback (most recent call last):
-        yaml.error.MarkedYAMLError: the key `lr` comes twice
-        ...
-    """
-    import yaml
-
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        _check_keys(node)  # before construct_document, which merges keys of `<<` into mappings
-        return None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _check_keys(document: Any) -> None:
-    """Refuse a document in which a mapping has a key twice."""
-    import yaml
-
-    to_visit, visited = [document], set()
-    while to_visit:
-        node = to_visit.pop()
-        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
-            continue
-        visited.add(id(node))  # an alias may refer to a node that contains it
-        if isinstance(node, yaml.SequenceNode):
-            to_visit += node.value
-            continue
-        seen = set()
-        for key, value in node.value:
-            to_visit.append(value)
-            name = (key.tag, str(key.value))
-            if key.tag != MERGE and name in seen:
-                problem = f"the key `{key.value}` comes twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(name)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wsseg.utils.documents import load_json, load_yaml
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import load_yaml
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -26,13 +26,15 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         # The parser of JSON is a hundred times as fast, which long lists need.
-        content = json.loads(text) if path.suffix.lower() == ".json" else load_yaml(text)
+        content = load_json(text) if path.suffix.lower() == ".json" else load_yaml(text)
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not encoded in UTF-8; save it as UTF-8 text") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: is not valid JSON at line {error.lineno}; correct it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not usable JSON ({error}); correct it") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
