@@ -211,3 +211,49 @@ def test_bad_datalist(tmp_path: Path, changes: dict[str, object], word: str) -> 
     with pytest.raises(InputError, match=word) as caught:
         results(find_cases("datalist", datalist(tmp_path, **changes)).faults)
     assert "list.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "cannot be used as a file name"),
+        (".hidden", "cannot be used as a file name"),
+        ("a/b", "cannot be used as a file name"),
+        ("a\nb", "signs that cannot be printed"),
+        ("a\tb", "signs that cannot be printed"),
+        ("a\x1b[31mb", "signs that cannot be printed"),
+        ("a\x00b", "signs that cannot be printed"),
+        ("a\u202eb", "signs that cannot be printed"),
+        ("a\udc80b", "signs that cannot be printed"),
+        ("a" * 201, "longer than 200 bytes"),
+        ("ö" * 101, "longer than 200 bytes"),
+    ],
+)
+def test_ids_that_no_file_can_have(tmp_path: Path, name: str, problem: str) -> None:
+    path = datalist(tmp_path, cases=[{"id": name, "images": IMAGES}])
+    with pytest.raises(InputError, match=problem) as caught:
+        results(find_cases("datalist", path).faults)
+    assert str(caught.value).startswith(f"{path}: case id ")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["BraTS-GLI-00001-000", "Käthe Ö.", "患者7", "a" * 200])
+def test_ids_that_files_can_have(tmp_path: Path, name: str) -> None:
+    (case,) = find_cases(
+        "datalist", datalist(tmp_path, cases=[{"id": name, "images": IMAGES}])
+    ).cases
+    assert case.id == name
+    (tmp_path / f".part-{name}.nii.gz").touch()
+
+
+def test_ids_from_names_of_files(tmp_path: Path) -> None:
+    touch(tmp_path / "a\tb", "a\tb", OLD)
+    with pytest.raises(InputError, match=r"case id 'a\\tb' holds signs that cannot be printed"):
+        find_cases("brats", tmp_path)
+
+
+def test_a_wrong_value_is_not_repeated_at_length(tmp_path: Path) -> None:
+    path = datalist(tmp_path, cases=[{"id": list(range(10**5)), "images": IMAGES}])
+    with pytest.raises(InputError, match="quote the id") as caught:
+        results(find_cases("datalist", path).faults)
+    assert len(str(caught.value)) < 300

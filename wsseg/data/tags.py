@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr  # noqa: A004 (which shortens what is long)
 
 from wsseg.utils.errors import InputError
 
 SLICE = "slice"
+WHOLE = re.compile(r"([0-9]+)(\.0*)?")
 
 
 def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dict[int, list[int]]:
@@ -35,16 +38,16 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
         {7: [1, 0], 8: [1, 1]}
     """
     tags: dict[int, list[int]] = {}
-    for line, row in enumerate(_rows(path, case, classes), start=2):
+    for line, row in _rows(path, case, classes):
         try:
             number = _whole(row[SLICE])
             values = [_whole(row[name]) for name in classes]
-        except (TypeError, ValueError):
+        except ValueError:
             number, values = -1, []
         if not 0 <= number < slices or number in tags or set(values) - {0, 1}:
+            cells = ", ".join(f"{name} {repr(row[name])}" for name in (SLICE, *classes))
             raise InputError(
-                f"{path}: line {line} of the tags of case {case} is not valid "
-                f"({', '.join(f'{name} {row[name]!r}' for name in (SLICE, *classes))}); each line "
+                f"{path}: line {line} of the tags of case {case} is not valid ({cells}); each line "
                 f"needs a slice number from 0 to {slices - 1} and 0 or 1 for each class, and no "
                 "slice may come twice"
             )
@@ -90,20 +93,22 @@ def compare_tags(
 
 
 def _whole(text: str) -> int:
-    """Read a whole number, also as tables of floating-point numbers hold it, such as 1.0."""
-    value = float(text)
-    if not value.is_integer():
+    """Read a whole number, also as tables of floating-point numbers hold it, such as 1.0.
+
+    Python's own int takes 1_0 for 10, and digits of any script.
+    """
+    match = WHOLE.fullmatch(text.strip(" "))
+    if match is None:
         raise ValueError(text)
-    return int(value)
+    return int(match[1])
 
 
-def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]:
+def _rows(path: Path, case: str, classes: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number of each line of a table and its cells by column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            # Asked for while the file is open: of an empty file the names are read again.
-            columns = list(reader.fieldnames or ())
-            rows = list(reader)
+            reader = csv.reader(stream, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, cells) for cells in reader if cells]
     except UnicodeError:
         raise InputError(
             f"{path}: tags of case {case} are not encoded in UTF-8; save the table as CSV in UTF-8"
@@ -113,11 +118,22 @@ def _rows(path: Path, case: str, classes: Sequence[str]) -> list[dict[str, str]]
         raise InputError(
             f"{path}: tags of case {case} cannot be read ({reason}); check the file"
         ) from None
+    columns = lines[0][1] if lines else []
     for name in (SLICE, *classes):
-        if name not in columns:
+        if columns.count(name) != 1:
             found = ", ".join(f"`{column}`" for column in columns) or "none"
-            apart = "separate columns by commas" if len(columns) == 1 else "add it"
+            many, advice = ("no", "add it") if name not in columns else ("two", "remove one")
+            advice = "separate columns by commas" if len(columns) == 1 else advice
             raise InputError(
-                f"{path}: tags of case {case} have no column `{name}` (found: {found}); {apart}"
+                f"{path}: tags of case {case} have {many} column{'s' * (many == 'two')} `{name}` "
+                f"(found: {found}); {advice}"
             )
-    return rows
+    if len(lines) == 1:
+        raise InputError(f"{path}: tags of case {case} have no line below the names; add them")
+    for number, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise InputError(
+                f"{path}: line {number} of the tags of case {case} has {len(cells)} cells for "
+                f"{len(columns)} columns; correct it"
+            )
+        yield number, dict(zip(columns, cells, strict=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr  # noqa: A004 (which shortens what is long)
 from typing import Any
 
 from wsseg.data.layouts.cases import (
     CaseFiles,
     CaseList,
     ImageFile,
+    check_id,
     choose_modalities,
     pick_images,
     sorted_cases,
@@ -74,7 +76,7 @@ def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]
 
 def _labels(source: Path, what: str, values: Any) -> set[int]:
     if not isinstance(values, list) or not all(type(v) is int for v in values):
-        raise InputError(f"{source}: {what} is {values!r}; give a list of whole numbers")
+        raise InputError(f"{source}: {what} is {repr(values)}; give a list of whole numbers")
     return set(values)
 
 
@@ -88,12 +90,9 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
     name = entry["id"]
     if not isinstance(name, str):  # YAML reads 010 as the number 8
         raise InputError(
-            f"{source}: id of case number {number + 1} is read as {name!r}; quote the id"
+            f"{source}: id of case number {number + 1} is read as {repr(name)}; quote the id"
         )
-    if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0\n"):
-        raise InputError(
-            f"{source}: case id {name!r} cannot be used as a file name; rename the case"
-        )
+    check_id(source, name)
     if unknown := set(entry) - set(CASE_ENTRIES):
         raise InputError(
             f"{source}: case {name} has an unknown entry `{min(map(str, unknown))}`; "
@@ -112,11 +111,13 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
 
 def _patient(source: Path, case: str, value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or not value):
-        raise InputError(f"{source}: patient of case {case} is {value!r}; quote its name")
+        raise InputError(f"{source}: patient of case {case} is {repr(value)}; quote its name")
     return value
 
 
 def _path(source: Path, case: str, what: str, value: Any) -> Path:
     if not isinstance(value, str) or not value:
-        raise InputError(f"{source}: {what} of case {case} is {value!r}; give the path of a file")
+        raise InputError(
+            f"{source}: {what} of case {case} is {repr(value)}; give the path of a file"
+        )
     return source.parent / value
