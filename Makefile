@@ -41,7 +41,7 @@ minima: ## Run all tests on the lowest versions that pyproject.toml allows (larg
 bench: $(STAMP) ## Time clustering, training, loading, prediction and processes (half an hour, idle machine)
 	$(BIN)/python experiments/bench/run.py
 
-benchmark: $(STAMP) ## Rebuild a table of the README: make benchmark TABLE=phantom (BraTS tables need images that are not included)
+benchmark: $(STAMP) ## Rebuild a table of experiments/results: make benchmark TABLE=phantom (BraTS tables need images that are not included)
 	$(BIN)/wsseg benchmark experiments/benchmarks/$(TABLE).yaml
 
 clean: ## Remove the environment and everything that runs have written

@@ -179,6 +179,16 @@ def test_commands_are_understood(
             assert extra in project["optional-dependencies"]
 
 
+def test_commands_in_configurations_are_understood(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first comments say how they are used."""
+    for path in sorted((REPOSITORY / "experiments").rglob("*.yaml")):
+        comments = "\n".join(re.findall(r"^#(.*)$", path.read_text(), re.MULTILINE))
+        for line in re.findall(r"^ {3}(wsseg .*)$", comments.replace("\\\n", " "), re.MULTILINE):
+            parse(shlex.split(line)[1:], folder, monkeypatch)
+
+
 def check_make(words: list[str]) -> None:
     target, *settings = words
     assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE), words
