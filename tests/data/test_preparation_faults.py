@@ -239,6 +239,46 @@ def test_the_same_files_under_two_names(tmp_path: Path) -> None:
         prepare("datalist", path, tmp_path / "store", folds=2, workers=1)
 
 
+@pytest.mark.parametrize("entry", ["images", "mask", "tags"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_that_two_cases_share(tmp_path: Path, entry: str, linked: bool) -> None:
+    path = write_datalist(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    place = "shared.csv" if entry == "tags" else f"c1{'_mask' * (entry == 'mask')}.nii.gz"
+    (tmp_path / "link").symlink_to(place)
+    for number, value in ((1, place), (3, "link" if linked else f"./{place}")):
+        content["cases"][number][entry] = {"A": value} if entry == "images" else value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=rf"cases c1 and c3 have the same {entry} \(.*; correct"):
+        prepare("datalist", path, tmp_path / "store", folds=2, workers=1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_masks_that_are_equal_are_announced(
+    tmp_path: Path, shared: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Whatever the type of the file is; masks that show nothing are often equal."""
+    source = write_datalist(tmp_path)
+    for number in range(4):
+        labels = np.zeros((24, 26, 12), np.int16)
+        labels[8 : 10 + number, 8:12, 4:7] = number > 1
+        save(tmp_path / f"c{number}_mask.nii.gz", labels)
+    if shared:
+        save(tmp_path / "c2_mask.nii.gz", labels.astype(np.float32))
+    prepare("datalist", source, tmp_path / "store", folds=2, workers=1, min_anatomy=0.0)
+    told = [str(each.message) for each in recwarn.list if "the same mask" in str(each.message)]
+    assert len(told) == shared
+    assert all(message.startswith("cases c2 and c3 have the same mask") for message in told)
+
+
+def test_an_image_in_place_of_the_mask(tmp_path: Path) -> None:
+    image = ImageFile(tmp_path / "image.nii.gz")
+    (tmp_path / "link.nii.gz").symlink_to(image.path)
+    case = CaseFiles("c0", {"FLAIR": image}, tmp_path / "link.nii.gz")
+    with pytest.raises(InputError, match="is named for both FLAIR and mask of case c0"):
+        check_files(case, ["tumour"], "axial")
+
+
 def test_slices_that_would_not_fit_into_memory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"spacing 0\.001: .* 26000 x 24000 pixels"):
         prepare("datalist", write_datalist(tmp_path), tmp_path / "store", folds=2, spacing=1e-3)

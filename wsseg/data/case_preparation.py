@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
-from wsseg.data.fingerprints import hash_case, hash_volume
+from wsseg.data.fingerprints import hash_case, hash_labels, hash_volume
 from wsseg.data.geometry import Geometry, crop, windows
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.planes import box_to_planes, to_planes
@@ -225,6 +225,7 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
             name: hash_volume(volume)
             for name, volume in zip(spec.modalities, images.volumes, strict=True)
         },
+        "mask": None if labels is None else hash_labels(labels.volume, labels.box),
         "anatomy": anatomy.size,
         "geometry": asdict(geometry),
         "rows": rows,

@@ -59,11 +59,7 @@ def check_files(
             slices would be enormous, or the table of tags is not as it must be.
     """
     images = list(case.images.values())
-    if twice := next((image for image in images if images.count(image) > 1), None):
-        names = " and ".join(name for name, image in case.images.items() if image == twice)
-        raise InputError(
-            f"{twice.path}: is named for both {names} of case {case.id}; correct one of them"
-        )
+    _check_named_once(case)
     first = images[0].path
     if first.is_dir():
         depth = len(slice_paths(first, case.id))
@@ -88,6 +84,19 @@ def check_files(
             )
     if case.tags:
         read_tags(case.tags, case.id, classes, depth)
+
+
+def _check_named_once(case: CaseFiles) -> None:
+    mask = {"mask": ImageFile(case.mask)} if case.mask else {}
+    users: dict[ImageFile, list[str]] = {}
+    for name, (path, channel) in {**case.images, **mask}.items():
+        users.setdefault(ImageFile(path.resolve(), channel), []).append(name)
+    for place, names in users.items():
+        if len(names) > 1:
+            raise InputError(
+                f"{place.path}: is named for both {' and '.join(names)} of case {case.id}; correct "
+                "one of them"
+            )
 
 
 def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:

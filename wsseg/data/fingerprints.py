@@ -49,6 +49,22 @@ def hash_volume(volume: NDArray[Any]) -> str:
     return hashlib.sha256(str(volume.shape).encode() + sample.tobytes()).hexdigest()
 
 
+def hash_labels(volume: NDArray[Any], box: tuple[slice, ...]) -> str | None:
+    """Hash the labels of a mask; the hash is the same in any file and type that holds them.
+
+    Args:
+        volume: [X, Y, Z].
+        box: What holds all labels but 0.
+
+    Returns:
+        The hash; None of a mask that is empty.
+    """
+    inside = np.ascontiguousarray(volume[box], np.float32)
+    if not inside.any():
+        return None
+    return hashlib.sha256(f"{volume.shape} {box}".encode() + inside.tobytes()).hexdigest()
+
+
 def _digest(path: Path, case: str) -> str:
     digest = hashlib.sha256()
     try:

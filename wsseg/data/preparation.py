@@ -31,6 +31,7 @@ from wsseg.data.preparation_checks import (
     check_named_once,
     check_options,
     check_output,
+    warn_of_equal_masks,
     warn_of_likely_mistakes,
     warn_of_nesting,
 )
@@ -161,6 +162,7 @@ def _build(
     files = [job.files for job in jobs]
     records = run("Preparing", partial(build_case, store=store), jobs)
     check_distinct(source, {c.id: r["content"] for c, r in zip(files, records, strict=True)})
+    warn_of_equal_masks({c.id: r.get("mask") for c, r in zip(files, records, strict=True)})
     warn_of_likely_mistakes(records, options["spacing"])
     sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
     pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)

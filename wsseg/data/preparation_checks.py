@@ -102,22 +102,27 @@ def check_labelled(source: Path, listed: CaseList) -> None:
 
 
 def check_named_once(source: Path, listed: CaseList) -> None:
-    """Refuse image files that are listed for two cases; copies are found when they are read.
+    """Refuse a file that is listed for two cases: one could train and the other test.
+
+    Links are followed. Copies of images are found when they are read.
 
     Args:
         source: Where the cases are, for the message.
         listed: The cases.
 
     Raises:
-        InputError: Two cases have the same image files.
+        InputError: Two cases have an image, a mask or a table of tags in common.
     """
-    check_distinct(
-        source,
-        {
-            case.id: {name: f"{image.path} {image.channel}" for name, image in case.images.items()}
-            for case in listed.cases
-        },
-    )
+    seen: dict[Path, str] = {}
+    for case in listed.cases:
+        for path in {path.resolve(): path for path in case.paths}.values():
+            other = seen.setdefault(path.resolve(), case.id)
+            if other != case.id:
+                kind = {case.mask: "mask", case.tags: "tags"}.get(path, "images")
+                raise InputError(
+                    f"{source}: cases {other} and {case.id} have the same {kind} ({path}); "
+                    "correct the path, or remove one of them"
+                )
 
 
 def check_output(out: Path) -> None:
@@ -154,6 +159,23 @@ def check_distinct(source: Path, content: Mapping[str, Mapping[str, str]]) -> No
             both = f"cases {seen[images]} and {case}"
             raise InputError(f"{source}: {both} have the same images; remove one of them")
         seen[images] = case
+
+
+def warn_of_equal_masks(masks: Mapping[str, str | None]) -> None:
+    """Warn of masks that are not empty and yet the same in two cases, as after a wrong copy.
+
+    Args:
+        masks: Of each case the hash of its mask, if it has one that is not empty.
+    """
+    seen: dict[str, str] = {}
+    pairs = [(seen.setdefault(mask, case), case) for case, mask in masks.items() if mask]
+    equal = [f"cases {first} and {case}" for first, case in pairs if first != case]
+    if equal:
+        warnings.warn(
+            f"{first_of(equal)} have the same mask, voxel by voxel; check that none of them was "
+            "copied by mistake",
+            stacklevel=2,
+        )
 
 
 def warn_of_nesting(
