@@ -94,7 +94,7 @@ def epochs(run: Path) -> list[int]:
         ),
         ("--config=absent.yaml", "absent.yaml"),
         ("--ckpt_path=absent.ckpt", "absent.ckpt: does not exist"),
-        ("--ckpt_path=best", "--ckpt_path best: only the process that trained knows it"),
+        ("--ckpt_path=best", "--ckpt_path best: is known only to the process that trained"),
         ("--trainer.accelerator=abacus", "abacus"),
         ("--trainer.callbacks=NoSuchCallback", "NoSuchCallback"),
     ],
@@ -303,7 +303,7 @@ def test_scores_of_other_cases_do_not_stand_for_a_runs_own(
     assert main([*score, f"--data.root={other}"]) == 2
     assert f"holds a run on {store}, fold 0; scores of {other}" in capsys.readouterr().err
     assert main([*score, "--data.fold=1"]) == 2
-    assert "(its cases may have been trained on)" in capsys.readouterr().err
+    assert "(cases of another fold may have been trained on)" in capsys.readouterr().err
     elsewhere = f"--trainer.default_root_dir={tmp_path / 'elsewhere'}"
     assert main([*score, f"--data.root={other}", elsewhere]) == 0
     assert (tmp_path / "elsewhere" / "metrics.json").is_file()

@@ -1,10 +1,10 @@
-"""Checkpoints: ``saving``, ``loading``, and ``checks`` against a run's data and settings.
+"""Checkpoints: saving, loading, and checks against the data and settings of a run.
 
-This file imports no torch: those who need only the name of a file get it at once.
+This file does not import torch, so that the names of files are available without delay.
 """
 
 LAST_CHECKPOINT = "last.ckpt"
-"""The file in a run's folder from which the run is resumed, scored and used for prediction."""
+"""The checkpoint in a run's folder, from which the run is resumed, scored and used to predict."""
 
 CONFIG_FILE = "config.yaml"
-"""The file beside it with all settings of the training."""
+"""The file in a run's folder that holds all settings of the training."""

@@ -1,4 +1,4 @@
-"""Checks whether a checkpoint fits the data and the settings that it is to be used with."""
+"""Checks that a checkpoint fits the data and the settings of the run that uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.utils.errors import InputError
 
-MEANING = ("axis", "spacing", "normalisation")  # of a slice: weights depend on them
+PREPARATION = ("axis", "spacing", "normalisation")  # settings of the store that weights depend on
 
 
 def check_run(
@@ -27,15 +27,15 @@ def check_run(
     *,
     training: bool,
 ) -> None:
-    """Compare a checkpoint with the data and the module of a run that is to use it.
+    """Compare a checkpoint with the data and the module of the run that uses it.
 
     Args:
-        path: Where the checkpoint is.
-        content: The checkpoint.
-        module: The module as the settings of this run make it.
+        path: Path of the checkpoint.
+        content: Content of the checkpoint.
+        module: The module, made from the settings of this run.
         data: The data of this run.
-        splits: Which of its splits are held out.
-        training: Whether to train.
+        splits: Names of the splits that must not have been trained on.
+        training: Whether the run trains.
 
     Raises:
         InputError: The checkpoint belongs to other data or to another module.
@@ -47,35 +47,35 @@ def check_run(
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
-    """Compare the data of a checkpoint with that of this run.
+    """Compare the data that a checkpoint was trained on with the store of this run.
 
     Args:
-        path: Where the checkpoint is.
-        saved: Its data specification.
-        spec: That of the store.
+        path: Path of the checkpoint.
+        saved: Data specification in the checkpoint.
+        spec: Data specification of the store.
 
     Raises:
-        InputError: Modalities or classes are others.
+        InputError: Modalities or classes differ.
     """
     for name in ("modalities", "classes"):
-        there, here = (", ".join(each.get(name, ())) for each in (saved, spec))
-        if there != here:
+        trained, given = (", ".join(part.get(name, ())) for part in (saved, spec))
+        if trained != given:
             raise InputError(
-                f"{path}: was trained on the {name} {there}, but the store has {here}; give "
+                f"{path}: was trained on the {name} {trained}, but the store has {given}; give "
                 f"another checkpoint, or prepare the store with the same {name}"
             )
-    for name in MEANING:
+    for name in PREPARATION:
         if saved.get(name) != spec.get(name):
             rank_zero_warn(
                 f"the store has {name} {spec.get(name)}, but {path} was trained with "
-                f"{saved.get(name)}; expect worse results, or prepare the store with the same"
+                f"{saved.get(name)}; expect worse results, or prepare the store with the latter"
             )
     pixel = DataSpec.from_dict(spec).pixel
     if pixel and DataSpec.from_dict(saved).ignores_pixel_size(pixel):
         rank_zero_warn(
             f"pixels of the store are {format_pixel(pixel)}, but {path} was trained on "
-            f"{format_pixel(saved['pixel'])}, and treats them all alike; prepare both with one "
-            "--spacing"
+            f"{format_pixel(saved['pixel'])}, and ignores their size; prepare both with the "
+            "same --spacing"
         )
 
 
@@ -87,83 +87,84 @@ def check_cases(
     *,
     training: bool = True,
 ) -> None:
-    """Look for held-out cases that a checkpoint was trained on, as one of another fold may be.
+    """Refuse to continue a checkpoint of another fold, which was trained on held-out cases.
 
     Args:
-        path: Where the checkpoint is.
-        content: The checkpoint.
+        path: Path of the checkpoint.
+        content: Content of the checkpoint.
         data: The data of this run.
-        splits: Which of its splits are held out.
-        training: Whether to train; scores of such cases are computed, but with a warning.
+        splits: Names of the splits that must not have been trained on.
+        training: Whether the run trains; otherwise there is only a warning.
 
     Raises:
-        InputError: It is to be trained on, or learnt from.
+        InputError: The run trains, and the checkpoint has been trained on a held-out case.
     """
-    found = trained_on(content, [case for split in splits for case in data.splits[split]])
-    if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    leaked = trained_on(content, [case for split in splits for case in data.splits[split]])
+    if leaked:
+        more = f" and {len(leaked) - 1} more" if len(leaked) > 1 else ""
         problem = (
-            f"{path}: was trained on case {found[0]}{more}, which fold {data.fold} of "
+            f"{path}: was trained on case {leaked[0]}{more}, which fold {data.fold} of "
             f"{data.store.root} holds out"
         )
         if training:
-            raise InputError(f"{problem}; give a checkpoint of this fold, or the fold of that one")
+            raise InputError(f"{problem}; give a checkpoint of this fold, or choose its fold")
         rank_zero_warn(f"{problem}, so the scores say nothing about new patients")
 
 
 def check_scores_folder(root: Path, checkpoint: str, store: str, fold: int) -> None:
-    """Refuse to put other scores where those of a run on its own held-out cases belong.
+    """Refuse to write scores into the folder of another run, or of a run on other cases.
 
     Args:
-        root: Where scores go.
-        checkpoint: What to score.
-        store: The store to score.
-        fold: Its fold.
+        root: Folder for the scores.
+        checkpoint: Path of the checkpoint to score.
+        store: Store whose cases are scored.
+        fold: Fold of the store.
 
     Raises:
-        InputError: The folder holds another run, or a run on another store that is still there, or
-            another fold.
+        InputError: The folder holds another run, or one on another fold, or one on another store
+            that still exists.
     """
-    whole = Path(checkpoint).absolute()  # a link to a larger disk belongs to the run, too
-    own = any(each.is_relative_to(root.resolve()) for each in (whole, whole.resolve()))
-    if (root / LAST_CHECKPOINT).is_file() and Path(checkpoint).is_file() and not own:
+    path = Path(checkpoint).absolute()  # a link in the folder to another disk belongs to the run
+    inside = any(place.is_relative_to(root.resolve()) for place in (path, path.resolve()))
+    if (root / LAST_CHECKPOINT).is_file() and path.is_file() and not inside:
         raise InputError(
             f"{root}: holds another run than {checkpoint}, and its scores would be overwritten; "
             "add --trainer.default_root_dir OTHER"
         )
-    path = root / CONFIG_FILE
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    file = root / CONFIG_FILE
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     data = config.get("data", {})
-    place, trained = Path(data.get("root", store)), data.get("fold", fold)
-    if trained == fold and (place.resolve() == Path(store).resolve() or not place.exists()):
+    run_store, run_fold = Path(data.get("root", store)), data.get("fold", fold)
+    same_store = run_store.resolve() == Path(store).resolve() or not run_store.exists()
+    if run_fold == fold and same_store:
         return
-    leaked = "" if trained == fold else " (its cases may have been trained on)"
+    leak = "" if run_fold == fold else " (cases of another fold may have been trained on)"
     raise InputError(
-        f"{root}: holds a run on {place}, fold {trained}; scores of {store}, fold {fold}, would "
-        f"be taken for its own; add --trainer.default_root_dir OTHER{leaked}"
+        f"{root}: holds a run on {run_store}, fold {run_fold}; scores of {store}, fold {fold}, "
+        f"would be taken for its own; add --trainer.default_root_dir OTHER{leak}"
     )
 
 
 def check_model(
     path: str, content: dict[str, Any], module: LightningModule, *, training: bool
 ) -> None:
-    """Compare a checkpoint with the module that is to take its place in a run.
+    """Compare a checkpoint with the module that loads it.
 
-    Settings that differ are announced: Lightning alone would quietly keep the checkpoint's.
+    Settings that differ are reported, since Lightning silently keeps some of the checkpoint's.
 
     Args:
-        path: Where the checkpoint is.
-        content: The checkpoint.
-        module: The module as the settings of this run make it.
-        training: Whether the optimiser continues too.
+        path: Path of the checkpoint.
+        content: Content of the checkpoint.
+        module: The module, made from the settings of this run.
+        training: Whether the run trains, so that the optimiser continues.
 
     Raises:
         InputError: The module's weights have other names or shapes.
     """
-    saved, own = (_flat(each) for each in (content.get("hyper_parameters", {}), module.hparams))
+    saved, given = map(_flat, (content.get("hyper_parameters", {}), module.hparams))
     differing = [
         f"model.{name} is {value} here but {saved[name]} in {path}"
-        for name, value in own.items()
+        for name, value in given.items()
         if name in saved and value != saved[name]
     ]
     if _shapes(content["state_dict"]) != _shapes(module.state_dict()) and not _adapts(module):
@@ -171,17 +172,16 @@ def check_model(
         raise InputError(
             f"{path}: does not fit these settings ({reason}); give the config.yaml of its run"
         )
-    for each in differing:
-        rank_zero_warn(
-            f"{each}; optimiser and schedule continue with the checkpoint's" if training else each
-        )
+    advice = "; optimiser and schedule continue with the checkpoint's" if training else ""
+    for difference in differing:
+        rank_zero_warn(difference + advice)
 
 
 def _adapts(module: LightningModule) -> bool:
-    """Tell whether a module loads other weights than its own in a way that it defines."""
-    own = type(module)
-    changes = own.on_load_checkpoint is not LightningModule.on_load_checkpoint
-    return changes or own.load_state_dict is not LightningModule.load_state_dict
+    """Return whether a module overrides how weights are loaded, and so may load other weights."""
+    kind = type(module)
+    changes = kind.on_load_checkpoint is not LightningModule.on_load_checkpoint
+    return changes or kind.load_state_dict is not LightningModule.load_state_dict
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, Any]:
@@ -189,11 +189,11 @@ def _shapes(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by the names of their options, without the data specification."""
-    found: dict[str, Any] = {}
+    """Return nested settings by dotted names, without the data specification."""
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= {f"{name}.{inner}": each for inner, each in value.items() if name != "spec"}
+            flat |= {f"{name}.{key}": part for key, part in value.items() if name != "spec"}
         else:
-            found[name] = list(value) if isinstance(value, list | tuple) else value
-    return found
+            flat[name] = list(value) if isinstance(value, list | tuple) else value
+    return flat

@@ -1,4 +1,4 @@
-"""Find a checkpoint, read what it holds, and make the trained module from it."""
+"""Finds a checkpoint, reads it, and makes the trained module from it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wsseg.utils.errors import InputError
 def load_module(ckpt_path: Path) -> SliceModule:
     """Load a trained wsseg module, ready for prediction.
 
-    Only weights and plain values are unpickled, and only modules of wsseg are made from them: a
-    checkpoint from a stranger brings no code.
+    Only weights and plain values are unpickled, and only modules of wsseg are made from them, so
+    that a checkpoint from an unknown source cannot run code.
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.
@@ -54,13 +54,13 @@ def load_module(ckpt_path: Path) -> SliceModule:
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
             f"{ckpt_path}: does not fit this version of wsseg ({reason}); train again or, if it "
-            "uses an encoder of your own, predict from a script that registers it"
+            "uses your own encoder, predict from a script that registers it"
         ) from error
     return module.eval()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what a checkpoint holds, without moving its tensors into memory.
+    """Read a checkpoint; its tensors stay on disk, memory-mapped.
 
     Args:
         path: The file.
@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         Lightning's dictionary: ``state_dict``, ``hyper_parameters``, ``callbacks``, ...
 
     Raises:
-        InputError: There is no such file, or it is not a checkpoint.
+        InputError: The file does not exist or is not a checkpoint.
     """
     if path.is_dir():
         raise InputError(
@@ -89,20 +89,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:
-    """Return the checkpoint that ``--ckpt_path`` means, as a file where that is known already.
+    """Return the path of the checkpoint that ``--ckpt_path`` names.
 
-    Lightning finds out what ``last`` is when training starts: too late to compare settings and data
-    with it, or to carry on the log from its step.
+    Lightning resolves ``last`` only when training starts, too late to compare the checkpoint with
+    settings and data, or to continue the log from its step.
 
     Args:
         given: ``--ckpt_path``.
         root: The run's folder.
-        training: Whether to train; a run that finds no ``last`` then starts from the beginning.
+        training: Whether the run trains; it then starts from the beginning if there is no ``last``.
 
     Raises:
-        InputError: Only another process could know what is meant, or it is a web address, which
-            Lightning caches by the name of the file alone: another model of the same name would
-            take its place.
+        InputError: ``best``, which is not recorded in the folder; or a web address, since
+            Lightning caches downloads by file name alone and may load another model.
 
     Example:
         >>> find_checkpoint("last", "RUN", training=False)
@@ -116,7 +115,7 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
         return None
     if given == "best":
         raise InputError(
-            "--ckpt_path best: only the process that trained knows it; give the path of the "
+            "--ckpt_path best: is known only to the process that trained; give the path of the "
             "checkpoint"
         )
     if given and given.lower().startswith(("http:", "https:")):
@@ -127,7 +126,7 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
 
 
 def only_lightning_reads(given: str) -> bool:
-    """Tell whether a checkpoint is no local file: an address, a name, or a folder of shards.
+    """Return whether a checkpoint is an address, a name or a folder of shards, not a local file.
 
     Args:
         given: ``--ckpt_path``.
@@ -147,12 +146,12 @@ def _module_class(name: str, path: Path) -> type[SliceModule]:
             "module can be imported"
         )
     try:
-        found = getattr(importlib.import_module(package), class_name, None)
+        kind = getattr(importlib.import_module(package), class_name, None)
     except ModuleNotFoundError:
-        found = None
-    if not (isinstance(found, type) and issubclass(found, SliceModule)):
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, SliceModule)):
         raise InputError(
             f"{path}: holds a {name}, which this version of wsseg lacks; use the version that "
             "wrote it"
         )
-    return found
+    return kind

@@ -1,4 +1,4 @@
-"""Writes checkpoints so that a crash leaves the previous one whole."""
+"""Writes checkpoints so that a crash does not damage the previous one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wsseg.utils.files import replacing
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its target and then renames it.
 
-    Lightning stages in the folder for temporary files, often another file system, from where the
-    last step is a copy: a crash during it would destroy the previous ``last.ckpt``.
+    Lightning first writes to the system's temporary folder. If that is another file system, the
+    file is then copied, and a crash during the copy would destroy the previous ``last.ckpt``.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint; Lightning writes one that goes to an address."""
+        """Write a checkpoint; if the path is an address, leave it to Lightning."""
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return

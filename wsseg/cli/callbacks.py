@@ -1,4 +1,4 @@
-"""The callbacks that every run has."""
+"""The callbacks that wsseg adds to every run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wsseg.utils.files import replacing
 
 
 class ResumeHint(Callback):
-    """Says how to resume a training that the user (Ctrl-C) or a queue (SIGTERM) has stopped."""
+    """Prints how to resume a training that was stopped by Ctrl-C or by a queue (SIGTERM)."""
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -36,25 +36,25 @@ class ResumeHint(Callback):
 
 
 class RunConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` of a training into the run's own folder, and shows it to loggers."""
+    """Saves ``config.yaml`` of a training into the run's folder, and gives it to the loggers."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write what the parser understood; testing leaves the file as training wrote it."""
+        """Write all settings before training; validation and testing leave the file unchanged."""
         if stage != "fit":
             return
         set_aside_scores(Path(trainer.default_root_dir))
         path = Path(trainer.default_root_dir) / self.config_filename
         with replacing(path) as part:
             self.parser.save(self.config, part, skip_none=False, overwrite=True, multifile=False)
-        # The module logs its own settings only; runs differ in data, trainer and callbacks as well.
+        # The module logs its own settings, but not those of data, trainer and callbacks.
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # which lies beside the file
+            if not isinstance(logger, CSVLogger):  # whose log is beside the file
                 logger.log_hyperparams(settings)
 
 
 def set_aside_scores(root: Path) -> None:
-    """Rename the scores in a run's folder: they are of weights that are about to change."""
+    """Rename the scores in a run's folder, since training changes the weights they belong to."""
     for name in (METRICS_FILE, CASES_FILE):
         path = root / name
         if path.is_file():
@@ -64,30 +64,30 @@ def set_aside_scores(root: Path) -> None:
 def run_callbacks(
     root: str, given: Sequence[Callback], *, quiet: bool = False, saving: bool = True
 ) -> list[Callback]:
-    """Return the callbacks that every run has, but for those that were given.
+    """Return the callbacks to add to a run, without those of a kind that the user has given.
 
     Args:
         root: The run's folder.
-        given: Callbacks of the user's.
-        quiet: Leave out the progress bar, which is a line per epoch where there is no terminal.
+        given: Callbacks of the user.
+        quiet: Leave out the progress bar (without a terminal, a line for each epoch).
         saving: Save checkpoints.
 
     Example:
         >>> [type(each).__name__ for each in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
         ['StepSeeding', 'CaseEvaluation', 'ResumeHint', 'ModelCheckpoint']
     """
-    own: list[Callback] = []
+    added: list[Callback] = []
     if not any(isinstance(each, ProgressBar) for each in given) and not quiet:
-        own.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
+        added.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
     for kind in (StepSeeding, CaseEvaluation, OverlayLogger, ResumeHint):
         if not any(isinstance(each, kind) for each in given):
-            own.append(kind())
+            added.append(kind())
     last = ModelCheckpoint(
         dirpath=root,
         filename=Path(LAST_CHECKPOINT).stem,
         enable_version_counter=False,
-        save_on_train_epoch_end=True,  # else the last epochs are lost where validation is rarer
+        save_on_train_epoch_end=True,  # by default only after validation, which may be rarer
     )
     if saving and all(each.state_key != last.state_key for each in given):
-        own.append(last)
-    return own
+        added.append(last)
+    return added

@@ -1,4 +1,4 @@
-"""The ``wsseg`` command: it chooses a sub-command and imports no more than that one needs."""
+"""The ``wsseg`` command: runs a sub-command, and imports only what that needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsseg.cli.messages import plain_messages, refusal
 from wsseg.utils.errors import InputError
 from wsseg.utils.system import keep_freed_memory
 
-LIGHTNING = ""  # instead of a function: a command of LightningCLI
+LIGHTNING = ""  # instead of the name of a function: a sub-command of LightningCLI
 COMMANDS = {
     "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients for trying wsseg out"),
     "prepare": ("wsseg.data.preparation:prepare", "Turn volumes into a store of slices and tags"),
@@ -60,7 +60,7 @@ def main(args: list[str] | None = None) -> int:
         return _run(name, rest)
     except InputError as error:
         return _refuse(str(error))
-    except OSError as error:  # no permission, no space: of the system, not of wsseg
+    except OSError as error:  # such as no permission or no space: not a fault of wsseg
         known = error.filename is not None and error.strerror
         problem = f"{error.filename}: {error.strerror}" if known else str(error)
         return _refuse(problem + ADVICE.get(error.errno or 0, ""))
@@ -92,7 +92,7 @@ def _run(name: str, arguments: list[str]) -> int:
     with quick_imports():
         command = getattr(importlib.import_module(module), function)
     parameters = signature(command).parameters
-    # The parser would name the first positional argument instead.
+    # The parser would report the first positional argument instead of an unknown option.
     for option in (argument.partition("=")[0] for argument in arguments):
         known = option[2:].partition(".")[0].rstrip("+") in (*parameters, *PARSER_OPTIONS)
         if option.startswith("--") and not known:
@@ -108,7 +108,7 @@ def _run(name: str, arguments: list[str]) -> int:
             )
     except ArgumentError as error:
         kind = Parameter.POSITIONAL_OR_KEYWORD
-        positional = [each.name for each in parameters.values() if each.kind is kind]
+        positional = [parameter.name for parameter in parameters.values() if parameter.kind is kind]
         reason = refusal(error, positional=positional)
         raise InputError(f"{reason}; see `wsseg {name} --help`") from error
     return 0
@@ -122,11 +122,11 @@ def _refuse(message: str) -> int:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Keep the garbage collector away from what is imported inside, now and later.
+    """Exclude objects that are imported inside from garbage collection.
 
-    Importing Lightning makes 670,000 objects that stay. The collector goes through them again and
-    again while they come, and once more when the process ends: `wsseg fit --help` took 3.4 s with
-    it and takes 2.3 s without (two cores of an AMD EPYC).
+    Importing Lightning makes 670,000 permanent objects, which the garbage collector searches many
+    times during the import and again when the process ends: `wsseg fit --help` took 3.4 s with it
+    and takes 2.3 s without (two cores of an AMD EPYC).
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What a user reads on the terminal: one line for an error, one for a warning, no chatter."""
+"""Messages on the terminal: one line for each error and each warning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-HARMLESS = (  # warnings of Lightning and torch, seen on the pinned versions (the last on GPUs only)
+HARMLESS = (  # warnings of Lightning and torch (pinned versions; the last one on GPUs only)
     "Checkpoint directory .* exists and is not empty",  # resuming and repeating are legitimate
     "Experiment logs directory .* exists and is not empty",
     "Total length of `list` across ranks is zero",  # a split may lack validation cases
@@ -16,24 +16,24 @@ HARMLESS = (  # warnings of Lightning and torch, seen on the pinned versions (th
     ".*isinstance.treespec, LeafSpec.. is deprecated",
     ".*AccumulateGrad node's stream does not match",  # Lightning sets DDP up on another stream
 )
-CHATTY_LOGGERS = (  # they announce what needs no action, such as devices and the seed
+CHATTY_LOGGERS = (  # they log what needs no action, such as devices and the seed
     "pytorch_lightning.utilities.rank_zero",
     "lightning_fabric.utilities.rank_zero",
     "lightning_fabric.utilities.seed",
 )
-KEY = 'Parser key "'  # how jsonargparse begins to say which option it means
+KEY = 'Parser key "'  # start of an error message of jsonargparse that names an option
 
 
 def refusal(error: BaseException, command: str = "", positional: Container[str] = ()) -> str:
-    """Return in one line which option a parser refuses, and why.
+    """Describe an error of the parser in one line: the option, and what is wrong with it.
 
-    A parser raises one error because of another: the outer ones name the option, one level of it
-    each, and the innermost says what is wrong.
+    The parser raises a chain of errors: the outer ones name the parts of a dotted option, and the
+    innermost says what is wrong.
 
     Args:
         error: The outermost error.
-        command: Sub-command, whose name is left out of the names of options.
-        positional: Names of arguments that are written without dashes.
+        command: Sub-command, which is removed from the names of options.
+        positional: Names of positional arguments, which are written without dashes.
 
     Example:
         >>> import jsonargparse
@@ -49,13 +49,13 @@ def refusal(error: BaseException, command: str = "", positional: Container[str] 
     while chain[-1].__cause__:
         chain.append(chain[-1].__cause__)
     reason = " ".join(str(chain[-1]).split())
-    value = reason.rpartition(" ")[2]  # of several types that it might have, one is the cause
+    value = reason.rpartition(" ")[2]  # of an option with several types, one error is the cause
     tried = [line.strip() for line in str(chain[-2:][0]).splitlines() if line.endswith(value)]
     others = [line[2:] for line in tried if line.startswith("- ") and line[2:] not in reason]
     reason = "; or ".join([reason, *others]).replace(f" {command}.", " --").rstrip(".;")
-    # An error repeats what the one inside says of the same option.
-    quoted = [str(each).split('"')[1] for each in chain if str(each).startswith(KEY)]
-    keys = [key.removeprefix(f"{command}.") for key, _ in groupby(quoted)]
+    # Consecutive errors may name the same part.
+    quoted = [str(link).split('"')[1] for link in chain if str(link).startswith(KEY)]
+    keys = [part.removeprefix(f"{command}.") for part, _ in groupby(quoted)]
     if not keys or reason.startswith(KEY):
         return reason
     name = ".".join(keys)
@@ -64,7 +64,7 @@ def refusal(error: BaseException, command: str = "", positional: Container[str] 
 
 @contextmanager
 def plain_messages() -> Iterator[None]:
-    """Show warnings as one line without the place in the code; hide those that are harmless."""
+    """Print warnings in one line, without the place in the code, and hide harmless ones."""
     original = warnings.formatwarning
     loggers = [logging.getLogger(name) for name in CHATTY_LOGGERS]
     levels = [logger.level for logger in loggers]

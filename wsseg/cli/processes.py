@@ -1,4 +1,4 @@
-"""Whether a launcher has started as many processes as the trainer expects."""
+"""Checks that a launcher has started as many processes as the trainer expects."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wsseg.utils.errors import InputError
 
 
 def check_processes(devices: int, nodes: int) -> None:
-    """Refuse processes that would train alone, all in one folder, or wait for ones that never come.
+    """Refuse a number of processes other than the trainer expects.
 
-    Lightning compares the numbers itself, but not for a trainer of one device, which it gives to
-    every process that torchrun or srun starts without ``--trainer.devices``.
+    With too many, each would train alone in the same folder; with too few, they would wait for
+    ever. Lightning itself makes this check only for trainers of several devices.
 
     Args:
-        devices: Of the trainer, on each machine.
-        nodes: Machines of the trainer.
+        devices: Number of devices of the trainer on each machine.
+        nodes: Number of machines of the trainer.
 
     Raises:
         InputError: The launcher started another number of processes.

@@ -1,4 +1,4 @@
-"""``wsseg fit | validate | test``: Lightning's command line with wsseg's classes and defaults."""
+"""``wsseg fit``, ``validate`` and ``test``: LightningCLI with wsseg's classes and defaults."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ DEFAULTS: dict[str, Any] = {
 
 
 class WssegCLI(LightningCLI):
-    """LightningCLI in which a run's folder, ``trainer.default_root_dir``, holds all of the run."""
+    """LightningCLI that keeps all files of a run in its folder, ``trainer.default_root_dir``."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Leave prediction to ``wsseg predict``, which takes raw volumes."""
-        every = LightningCLI.subcommands()
-        return {name: every[name] for name in EXAMPLES}
+        """Leave out ``predict``: ``wsseg predict`` takes raw volumes instead of a store."""
+        inherited = LightningCLI.subcommands()
+        return {name: inherited[name] for name in EXAMPLES}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Make the model follow the data: modalities and classes come from the store."""
+        """Take the model's modalities and classes from the store."""
         parser.link_arguments(
             "data", "model.init_args.spec", compute_fn=_spec, apply_on="instantiate"
         )
@@ -78,9 +78,9 @@ class WssegCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and take the checkpoint out of the configuration.
 
-        Lightning would replace the settings by those of the checkpoint; here ``check_run`` compares
-        them. The default model is the first argument, which the user's model replaces: of a default
-        of the parser, that model would inherit values such as ``widths``.
+        Lightning would replace the settings by those of the checkpoint; ``check_run`` compares them
+        instead. The default model is the first argument, which the user's replaces: from a default
+        of the parser, the user's model would inherit values such as ``widths``.
         """
         assert isinstance(args, list)
         command, *options = args
@@ -91,11 +91,11 @@ class WssegCLI(LightningCLI):
         self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
 
     def before_instantiate_classes(self) -> None:
-        """Read the checkpoint; describe the run to wandb unless the user does.
+        """Check the run's folder, read the checkpoint, and set the variables of wandb.
 
         Raises:
-            InputError: There is no checkpoint to score, the file is not one, or the run's folder
-                cannot be written to or is for the scores of other cases.
+            InputError: There is no checkpoint to score, the file is not a checkpoint, or the run's
+                folder cannot be written to or belongs to scores of other cases.
         """
         root, training = self.settings.trainer.default_root_dir, self.subcommand == "fit"
         if "://" not in str(root):
@@ -123,13 +123,13 @@ class WssegCLI(LightningCLI):
         """Make data, model and trainer, and give the trainer the checkpoint.
 
         Raises:
-            InputError: A class refuses its arguments, or the checkpoint belongs to others.
+            InputError: A class refuses its arguments, or the checkpoint does not fit the run.
         """
         try:
             super().instantiate_classes()
         except InputError:
             raise
-        except ValueError as error:  # how a class refuses a value, within the parser's account
+        except ValueError as error:  # wraps what a class raises about its arguments
             raise InputError(refusal(error)) from error
         self.config_init[self.subcommand].ckpt_path = self.ckpt_path
         if self.checkpoint:
@@ -139,17 +139,18 @@ class WssegCLI(LightningCLI):
             self.checkpoint = {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer, with the callbacks and the log that every run has.
+        """Make the trainer, with the callbacks and the logger that every run has.
 
         Raises:
-            InputError: Callbacks exclude each other, or a launcher started other processes.
+            InputError: Two callbacks have the same state key, or a launcher started more or fewer
+                processes.
         """
         config = self.config_init[self.subcommand].trainer
         if not config.barebones:
             kwargs |= self._parts_of_every_run(config)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except RuntimeError as error:  # two callbacks whose states would be mixed up
+        except RuntimeError as error:  # two callbacks have the same state key
             raise InputError(f"--trainer: {' '.join(str(error).split())}") from error
         check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
@@ -167,41 +168,41 @@ class WssegCLI(LightningCLI):
         quiet = config.enable_progress_bar is False  # None means the default, which is true
         saving = config.enable_checkpointing is not False
         callbacks += run_callbacks(root, callbacks, quiet=quiet, saving=saving)
-        if not any(isinstance(each, CheckpointIO) for each in plugins):
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
         logger = config.logger
         if logger in (None, True):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
-            # Rows are kept up to the step that the run resumes from; all if Lightning finds it.
+            # Keep rows up to the step that the run resumes from; all if only Lightning reads it.
             step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
             logger = RunLogger(root, version, step)
         return {"callbacks": callbacks, "plugins": plugins, "logger": logger}
 
     @rank_zero_only
     def after_fit(self) -> None:
-        """Say where the weights are, those that a callback of the user's chose as well."""
-        for each in self.trainer.checkpoint_callbacks:
-            if isinstance(each, ModelCheckpoint) and each.best_model_path:
-                done = f"best {each.monitor}" if each.monitor else "checkpoint"
-                print(f"{done}: {each.best_model_path}")
+        """Print where the checkpoints are, also those of the user's callbacks."""
+        for saver in self.trainer.checkpoint_callbacks:
+            if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
+                kind = f"best {saver.monitor}" if saver.monitor else "checkpoint"
+                print(f"{kind}: {saver.best_model_path}")
 
     @rank_zero_only
     def after_test(self) -> None:
-        """Say where the scores are."""
+        """Print where the scores are."""
         path = Path(self.trainer.default_root_dir) / METRICS_FILE
         if path.is_file():
             print(f"scored: {path}")
 
 
 def run(arguments: list[str]) -> WssegCLI:
-    """Parse the command line and do what it says.
+    """Run ``wsseg fit``, ``validate`` or ``test``.
 
     Args:
         arguments: ``fit``, ``validate`` or ``test`` and its options.
 
     Raises:
         InputError: The data or the settings cannot be used.
-        KeyboardInterrupt: The user (Ctrl-C) or a queue (SIGTERM) has stopped the run.
+        KeyboardInterrupt: Ctrl-C or a queue (SIGTERM) has stopped the run.
     """
     command = arguments[0]
     parsers: dict[str, Any] = {"prog": "wsseg", "exit_on_error": False, "allow_abbrev": False}
@@ -235,8 +236,9 @@ def run(arguments: list[str]) -> WssegCLI:
             "could run code; give a file that `wsseg fit` wrote"
         ) from error
     except SystemExit as leaving:
-        # Lightning has ended the run and leaves, after SIGTERM as if all had been done. Other
-        # processes leave as it has them leave: it kills the first if one seems to have failed.
+        # Lightning exits after Ctrl-C, and after SIGTERM with status 0, as if training were done.
+        # Process 0 reports that the run was stopped. The others must exit as Lightning does: if
+        # one seems to have failed, it kills process 0.
         first = getattr(rank_zero_only, "rank", 0) == 0
         stopped = isinstance(leaving.__context__, KeyboardInterrupt)
         if stopped or (first and isinstance(leaving, SIGTERMException)):
@@ -245,13 +247,18 @@ def run(arguments: list[str]) -> WssegCLI:
 
 
 def in_its_folder(options: Sequence[str]) -> list[str]:
-    """Return options that mean the folder in which a run's configuration lies now.
+    """Add the folder of a run's ``config.yaml`` as the run's folder.
 
-    The configuration holds the folder that the run was made in, where another run may be by now.
+    The configuration names the folder in which the run was made; it may have been moved since, and
+    another run may be there now.
 
     Args:
-        options: Of the command line. They stay as they are if they may name the run's folder
-            themselves, if another configuration follows the run's, or without ``--ckpt_path``.
+        options: Options of the command line. They are returned unchanged if they name the run's
+            folder, if the last ``--config`` is not that of a run, or without ``--ckpt_path``.
+
+    Example:
+        >>> in_its_folder(["--config", "experiments/quickstart.yaml"])
+        ['--config', 'experiments/quickstart.yaml']
     """
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", default="")
@@ -259,14 +266,14 @@ def in_its_folder(options: Sequence[str]) -> list[str]:
     parser.add_argument("--trainer", "--trainer.default_root_dir", dest="root")
     given, _ = parser.parse_known_args(options)
     path = Path(given.config)
-    runs_own = path.name == CONFIG_FILE and (path.parent / LAST_CHECKPOINT).is_file()
-    if given.root or not given.ckpt_path or not runs_own:
+    is_of_run = path.name == CONFIG_FILE and (path.parent / LAST_CHECKPOINT).is_file()
+    if given.root or not given.ckpt_path or not is_of_run:
         return list(options)
     return [*options, f"--trainer.default_root_dir={path.parent}"]
 
 
 def _spec(data: MRISliceDataModule) -> dict[str, Any]:
-    """Return what the model is told of the data; no lambda, which `ddp_spawn` could not pickle."""
+    """Return the model's ``spec``; a function, since `ddp_spawn` cannot pickle a lambda."""
     return data.spec.to_dict()
 
 
