@@ -61,7 +61,7 @@ def test_targets_are_what_the_first_stage_says(
         str(bright),
         pixel_smoothing=0,
         slice_smoothing=0,
-        sharpening=0,
+        refinement=0,
         low=0.3,
         high=0.5,
     )

@@ -41,7 +41,7 @@ class PseudoMasks(TargetSource):
         checkpoint: str = "",
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
-        sharpening: float = 2.0,
+        refinement: float = 2.0,
         reach: int = REFINEMENT_REACH,
         low: float = 0.3,
         high: float = 0.5,
@@ -54,7 +54,7 @@ class PseudoMasks(TargetSource):
             checkpoint: The trained first stage (``RUN/last.ckpt``); needed for training only.
             pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
             slice_smoothing: Width in slices of the Gaussian that smooths across slices.
-            sharpening: Strength of border refinement by each patient's own intensities; 0 leaves
+            refinement: Strength of border refinement by each patient's own intensities; 0 leaves
                 borders as predicted.
             reach: How far refinement may move a border, in pixels.
             low: Pixels whose probability is at most this are targets of 0.
@@ -70,12 +70,12 @@ class PseudoMasks(TargetSource):
         super().__init__()
         if not 0 <= low <= high < 1:
             raise ValueError("--model.targets: low and high must satisfy 0 <= low <= high < 1")
-        if min(pixel_smoothing, slice_smoothing, sharpening, reach) < 0:
-            raise ValueError("--model.targets: smoothing, sharpening and reach must be at least 0")
+        if min(pixel_smoothing, slice_smoothing, refinement, reach) < 0:
+            raise ValueError("--model.targets: smoothing, refinement and reach must be at least 0")
         self.checkpoint = checkpoint
         self.pixel_smoothing = pixel_smoothing
         self.slice_smoothing = slice_smoothing
-        self.sharpening = sharpening
+        self.refinement = refinement
         self.reach = reach
         self.low = low
         self.high = high
@@ -109,7 +109,7 @@ class PseudoMasks(TargetSource):
         assert data is not None
         batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = self._predict(first, batch["image"], batch["valid"])
-        if self.sharpening > 0:
+        if self.refinement > 0:
             probability = refine_classes(
                 probability * (case.tags > 0.5)[:, :, None, None],
                 batch["image"],
@@ -117,7 +117,7 @@ class PseudoMasks(TargetSource):
                 data.spec.classes,
                 threshold=self.high,
                 reach=self.reach,
-                weight=self.sharpening,
+                weight=self.refinement,
                 smallest=first.finishing.smallest_component,
             )
         found = case_maps(
