@@ -16,7 +16,7 @@ from tests.comparators.conftest import KINDS, batch, small
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.checkpoints.loading import load_module
-from wsseg.clustering import ClusterReSupervision, kmeans
+from wsseg.clustering import ClusteringOptions, ClusterReSupervision, kmeans
 from wsseg.clustering.kmeans import assign, fit_kmeans, load_faiss
 from wsseg.comparators import ReferenceCrs
 from wsseg.data.datamodule import MRISliceDataModule
@@ -98,7 +98,8 @@ def test_a_first_stage_trains_and_predicts_as_on_the_cpu(tmp_path: Path, precisi
     store = write_store(tmp_path / "store")
     pl.seed_everything(0, verbose=False)
     data = MRISliceDataModule(str(store), batch_size=8)
-    clustering = ClusterReSupervision(n_clusters=6, n_clusterings=2, warmup_epochs=1)
+    options = ClusteringOptions(n_clusters=6, n_clusterings=2)
+    clustering = ClusterReSupervision(warmup_epochs=1, clustering=options)
     trainer = quiet_trainer(
         accelerator="gpu",
         devices=1,
@@ -129,7 +130,8 @@ def test_maps_of_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
     for accelerator in ("cpu", "gpu"):
         pl.seed_everything(0, verbose=False)
         data = MRISliceDataModule(str(store), batch_size=8)
-        clustering = ClusterReSupervision(n_clusters=16, warmup_epochs=0)
+        options = ClusteringOptions(n_clusters=16)
+        clustering = ClusterReSupervision(warmup_epochs=0, clustering=options)
         trainer = quiet_trainer(
             accelerator=accelerator,
             devices=1,

@@ -29,7 +29,7 @@ PATHS = ("first_stage", "resumed_in_a_group", "second_stage", *(kind.__name__ fo
 
 MAY_WAIT = {
     "tracking/overlays.py",  # of the first batches, which it shows
-    "clustering/store.py",  # maps are looked up on the disk
+    "utils/map_file.py",  # maps are looked up on the disk
     "clustering/callback.py",
     "segmentation/source.py",
 }

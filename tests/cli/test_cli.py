@@ -28,8 +28,8 @@ SMALL = [
 ]
 CLUSTERING = [
     "--trainer.callbacks=ClusterReSupervision",
-    "--trainer.callbacks.n_clusters=4",
-    "--trainer.callbacks.n_clusterings=2",
+    "--trainer.callbacks.clustering.n_clusters=4",
+    "--trainer.callbacks.clustering.n_clusterings=2",
     "--trainer.callbacks.warmup_epochs=1",
 ]
 
@@ -66,7 +66,7 @@ def test_two_processes_train_and_score_as_one(store: Path, tmp_path: Path) -> No
         scores.append((run / "per_case.csv").read_text())
     assert scores[0] == scores[1]
     state = torch.load(run / "last.ckpt", weights_only=True)
-    assert any("centroids" in part for part in state["callbacks"].values())
+    assert any("centroids" in part.get("clusters", {}) for part in state["callbacks"].values())
 
 
 def wsseg(*arguments: str) -> None:
@@ -184,7 +184,7 @@ def test_quickstart_follows_the_channels_of_the_data(tmp_path: Path) -> None:
     [
         (["--data.fold=7"], "has no fold 7"),
         (["--data.root=/nowhere"], "/nowhere"),
-        ([*CLUSTERING, "--trainer.callbacks.n_clusters=30000"], "n_clusters"),
+        ([*CLUSTERING, "--trainer.callbacks.clustering.n_clusters=30000"], "n_clusters"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

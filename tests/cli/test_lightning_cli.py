@@ -258,7 +258,7 @@ def test_a_checkpoint_alone_rebuilds_the_module(trained: Path) -> None:
 
 
 def test_everything_has_a_short_name(store: Path, tmp_path: Path) -> None:
-    clusters = {"n_clusters": 4, "n_clusterings": 1, "warmup_epochs": 0}
+    clusters = {"clustering": {"n_clusters": 4, "n_clusterings": 1}, "warmup_epochs": 0}
     config = {
         "model": {"class_path": "CamModule", "init_args": {"augmentation": "SliceAugmentation"}},
         "trainer": {
@@ -277,7 +277,7 @@ def test_everything_has_a_short_name(store: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert fit(store, run, f"--config={path}", "--trainer.max_epochs=1") == 0
     saved = (run / "config.yaml").read_text()
-    assert "wsseg.clustering.PurityScorer" in saved
+    assert "wsseg.comparators.PurityScorer" in saved
     for pattern in ("metrics.csv", "events.out.tfevents.*", "overlays-train-*.png"):
         assert list(run.rglob(pattern)), pattern
 
@@ -428,4 +428,4 @@ def test_the_help_lists_the_options_of_a_callback(capsys: pytest.CaptureFixture[
         assert leaving.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "wsseg fit --trainer.callbacks.help ClusterReSupervision" in shown
-    assert "--trainer.callbacks.n_clusters N_CLUSTERS" in shown
+    assert "--trainer.callbacks.clustering.n_clusters N_CLUSTERS" in shown

@@ -27,7 +27,7 @@ SMALL: dict[type[SliceModule], dict[str, Any]] = {
     FeatureDecomposition: {"widths": (4, 8)},
     GradCam: {"widths": (4, 8)},
     LayerCam: {"widths": (4, 8)},
-    PrototypeCam: {"widths": (4, 8)},
+    PrototypeCam: {"widths": (4, 8), "n_prototypes": 3},
     ReferenceCrs: {"base_width": 4, "n_clusters": 4, "optimisation": Optimisation(1e-3, 0.0, 0.0)},
     SelfEquivariance: {"widths": (4, 8)},
 }

@@ -24,7 +24,7 @@ from tests.comparators.conftest import KINDS, small
 from tests.data.conftest import write_store
 from tests.devices.device import DEVICE, DeviceTensor, PretendedDevice
 from tests.training import quiet_trainer
-from wsseg.clustering import ClusterReSupervision, callback
+from wsseg.clustering import ClusteringOptions, ClusterReSupervision, callback
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation import CaseEvaluation, case_metric
 from wsseg.models import CamModule
@@ -110,8 +110,8 @@ def trainer(folder: Path, on_device: bool, epochs: int = 2) -> pl.Trainer:
 
 
 def clustered_cam(by: pl.Trainer, data: MRISliceDataModule) -> CamModule:
-    settings: dict[str, Any] = {"n_clusters": 6, "n_clusterings": 2, "momentum": 0.5}
-    clustering = ClusterReSupervision(warmup_epochs=0, **settings)
+    options = ClusteringOptions(n_clusters=6, n_clusterings=2)
+    clustering = ClusterReSupervision(warmup_epochs=0, clustering=options)
     by.callbacks += [clustering, OverlayLogger(1, 2)]  # type: ignore[attr-defined]
     return CamModule(data.spec.to_dict(), widths=(4, 8), embedding_widths=(4, 8), mask_ratio=0.1)
 

@@ -24,7 +24,6 @@ from wsseg.utils.sampling import evenly_spaced
 
 ACTIVE = 0.1  # of the maximum of a slice: its features go to the class, the others to the context
 SURE, UNLIKELY = 0.9, 0.05
-PROTOTYPES = 12  # clusters of a class, and of its context
 PER_SLICE = 64  # pixels of a slice and side that are clustered
 
 
@@ -49,18 +48,20 @@ class PrototypeCam(Comparator):
     centres: Tensor
     used: Tensor
 
-    def __init__(self, spec: dict[str, Any], **settings: Any) -> None:
+    def __init__(self, spec: dict[str, Any], n_prototypes: int = 12, **settings: Any) -> None:
         """Build the network.
 
         Args:
             spec: The data specification.
+            n_prototypes: Clusters of each class, and of its context.
             **settings: The arguments of :class:`Comparator`.
 
         Raises:
             InputError: An option is out of range.
         """
         super().__init__(spec, **settings)
-        shape = (self.num_classes, 2, PROTOTYPES)
+        self.n_prototypes = n_prototypes
+        shape = (self.num_classes, 2, n_prototypes)
         width = cast(CamNetwork, self.network).encoder.widths[0]
         self.register_buffer("centres", torch.zeros(*shape, width))
         self.register_buffer("used", torch.zeros(shape, dtype=torch.bool))
@@ -103,12 +104,12 @@ class PrototypeCam(Comparator):
 
     def _select(self, inside: Tensor, outside: Tensor, c: int) -> Prototypes:
         own, context = (
-            spherical_clusters(points, PROTOTYPES, seed=c) for points in (inside, outside)
+            spherical_clusters(points, self.n_prototypes, seed=c) for points in (inside, outside)
         )
         head = cast(CamNetwork, self.teacher.module).fine_head
         pixels = torch.cat((own, context))[:, :, None, None]
         score = head(pixels)[:, c, 0, 0].sigmoid()
-        return select_prototypes(own, context, score, PROTOTYPES, SURE, UNLIKELY)
+        return select_prototypes(own, context, score, self.n_prototypes, SURE, UNLIKELY)
 
 
 def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:
