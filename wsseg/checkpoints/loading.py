@@ -15,7 +15,7 @@ from wsseg.models.slice_module import CLASS_PATH, SliceModule
 from wsseg.utils.errors import InputError
 
 
-def load_module(ckpt_path: Path) -> SliceModule:
+def load_module(ckpt_path: Path | str) -> SliceModule:
     """Load a trained wsseg module, ready for prediction.
 
     Only weights and plain values are unpickled, and only modules of wsseg are made from them, so
@@ -32,10 +32,11 @@ def load_module(ckpt_path: Path) -> SliceModule:
         InputError: The file is missing, is not a checkpoint, or belongs to another program.
 
     Example:
-        >>> load_module(Path("RUN") / "last.ckpt")
+        >>> load_module("RUN/last.ckpt")
         Traceback (most recent call last):
         wsseg.utils.errors.InputError: RUN/last.ckpt: does not exist; give ...
     """
+    ckpt_path = Path(ckpt_path)
     content = read_checkpoint(ckpt_path)
     if "spec" not in content.get("hyper_parameters", {}):
         raise InputError(

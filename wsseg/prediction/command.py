@@ -77,6 +77,7 @@ def predict(
     Raises:
         InputError: The checkpoint or the volumes cannot be used.
     """
+    input, output = Path(input), Path(output)  # noqa: A001 - from Python they may be strings
     module = load_module(ckpt_path).to(choose_device(device))
     spec = module.spec
     check_options(batch_size, threshold, refinement, smallest_component)

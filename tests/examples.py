@@ -1,4 +1,4 @@
-"""What the examples in docstrings use."""
+"""What the examples in docstrings use; ``pyproject.toml`` makes it a plugin of pytest."""
 
 from __future__ import annotations
 
