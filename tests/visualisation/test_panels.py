@@ -35,7 +35,7 @@ def test_grey_keeps_proportions_and_darkens_the_outside(disc: np.ndarray) -> Non
 def test_a_ball_looks_round_whatever_its_pixels(aspect: float) -> None:
     rows, columns = np.mgrid[:64, :64]
     ball = np.hypot((rows - 32) * aspect, columns - 32) < 12
-    box = panels.anatomy_box(ball, aspect=aspect)
+    box = panels.valid_box(ball, aspect=aspect)
     picture = panels.grey(ball[box].astype(float), ball[box], height=100, aspect=aspect)
     bright = picture.max(axis=-1) > 100
     height, width = bright.any(axis=1).sum(), bright.any(axis=0).sum()
@@ -107,12 +107,12 @@ def test_box_holds_the_anatomy(data: st.DataObject) -> None:
     valid = np.zeros((height, width), bool)
     valid[top : bottom + 1, left : right + 1] = True
     aspect = data.draw(st.sampled_from([0.2, 1.0, 1.7, 5.0]))
-    box = panels.anatomy_box(valid, margin=data.draw(st.integers(0, 5)), aspect=aspect)
+    box = panels.valid_box(valid, margin=data.draw(st.integers(0, 5)), aspect=aspect)
     assert valid[box].sum() == valid.sum()
     assert all(0 <= side.start < side.stop <= n for side, n in zip(box, valid.shape, strict=True))
 
 
 def test_box_is_square_where_there_is_room(disc: np.ndarray) -> None:
-    cropped = disc[panels.anatomy_box(disc, margin=3)]
+    cropped = disc[panels.valid_box(disc, margin=3)]
     assert cropped.shape == (29, 29)
-    assert panels.anatomy_box(np.zeros((4, 5), bool)) == (slice(0, 4), slice(0, 5))
+    assert panels.valid_box(np.zeros((4, 5), bool)) == (slice(0, 4), slice(0, 5))

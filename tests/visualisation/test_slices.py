@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wsseg.visualisation.slices import SliceView, slice_sheet
+from wsseg.visualisation.slices import SliceRow, slice_sheet
 
 
-def make_view(*, classes: int = 1, targets: bool = True, truth: bool = True) -> SliceView:
+def make_view(*, classes: int = 1, targets: bool = True, truth: bool = True) -> SliceRow:
     rng = np.random.default_rng(0)
     valid = np.zeros((32, 32), bool)
     valid[6:26, 8:24] = True
@@ -16,7 +16,7 @@ def make_view(*, classes: int = 1, targets: bool = True, truth: bool = True) -> 
     activation[:, 3:5, 3:5] = 1.0
     mask = np.zeros((classes, 32, 32), bool)
     mask[:, 12:20, 12:20] = True
-    return SliceView(
+    return SliceRow(
         label="case_0\nslice 7",
         image=(rng.normal(size=(2, 32, 32)) * valid).astype(np.float32),
         valid=valid,
@@ -46,5 +46,5 @@ def test_rows_may_know_different_things() -> None:
 
 def test_slices_without_anatomy_are_drawn() -> None:
     view = make_view()
-    empty = SliceView("", view.image * 0, view.valid & False, view.activation, view.targets)
+    empty = SliceRow("", view.image * 0, view.valid & False, view.activation, view.targets)
     assert slice_sheet([empty], ["a", "b"], ["tumour"]).ndim == 3

@@ -70,7 +70,7 @@ def _row(
     case: HeldOutCase, views: dict[str, MethodView], number: int, brief: bool
 ) -> list[Picture]:
     valid = case.valid[case.row]
-    box = panels.anatomy_box(valid)
+    box = panels.valid_box(valid)
     inside = valid[box]
 
     def cut(plane: panels.Plane) -> NDArray[np.float32]:

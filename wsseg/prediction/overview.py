@@ -41,7 +41,7 @@ def overview(
         The picture [height, width, 3] ``uint8``.
     """
     chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SHOWN_SLICES)
-    box = panels.anatomy_box(valid[chosen], aspect=aspect)
+    box = panels.valid_box(valid[chosen], aspect=aspect)
     window = panels.window_of(image, valid)
     bare = [
         panels.grey(image[s][box], valid[s][box], height=PANEL_HEIGHT, aspect=aspect, window=window)

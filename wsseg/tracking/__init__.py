@@ -1,4 +1,4 @@
-"""Pictures of a training, for whichever logger a run has."""
+"""What a run logs: pictures, tables and lines of progress."""
 
 from wsseg.tracking.images import add_image
 from wsseg.tracking.overlays import OverlayLogger

@@ -1,4 +1,4 @@
-"""Progress for logs without a terminal, such as those of SLURM: one line for each epoch."""
+"""Progress as one line for each epoch, for logs without a terminal such as those of SLURM."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from pytorch_lightning.callbacks import ProgressBar
 
-SHOWN = ("train/", "val/", "clusters/relevant_area", "clusters/churn")
+LOGGED = ("train/", "val/", "clusters/relevant_area", "clusters/churn")
 
 
 class EpochLines(ProgressBar):
     """Prints a line at the end of each epoch: metrics, seconds, and the time that is left.
 
-    It takes the place of a progress bar, whose changing line fills a log file or leaves it blank.
+    It replaces the progress bar, which is illegible in a log file.
     """
 
     def __init__(self) -> None:
-        """Start without a clock."""
+        """Set the times, which the start of training sets anew."""
         super().__init__()
         self._started = self._epoch_started = time.monotonic()
         self._first_epoch = 0
@@ -29,11 +29,11 @@ class EpochLines(ProgressBar):
         self._printing = True
 
     def disable(self) -> None:
-        """Print nothing in this process; Lightning does so in all but the first."""
+        """Print nothing in this process; Lightning calls this in all processes but 0."""
         self._printing = False
 
     def on_train_start(self, *_: Any) -> None:
-        """Start the clock."""
+        """Note when training begins."""
         self._started, self._first_epoch = time.monotonic(), self.trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
@@ -44,11 +44,11 @@ class EpochLines(ProgressBar):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Print the line of the epoch."""
         now, done = time.monotonic(), trainer.current_epoch + 1
-        metrics = trainer.callback_metrics  # all processes ask, since they may reduce them together
+        metrics = trainer.callback_metrics  # in all processes: reading it may sum over them
         if not self._printing:
             return
-        found = {name: float(value) for name, value in metrics.items() if name.startswith(SHOWN)}
-        text = ", ".join(f"{short_name(name)} {value:.3g}" for name, value in found.items())
+        values = {name: float(value) for name, value in metrics.items() if name.startswith(LOGGED)}
+        text = ", ".join(f"{short_name(name)} {value:.3g}" for name, value in values.items())
         epochs, left = trainer.max_epochs, ""
         if epochs is not None and epochs > 0:
             mean = (now - self._started) / (done - self._first_epoch)
@@ -59,7 +59,7 @@ class EpochLines(ProgressBar):
 
 
 def short_name(name: str) -> str:
-    """Return the name of a metric as a line of text shows it.
+    """Return the name of a metric without its group, in words.
 
     Example:
         >>> short_name("clusters/relevant_area"), short_name("train/loss")

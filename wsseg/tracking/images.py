@@ -1,4 +1,4 @@
-"""One way to log a picture, whichever logger a run has."""
+"""Logs pictures with any logger."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ from numpy.typing import NDArray
 def add_image(
     logger: Any, name: str, image: NDArray[np.uint8], step: int | None = None
 ) -> Path | None:
-    """Give a picture to a logger, or write it beside the logs of one that takes no pictures.
+    """Log a picture, or write it to a file if the logger cannot log pictures.
 
-    Loggers are told apart by what they can do, so that those of both Lightning packages, and
-    other people's, work: Weights & Biases has ``log_image``, TensorBoard a writer with
-    ``add_image``. For the rest (CSV) the picture becomes ``figures/<name>-<step>.png``.
+    Loggers are distinguished by their methods, so that those of both Lightning packages and of
+    others work: the one of Weights & Biases has ``log_image``, and that of TensorBoard a writer
+    with ``add_image``. For others (CSV) a file ``figures/<name>-<step>.png`` is written.
 
     Args:
         logger: A Lightning logger.
-        name: Name of the picture; a slash makes a group.
+        name: Name of the picture, after its group and a slash.
         image: [H, W, 3] ``uint8``.
         step: Training step that the picture belongs to.
 
     Returns:
         The file, if one was written.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> logger = SimpleNamespace(log_image=lambda name, images, step: print(name, step))
+        >>> add_image(logger, "overlays/train", np.zeros((8, 8, 3), np.uint8), step=100)
+        overlays/train 100
     """
     if callable(getattr(logger, "log_image", None)):
-        # Lightning logs the step as a metric; wandb's own step counter must not be touched.
+        # Lightning logs the step as a metric, and leaves the step counter of wandb alone.
         logger.log_image(name, [image], step=step)
         return None
     writer = logger.experiment

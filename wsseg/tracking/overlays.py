@@ -1,4 +1,4 @@
-"""The callback that shows how class activations and cluster maps develop."""
+"""The callback that logs pictures of class activations and cluster maps during training."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class OverlayLogger(pl.Callback):
 
     ``overlays/train`` shows tagged training slices: image, class activation, cluster map (if a
     callback of the trainer has a ``lookup(index)``) and prediction. ``overlays/val`` shows tagged
-    validation slices with their truth, if they have one. Each logger of the trainer gets them;
-    where none keeps pictures as files and none shows them, they go to ``figures/``
-    in the trainer's root folder.
+    validation slices with their true masks, if they have any. The pictures go to all loggers of
+    the trainer and, if no file was written, to ``figures/`` in the trainer's root folder.
 
     The module needs ``forward(image, valid) -> [B, C, H, W]``; its ``spec`` (names of modalities
     and classes) and ``threshold`` are used if it has them.
     """
 
     def __init__(self, every_n_epochs: int = 5, n_slices: int = 4) -> None:
-        """Set the rate and the size of the pictures.
+        """Set how often pictures are logged, and how large they are.
 
         Args:
-            every_n_epochs: Epochs from one picture to the next; the last epoch has one too.
+            every_n_epochs: Epochs from one picture to the next; the first and the last epoch have
+                one, too.
             n_slices: Slices per picture.
         """
         super().__init__()
@@ -57,23 +57,23 @@ class OverlayLogger(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep tagged slices from all over the first validation pass."""
+        """Keep tagged slices, evenly spread over the first validation pass."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         total = max(1, int(trainer.num_val_batches[0]))
         self._collect("val", batch, -(-self.n_slices * (batch_idx + 1) // total))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the validation slices."""
+        """Log the validation slices."""
         if not trainer.sanity_checking:
-            self._show("val", trainer, pl_module)
+            self._log_picture("val", trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the training slices."""
-        self._show("train", trainer, pl_module)
+        """Log the training slices."""
+        self._log_picture("train", trainer, pl_module)
 
     def _collect(self, split: str, batch: Any, wanted: int) -> None:
-        """Copy evenly spaced tagged slices until as many as wanted are kept."""
+        """Copy evenly spaced tagged slices of a batch, until ``wanted`` are kept."""
         kept = self._slices[split]
         missing = min(wanted, self.n_slices) - len(kept)
         if missing <= 0:
@@ -83,18 +83,18 @@ class OverlayLogger(pl.Callback):
             row = tagged[number]
             kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
 
-    def _show(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _log_picture(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not (trainer.is_global_zero and self._slices[split] and self._is_due(trainer)):
             return
         from wsseg.visualisation.slices import slice_sheet
 
         spec = getattr(pl_module, "spec", None)
         embeds = callable(getattr(pl_module, "embed_pixels", None))
-        views = self._views(split, trainer, pl_module)
-        modalities = range(len(views[0].image)) if spec is None else spec.modalities
-        classes = range(len(views[0].activation)) if spec is None else spec.classes
+        rows = self._rows(split, trainer, pl_module)
+        modalities = range(len(rows[0].image)) if spec is None else spec.modalities
+        classes = range(len(rows[0].activation)) if spec is None else spec.classes
         picture = slice_sheet(
-            views,
+            rows,
             [str(name) for name in modalities],
             [str(name) for name in classes],
             title=f"{split}, epoch {trainer.current_epoch}",
@@ -110,27 +110,27 @@ class OverlayLogger(pl.Callback):
         done = trainer.current_epoch + 1
         return done % self.every_n_epochs == 0 or done in (1, trainer.max_epochs)
 
-    def _views(
+    def _rows(
         self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> Sequence[Any]:
-        from wsseg.visualisation.slices import SliceView
+        from wsseg.visualisation.slices import SliceRow
 
         slices = self._slices[split]
-        image, valid = (torch.stack([each[key] for each in slices]) for key in ("image", "valid"))
-        index = torch.stack([each["index"] for each in slices])
+        image, valid = (torch.stack([kept[key] for kept in slices]) for key in ("image", "valid"))
+        index = torch.stack([kept["index"] for kept in slices])
         targets = _lookup(trainer, index)
         with evaluating(pl_module), torch.no_grad(), trainer.precision_plugin.forward_context():
             activation = pl_module(image.to(pl_module.device), valid.to(pl_module.device))
         return [
-            SliceView(
-                label=slice_name(trainer, int(each["case"]), int(index[row])),
+            SliceRow(
+                label=slice_name(trainer, int(kept["case"]), int(index[row])),
                 image=image[row].float().numpy(),
                 valid=valid[row].numpy(),
                 activation=activation[row].float().cpu().numpy(),
                 targets=targets[row],
-                truth=each["mask"].numpy() if "mask" in each else None,
+                truth=kept["mask"].numpy() if "mask" in kept else None,
             )
-            for row, each in enumerate(slices)
+            for row, kept in enumerate(slices)
         ]
 
     @staticmethod
@@ -142,7 +142,7 @@ class OverlayLogger(pl.Callback):
 
 
 def slice_name(trainer: pl.Trainer, position: int, index: int) -> str:
-    """Name a slice as its user does; by numbers alone if the data are not of a slice store."""
+    """Return the label of a slice: its case and number in a slice store, or else its positions."""
     store = getattr(getattr(trainer, "datamodule", None), "store", None)
     if not isinstance(store, SliceStore):
         return f"case {position}\nslice {index}"
@@ -151,13 +151,13 @@ def slice_name(trainer: pl.Trainer, position: int, index: int) -> str:
 
 
 def _lookup(trainer: pl.Trainer, index: Tensor) -> list[NDArray[np.float32] | None]:
-    """Ask the trainer's clustering callback, if there is one, for the maps of slices.
+    """Return the targets of slices from the first callback of the trainer that has them.
 
-    A slice of which nothing is known, such as one that is not trained on, has none.
+    They are None for slices without any known pixel, such as those that are not trained on.
     """
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         lookup = getattr(callback, "lookup", None)
         maps = lookup(index) if callable(lookup) else None
         if isinstance(maps, Tensor):
-            return [each.float().cpu().numpy() if (each >= 0).any() else None for each in maps]
+            return [plane.float().cpu().numpy() if (plane >= 0).any() else None for plane in maps]
     return [None] * len(index)

@@ -1,4 +1,4 @@
-"""The log of a run as a table, which a run that is continued carries on."""
+"""A CSV log of a run, which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 
 class RunLogger(CSVLogger):
-    """Logs to ``logs/metrics.csv``, and keeps the rows of the run that is continued.
+    """Logs to ``logs/metrics.csv``, and keeps the rows of the run that is resumed.
 
-    Lightning's logger deletes what an earlier part of the run has logged.
+    Lightning's CSV logger would delete them.
     """
 
     def __init__(self, save_dir: str, version: str = "", keep_until: int = 0) -> None:
-        """Choose the folder.
+        """Set the folder, and read the rows to keep.
 
         Args:
             save_dir: The run's folder.
-            version: Folder within ``logs``.
+            version: Subfolder of ``logs``.
             keep_until: Step before which rows of an existing file are kept.
         """
         super().__init__(save_dir, name="logs", version=version)
@@ -31,7 +31,7 @@ class RunLogger(CSVLogger):
     def experiment(self) -> ExperimentWriter:
         """Return the writer of the file, which begins with the earlier rows."""
         writer = super().experiment
-        if self._earlier and isinstance(writer, ExperimentWriter):  # the first process has one
+        if self._earlier and isinstance(writer, ExperimentWriter):  # only process 0 has one
             writer.metrics[:0], self._earlier = self._earlier, []
         return cast("ExperimentWriter", writer)
 

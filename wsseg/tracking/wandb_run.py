@@ -13,7 +13,7 @@ FOLDER = re.compile(r"(?:offline-)?run-\d+_\d+-(?P<id>.+)")
 
 @contextmanager
 def own_variables() -> Iterator[None]:
-    """Remove at the end the variables that :func:`describe_run` has set, for the next run."""
+    """Remove at the end the variables that :func:`describe_run` has set, before another run."""
     before = _variables()
     try:
         yield
@@ -25,8 +25,8 @@ def own_variables() -> Iterator[None]:
 def describe_run(root: str, checkpoint: str | None) -> None:
     """Keep wandb off the network, and name its run after the run's folder.
 
-    A training that is resumed from a checkpoint in the folder gets the id of the folder's last
-    wandb run: wandb joins the parts that have one id, also when it uploads offline ones.
+    If training resumes from a checkpoint in the folder, it gets the id of the folder's last wandb
+    run: wandb joins parts with the same id, also if they are offline and uploaded later.
 
     Args:
         root: The run's folder.
@@ -51,8 +51,8 @@ def wandb_id(folder: Path) -> str | None:
         >>> wandb_id(Path("a-folder-without-wandb")) is None
         True
     """
-    found = FOLDER.fullmatch((folder / "wandb" / "latest-run").resolve().name)
-    return found["id"] if found else None
+    match = FOLDER.fullmatch((folder / "wandb" / "latest-run").resolve().name)
+    return match["id"] if match else None
 
 
 def _variables() -> dict[str, str]:

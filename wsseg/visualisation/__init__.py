@@ -1,1 +1,1 @@
-"""Slices, maps and masks as pictures."""
+"""Draws slices, maps and masks."""

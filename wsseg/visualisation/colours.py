@@ -1,4 +1,4 @@
-"""The colours of every picture wsseg draws: dark ground, safe for the colour-blind."""
+"""The colours of all pictures: on a dark background, and safe for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CLASS_COLOURS: tuple[Colour, ...] = (
 
 
 def class_colour(number: int) -> Colour:
-    """Return the colour of a class by its channel number."""
+    """Return the colour of a class by the number of its channel."""
     return CLASS_COLOURS[number % len(CLASS_COLOURS)]
 
 
 def heat_colours(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Colour values by "magma", a perceptually uniform map from black over magenta to cream.
+    """Colour values by "magma", a perceptually uniform colour map from black to cream.
 
     Args:
         values: Array of any shape; clipped to [0, 1].

@@ -1,7 +1,7 @@
-"""Single pictures of a slice: the image in grey, with masks, maps and outlines laid over it.
+"""Draws a slice: the image in grey, with masks, maps and outlines on top of it.
 
-Every function takes planes of the slice grid [H, W] and returns a new ``uint8`` picture
-[height, width, 3]; layers may have a coarser or finer grid than the picture, they are resized.
+The functions take planes [H, W] of any resolution, which are resized to the picture, and return a
+new ``uint8`` picture [height, width, 3].
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ def grey(
     aspect: float = 1.0,
     window: tuple[float, float] | None = None,
 ) -> Picture:
-    """Picture an image plane in grey.
+    """Draw an image plane in grey.
 
     Args:
         image: [H, W] intensities of one modality.
-        valid: [H, W] bool, where there is anatomy; by default where the image is not 0.
+        valid: Valid pixels, [H, W] bool; by default those that are not 0.
         height: Height of the picture in pixels; the width keeps the proportions.
         aspect: Height of a pixel of the slice over its width.
-        window: Intensities that are black and white, see :func:`window_of`; by default those of
-            this plane's anatomy.
+        window: Intensities to draw in black and in white; by default :func:`window_of` this plane.
+
+    Example:
+        >>> picture = grey(np.eye(20), height=40)
+        >>> picture.shape, heat(picture, np.eye(10)).shape  # maps may have another resolution
+        ((40, 40, 3), (40, 40, 3))
     """
     inside = np.asarray(image != 0 if valid is None else valid, dtype=bool)
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
@@ -55,11 +59,11 @@ def grey(
 
 
 def window_of(image: Plane, valid: Plane) -> tuple[float, float]:
-    """Return the intensities between which the middle 98 % of anatomy lie.
+    """Return the first and the 99th percentile of the intensities of valid pixels.
 
     Args:
-        image: Intensities of one modality, of one plane or of several that are to compare.
-        valid: Where there is anatomy, of the same shape.
+        image: Intensities of one modality, in one or several planes.
+        valid: Valid pixels, bool of the same shape.
     """
     inside = np.asarray(image)[np.asarray(valid, bool)]
     low, high = np.percentile(inside, (1, 99)) if inside.size else (0.0, 1.0)
@@ -70,7 +74,7 @@ def fill(picture: Picture, mask: Plane, colour: Colour, *, alpha: float = 0.35) 
     """Tint the pixels of a mask.
 
     Args:
-        picture: Picture to lay it over.
+        picture: Picture to draw on.
         mask: [H, W] bool, or soft in [0, 1].
         colour: Colour of the tint.
         alpha: Opacity where the mask is 1.
@@ -83,14 +87,14 @@ def outline(picture: Picture, mask: Plane, colour: Colour, *, width: float = 1.8
     """Draw the smooth outline of a mask.
 
     Args:
-        picture: Picture to lay it over.
-        mask: [H, W] bool, or soft in [0, 1] (then the line at 0.5).
+        picture: Picture to draw on.
+        mask: [H, W] bool, or soft in [0, 1], whose outline is at 0.5.
         colour: Colour of the line.
         width: Width of the line in pixels of the picture.
     """
     soft = resized(mask, picture.shape[:2])
     slope = np.hypot(*np.gradient(soft))
-    # Distance to the level line by its first-order expansion: anti-aliased at no extra cost.
+    # The first-order distance to the line at 0.5 makes the line anti-aliased.
     distance = np.abs(soft - 0.5) / np.maximum(slope, 1e-3)
     return _blend(
         picture, np.asarray(colour, np.float32), np.clip((width + 1) / 2 - distance, 0, 1)
@@ -101,7 +105,7 @@ def overlay(picture: Picture, mask: Plane, colour: Colour) -> Picture:
     """Tint a mask lightly and draw its outline.
 
     Args:
-        picture: Picture to lay it over.
+        picture: Picture to draw on.
         mask: [H, W] bool, or soft in [0, 1].
         colour: Colour of both.
     """
@@ -109,10 +113,10 @@ def overlay(picture: Picture, mask: Plane, colour: Colour) -> Picture:
 
 
 def class_overlays(picture: Picture, masks: Plane) -> Picture:
-    """Overlay the masks of all classes, each in its own colour.
+    """Draw the masks of all classes, each in its own colour.
 
     Args:
-        picture: Picture to lay them over.
+        picture: Picture to draw on.
         masks: [C, H, W].
     """
     for number, mask in enumerate(masks):
@@ -121,10 +125,10 @@ def class_overlays(picture: Picture, masks: Plane) -> Picture:
 
 
 def heat(picture: Picture, values: Plane) -> Picture:
-    """Lay a soft map over a picture, more opaque where it is higher.
+    """Draw a soft map, more opaque where its values are higher.
 
     Args:
-        picture: Picture to lay it over.
+        picture: Picture to draw on.
         values: [H, W] in [0, 1], for example a class activation map.
     """
     level = np.clip(resized(values, picture.shape[:2]), 0.0, 1.0)
@@ -132,12 +136,12 @@ def heat(picture: Picture, values: Plane) -> Picture:
 
 
 def targets(picture: Picture, values: Plane, valid: Plane | None = None) -> Picture:
-    """Lay a cluster map over a picture: relevant and irrelevant tinted, ignored pixels bare.
+    """Draw a cluster map: relevant and irrelevant pixels are tinted, ignored ones are not.
 
     Args:
-        picture: Picture to lay it over.
+        picture: Picture to draw on.
         values: [H, W] in [0, 1], -1 where ignored.
-        valid: [H, W] bool, where there is anatomy; by default everywhere.
+        valid: Valid pixels, [H, W] bool; by default all.
     """
     known = (values >= 0) & (True if valid is None else np.asarray(valid, bool))
     relevant = np.where(known, values, 0.0)
@@ -146,7 +150,7 @@ def targets(picture: Picture, values: Plane, valid: Plane | None = None) -> Pict
 
 
 def resized(plane: Plane, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Resize a plane smoothly (bicubic).
+    """Resize a plane by bicubic interpolation.
 
     Args:
         plane: [H, W].
@@ -159,17 +163,17 @@ def resized(plane: Plane, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def anatomy_box(valid: Plane, *, margin: int = 4, aspect: float = 1.0) -> tuple[slice, slice]:
-    """Return the square around the anatomy, for cropping all pictures of a slice alike.
+def valid_box(valid: Plane, *, margin: int = 4, aspect: float = 1.0) -> tuple[slice, slice]:
+    """Return the square around the valid pixels, to crop all pictures of a slice in the same way.
 
     Args:
         valid: [H, W] or [S, H, W] bool; several slices share one box.
-        margin: Widths of a pixel to leave on each side.
+        margin: Pixels to leave on each side.
         aspect: Height of a pixel over its width.
 
     Returns:
-        Rows and columns; the box is less than square where the slice is too small for it, and
-        the whole slice if there is no anatomy.
+        Rows and columns; not a square where the slice is too small for it, and the whole slice if
+        no pixel is valid.
     """
     plane: Plane = np.any(np.reshape(valid, (-1, *valid.shape[-2:])), axis=0)
     if not plane.any():

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures with titles and a legend, on a dark ground."""
+"""Contact sheets: rows of pictures with titles and a legend, on a dark background."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LEGEND_HEIGHT = 34
 
 @dataclass(frozen=True)
 class Legend:
-    """What the legend under a sheet explains.
+    """Content of the legend below a sheet.
 
     Attributes:
         colours: Text and colour of each patch.
-        heat: Text beside the bar of the heat colours; no bar if empty.
+        heat: Text beside the bar of heat colours; without it, there is no bar.
     """
 
     colours: Sequence[tuple[str, Colour]] = ()
@@ -41,20 +41,25 @@ def contact_sheet(
     title: str = "",
     legend: Legend | None = None,
 ) -> Picture:
-    """Lay pictures out in rows.
+    """Arrange pictures in rows.
 
     Args:
         rows: Pictures [h, w, 3] ``uint8``; rows may differ in length.
         columns: Title above each column.
-        labels: Title beside each row; each line of it is set on its own.
+        labels: Title beside each row, of one or more lines.
         title: Title of the whole sheet.
-        legend: What to explain below the rows.
+        legend: Legend below the rows.
 
     Returns:
         The sheet [height, width, 3] ``uint8``.
 
     Raises:
         ValueError: There is no picture.
+
+    Example:
+        >>> picture = np.zeros((100, 100, 3), np.uint8)
+        >>> contact_sheet([[picture, picture]], columns=["image", "CAM"]).shape
+        (162, 242, 3)
     """
     if not any(len(row) for row in rows):
         raise ValueError("contact_sheet: rows must hold at least one picture")
@@ -77,7 +82,7 @@ def contact_sheet(
 
 
 def save_png(picture: Picture, path: Path) -> Path:
-    """Write a picture, whole or not at all.
+    """Write a picture to a PNG file, whole or not at all.
 
     Args:
         picture: [H, W, 3] ``uint8``.

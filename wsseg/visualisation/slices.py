@@ -1,4 +1,4 @@
-"""Slices with all that is known of them: image, activation, cluster map, prediction, truth."""
+"""Sheets of slices: image, activation, cluster map, prediction and true mask."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class SliceView:
-    """One row of a sheet, as planes of one slice.
+class SliceRow:
+    """One slice, which becomes a row of a sheet.
 
     Attributes:
         label: Text beside the row.
         image: [M, H, W].
         valid: [H, W] bool.
         activation: [C, h, w] in [0, 1].
-        targets: Such as a cluster map, [C, h, w], -1 where ignored, or None.
-        truth: [C, H, W] bool, or None.
+        targets: Targets such as a cluster map, [C, h, w], -1 where ignored; or None.
+        truth: True masks, [C, H, W] bool; or None.
     """
 
     label: str
@@ -45,7 +45,7 @@ class SliceView:
 
 
 def slice_sheet(
-    views: Sequence[SliceView],
+    slices: Sequence[SliceRow],
     modalities: Sequence[str],
     classes: Sequence[str],
     *,
@@ -55,65 +55,65 @@ def slice_sheet(
     aspect: float = 1.0,
     headings: tuple[str, str] = ("CAM", "cluster map"),
 ) -> Picture:
-    """Draw slices with all that is known of them.
+    """Draw slices, one in each row.
 
-    Columns: every modality, the activation and the targets of every class, the prediction and the
-    truth, each only where some row has it. With a single class, the prediction also bears the
-    outline of the truth.
+    The columns are the modalities, the activation and the targets of every class, the prediction
+    and the truth; columns that no slice has are left out. With a single class, the outline of the
+    truth is also drawn on the prediction.
 
     Args:
-        views: The slices, one row each.
+        slices: The slices.
         modalities: Names of the image channels.
         classes: Names of the classes.
         title: Title of the picture.
         threshold: Activation above which a pixel counts as predicted.
         height: Height of each panel in pixels.
         aspect: Height of a pixel of the slices over its width.
-        headings: What the activation is, and what the targets are.
+        headings: Names of the activation and of the targets.
 
     Returns:
         The picture [height, width, 3] ``uint8``.
     """
-    with_targets = any(view.targets is not None for view in views)
-    with_truth = any(view.truth is not None for view in views)
+    with_targets = any(one.targets is not None for one in slices)
+    with_truth = any(one.truth is not None for one in slices)
     names = list(classes) if len(classes) > 1 else [""]
     activation, targets = headings
     columns = [*modalities, *(f"{activation} {name}".strip() for name in names)]
     columns += [f"{targets} {name}".strip() for name in names] if with_targets else []
     columns += ["prediction", "truth"] if with_truth else ["prediction"]
     shape = (height, aspect)
-    rows = [_row(view, with_targets, with_truth, threshold, shape) for view in views]
+    rows = [_row(one, with_targets, with_truth, threshold, shape) for one in slices]
     colours = _mask_legend(classes, with_truth)
     if with_targets:
         colours += [("relevant", RELEVANT), ("irrelevant", IRRELEVANT)]
     legend = Legend(colours, "class activation" if activation == "CAM" else activation)
-    return contact_sheet(rows, columns, [view.label for view in views], title=title, legend=legend)
+    return contact_sheet(rows, columns, [one.label for one in slices], title=title, legend=legend)
 
 
 def _row(
-    view: SliceView,
+    row: SliceRow,
     with_targets: bool,
     with_truth: bool,
     threshold: float,
     shape: tuple[int, float],
 ) -> list[Picture]:
     height, aspect = shape
-    size, box = view.valid.shape, panels.anatomy_box(view.valid, aspect=aspect)
-    inside = view.valid[box]
-    ground = [panels.grey(plane[box], inside, height=height, aspect=aspect) for plane in view.image]
+    size, box = row.valid.shape, panels.valid_box(row.valid, aspect=aspect)
+    inside = row.valid[box]
+    ground = [panels.grey(plane[box], inside, height=height, aspect=aspect) for plane in row.image]
     base = ground[0]
 
     def cut(planes: Plane) -> list[Array]:
-        """Bring planes of any resolution to the slice's grid, cropped like it."""
+        """Resize planes to the slice's resolution, and crop them."""
         return [panels.resized(plane, size)[box] for plane in planes]
 
-    activation = cut(view.activation)
-    row = [*ground, *(panels.heat(base, plane) for plane in activation)]
+    activation = cut(row.activation)
+    pictures = [*ground, *(panels.heat(base, plane) for plane in activation)]
     if with_targets:
-        row += _target_panels(base, view, box)
+        pictures += _target_panels(base, row, box)
     masks = np.stack(activation) > threshold
-    truth = None if view.truth is None else np.stack(cut(view.truth))
-    return row + _mask_panels(base, masks, truth)[: 1 + with_truth]
+    truth = None if row.truth is None else np.stack(cut(row.truth))
+    return pictures + _mask_panels(base, masks, truth)[: 1 + with_truth]
 
 
 def _mask_panels(base: Picture, masks: Plane, truth: Plane | None) -> list[Picture]:
@@ -132,13 +132,13 @@ def _mask_legend(classes: Sequence[str], with_truth: bool) -> list[tuple[str, Co
     return [(f"predicted {classes[0]}", PREDICTION), (f"true {classes[0]}", TRUTH)]
 
 
-def _target_panels(base: Picture, view: SliceView, box: tuple[slice, slice]) -> list[Picture]:
-    count, size = len(view.activation), view.valid.shape
-    if view.targets is None:
+def _target_panels(base: Picture, row: SliceRow, box: tuple[slice, slice]) -> list[Picture]:
+    count, size = len(row.activation), row.valid.shape
+    if row.targets is None:
         return [base] * count
-    valid = view.valid[box]
-    # Nearest, not smooth: -1 (ignore) must not blend with the values beside it.
-    rows = np.arange(size[0]) * view.targets.shape[-2] // size[0]
-    columns = np.arange(size[1]) * view.targets.shape[-1] // size[1]
-    planes = view.targets[:, rows][:, :, columns]
+    valid = row.valid[box]
+    # Nearest neighbours: interpolation would blend -1 (ignore) with other values.
+    rows = np.arange(size[0]) * row.targets.shape[-2] // size[0]
+    columns = np.arange(size[1]) * row.targets.shape[-1] // size[1]
+    planes = row.targets[:, rows][:, :, columns]
     return [panels.targets(base, plane[box], valid) for plane in planes]
