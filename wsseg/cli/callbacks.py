@@ -73,14 +73,14 @@ def run_callbacks(
         saving: Save checkpoints.
 
     Example:
-        >>> [type(each).__name__ for each in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
+        >>> [type(one).__name__ for one in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
         ['StepSeeding', 'CaseEvaluation', 'ResumeHint', 'ModelCheckpoint']
     """
     added: list[Callback] = []
-    if not any(isinstance(each, ProgressBar) for each in given) and not quiet:
+    if not any(isinstance(callback, ProgressBar) for callback in given) and not quiet:
         added.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
     for kind in (StepSeeding, CaseEvaluation, OverlayLogger, ResumeHint):
-        if not any(isinstance(each, kind) for each in given):
+        if not any(isinstance(callback, kind) for callback in given):
             added.append(kind())
     last = ModelCheckpoint(
         dirpath=root,
@@ -88,6 +88,6 @@ def run_callbacks(
         enable_version_counter=False,
         save_on_train_epoch_end=True,  # by default only after validation, which may be rarer
     )
-    if saving and all(each.state_key != last.state_key for each in given):
+    if saving and all(callback.state_key != last.state_key for callback in given):
         added.append(last)
     return added

@@ -1,4 +1,4 @@
-"""Reading YAML and JSON strictly: what is ambiguous, or meant to exhaust a reader, is refused."""
+"""Reads YAML and JSON strictly: duplicate keys, and documents that exhaust memory, are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MERGE = "tag:yaml.org,2002:merge"  # the key `<<`, which a mapping may have seve
 # A list of 1,250 patients has 30,000 values, for which PyYAML takes seconds. Aliases count as often
 # as they occur: a few lines of aliases of aliases can stand for billions of values.
 MOST_VALUES = 1_000_000
-DEEPEST = 100  # levels; configurations have about six
+DEEPEST = 100  # nested levels; configurations have about six
 LONGEST_QUOTE = 60  # characters of a wrong value that a message repeats
 
 
@@ -63,7 +63,7 @@ def load_json(text: str) -> Any:
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Counts values while it reads them, and says which of them cannot be built."""
+    """Limits the number of values, and names the one that cannot be constructed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -93,7 +93,7 @@ class _BoundedLoader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except yaml.YAMLError:
             raise
-        except Exception:  # PyYAML lets pass whatever the parser of a type raises
+        except Exception:  # parsers of PyYAML's types raise errors of many kinds
             kind = node.tag.rpartition(":")[2]
             value = str(node.value)[:LONGEST_QUOTE]
             raise _error(f"`{value}` is read as {kind} but is none; quote it", node) from None
@@ -125,9 +125,9 @@ def _check_keys(document: Any) -> None:
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key `{twice}` comes twice")
-    return found
+    return mapping

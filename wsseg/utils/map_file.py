@@ -155,13 +155,14 @@ class MapFile:
         data, place = packed.numpy().data, 0
         with self.path.open("r+b") as file:
             while place < len(data):
+                # Parts follow each other; one holds at most `together` bytes, and barely grows.
                 unpacker, window = zlib.decompressobj(), data[place : place + 2 * together]
-                chunk = unpacker.decompress(window)
+                part = unpacker.decompress(window)
                 place += len(window) - len(unpacker.unused_data)
-                if chunk.count(0) < len(chunk):
-                    file.write(chunk)
+                if part.count(0) < len(part):
+                    file.write(part)
                 else:  # only unknown pixels: the file has zeros there, and stays sparse
-                    file.seek(len(chunk), os.SEEK_CUR)
+                    file.seek(len(part), os.SEEK_CUR)
 
     def remove(self) -> None:
         """Delete the file."""
