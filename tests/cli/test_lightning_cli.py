@@ -233,7 +233,8 @@ def test_every_checkpoint_is_announced(
 def test_loggers_get_the_whole_configuration(store: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     fit(store, run, "--trainer.max_epochs=1", "--trainer.logger=TensorBoardLogger")
-    logged = yaml.safe_load(next(run.rglob("hparams.yaml")).read_text())
+    assert (run / "logs" / "metrics.csv").is_file(), "a table is written beside any logger"
+    logged = yaml.safe_load(next(run.glob("lightning_logs/**/hparams.yaml")).read_text())
     assert logged["data"]["batch_size"] == 16
     assert logged["widths"] == [4, 8]
 

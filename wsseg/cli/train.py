@@ -14,8 +14,9 @@ from lightning_fabric.plugins import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.warnings import disable_possible_user_warnings
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -170,13 +171,17 @@ class WssegCLI(LightningCLI):
         callbacks += run_callbacks(root, callbacks, quiet=quiet, saving=saving)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
-        logger = config.logger
-        if logger in (None, True):
+        if config.logger is False:
+            return {"callbacks": callbacks, "plugins": plugins}
+        loggers = [] if config.logger in (None, True) else _as_list(config.logger)
+        if not any(isinstance(logger, CSVLogger) for logger in loggers):
             version = "" if self.subcommand == "fit" else str(self.subcommand)
             # Keep rows up to the step that the run resumes from; all if only Lightning reads it.
             step = self.checkpoint.get("global_step", sys.maxsize) if self.ckpt_path else 0
-            logger = RunLogger(root, version, step)
-        return {"callbacks": callbacks, "plugins": plugins, "logger": logger}
+            loggers.append(RunLogger(root, version, step))
+        if not any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
+            callbacks.append(LearningRateMonitor("epoch"))
+        return {"callbacks": callbacks, "plugins": plugins, "logger": loggers}
 
     @rank_zero_only
     def after_fit(self) -> None:

@@ -158,9 +158,9 @@ class SliceModule(pl.LightningModule):
         losses = self.losses(view, batch_input(view))
         total = torch.stack(list(losses.values())).sum()
         size = len(batch["index"])
-        self.log("train/loss", total, prog_bar=True, batch_size=size)
+        self.log("loss", total, prog_bar=True, logger=False, batch_size=size)  # of the step
         self.log_dict(
-            {f"train/{name}": loss for name, loss in losses.items()},
+            {f"train/{name}": loss for name, loss in {"loss": total, **losses}.items()},
             on_step=False,
             on_epoch=True,
             sync_dist=True,
