@@ -221,6 +221,8 @@ def test_a_store_of_other_options_is_refused(config: Path) -> None:
     store = config.parent / "store"
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["options"] = {"layout": "brats", "slice_step": 3, "spacing": 2.0, "folds": 5}
+    for case in manifest["cases"]:
+        case["positions"] = [3 * number for number in case["positions"]]
     (store / "manifest.json").write_text(json.dumps(manifest))
     preparation = {"layout": "brats", "source": "x", "out": "x", "slice_step": 3, "spacing": 2}
     check_store(store, [0], preparation)

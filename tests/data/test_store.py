@@ -22,7 +22,13 @@ def changed(root: Path, case: str, slice_step: int, **entry: Any) -> SliceStore:
     """The store with another entry of a case, of which every n-th slice was kept."""
     manifest = json.loads((root / "manifest.json").read_text())
     manifest["options"] = {"slice_step": slice_step}
-    next(each for each in manifest["cases"] if each["id"] == case).update(entry)
+    for each in manifest["cases"]:
+        places = [slice_step * number for number in each["positions"]]
+        each.update(entry if each["id"] == case else {"positions": places})
+    count = len(entry["positions"])
+    next(each for each in manifest["cases"] if each["id"] == case)["slices"] = count
+    for path in (root / "images" / f"{case}.npy", root / "valid" / f"{case}.npy"):
+        np.save(path, np.load(path)[:count])
     (root / "manifest.json").write_text(json.dumps(manifest))
     return SliceStore(root)
 

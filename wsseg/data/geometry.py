@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.planes import Scalar
+from wsseg.data.spec import AXES
 
-AXES = ("sagittal", "coronal", "axial")
 Shape3 = tuple[int, int, int]
 
 

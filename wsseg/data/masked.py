@@ -38,7 +38,7 @@ def masks_of(store: SliceStore) -> ArrayFolder:
     Args:
         store: The slice store.
     """
-    return ArrayFolder(store.root / MASKS)
+    return store.folder(MASKS, len(store.spec.classes))
 
 
 def cases_with_masks(

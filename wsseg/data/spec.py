@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
 FORMAT = 2  # of slice stores; since 2 they tell images apart by their voxels
+AXES = ("sagittal", "coronal", "axial")  # in the order of RAS
 FLAIR_NAMES = ("flair", "t2f")
 # Pixels that are at most so many times as long as others are treated like them: patients differ in
 # size by more than that. Not measured.

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.data.spec import FORMAT, DataSpec
+from wsseg.data.spec import DataSpec
 from wsseg.data.splits import SPLITS, check_disjoint
+from wsseg.data.store_checks import check_fold, check_manifest
 from wsseg.data.store_files import (
     IMAGES,
     MANIFEST,
@@ -113,26 +114,40 @@ class SliceStore:
             root: Folder written by ``wsseg prepare``.
 
         Raises:
-            InputError: There is no store, or one of another version.
+            InputError: There is no store, or one of another version; or it is damaged, as far as
+                the manifest and the first bytes of the arrays tell.
         """
         self.root = root
         manifest = read_json(root / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise InputError(
-                f"{root}: has store format {manifest.get('format')}, but this version of wsseg "
-                f"reads {FORMAT}; prepare it again"
-            )
+        check_manifest(root / MANIFEST, manifest)
         self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
-        self.images = ArrayFolder(root / IMAGES)
-        self.valid = ArrayFolder(root / VALID)
         self.cases: dict[str, CaseSlices] = {}
-        self._patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
         first = 0
+        self._patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
         for position, entry in enumerate(manifest["cases"]):
             case = _case(entry, position, first, self.options.get("slice_step", 1))
             self.cases[case.id] = case
             first += len(case.tags)
+        self.images = self.folder(IMAGES, len(self.spec.modalities), kind="float16")
+        self.valid = self.folder(VALID)
+        for folder in (self.images, self.valid):
+            for case_id in self.cases:
+                folder.open(case_id)
+
+    def folder(self, name: str, *channels: int, kind: str = "bool") -> ArrayFolder:
+        """Return a folder with arrays [S, ..., H, W] of the cases.
+
+        Args:
+            name: Its name.
+            *channels: Lengths of the axes between that of slices and height and width.
+            kind: Name of the arrays' type.
+        """
+        expected = {
+            case.id: ((len(case.tags), *channels, *self.spec.size), kind)
+            for case in self.cases.values()
+        }
+        return ArrayFolder(self.root / name, expected=expected)
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:
         """Return the cases of a fold by split.
@@ -144,13 +159,9 @@ class SliceStore:
             InputError: There is no such fold, a case is in two splits, or is not in the store.
         """
         path = self.root / SPLITS_FILE
-        folds = read_json(path)["folds"]
-        if not 0 <= fold < len(folds):
-            raise InputError(
-                f"{self.root}: has no fold {fold}; give --data.fold 0 to {len(folds) - 1}"
-            )
-        if lacking := [name for name in SPLITS if name not in folds[fold]]:
-            raise InputError(f"{path}: fold {fold} has no `{lacking[0]}`; add it, a list of cases")
+        splits = read_json(path)
+        check_fold(path, splits, fold)
+        folds = splits["folds"]
         check_disjoint(str(path), fold, folds[fold], self._patients)
         for case in (name for split in SPLITS for name in folds[fold][split]):
             if case not in self.cases:

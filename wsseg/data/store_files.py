@@ -16,6 +16,7 @@ import json
 import resource
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,9 @@ from wsseg.utils.files import replacing
 IMAGES, VALID = "images", "valid"
 MANIFEST, SPLITS_FILE = "manifest.json", "splits.json"
 MOST_OPEN_ARRAYS = 2**15  # Linux allows a process some 65,000 memory maps; half are left to others
+
+
+ArrayKind = tuple[tuple[int, ...], str]  # shape, and name of the type
 
 
 class ArrayFolder:
@@ -48,15 +52,22 @@ class ArrayFolder:
 
     _open: ClassVar[OrderedDict[tuple[int, str], NDArray[Any]]] = OrderedDict()
 
-    def __init__(self, folder: Path, most_open: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        most_open: int | None = None,
+        expected: Mapping[str, ArrayKind] | None = None,
+    ) -> None:
         """Name the folder; nothing is opened yet.
 
         Args:
             folder: Folder that holds one array file per case; it need not exist.
             most_open: How many arrays of all folders together stay open when one of this folder
                 is opened; by default as many as half of the process's file descriptors allow.
+            expected: Shape and type that the arrays of cases must have, where that is known.
         """
         self.folder = folder
+        self.expected = expected or {}
         self.most_open = most_open or _most_open()
         weakref.finalize(self, self._close, id(self))
 
@@ -73,11 +84,29 @@ class ArrayFolder:
         key = (id(self), case)
         array = self._open.get(key)
         if array is None:
-            array = self._open[key] = _map_array(self._path(case))
+            array = self._open[key] = self.open(case)
             while len(self._open) > self.most_open:
                 self._open.popitem(last=False)
         else:
             self._open.move_to_end(key)
+        return array
+
+    def open(self, case: str) -> NDArray[Any]:
+        """Map the array of a case, without keeping it open; only its first bytes are read.
+
+        Args:
+            case: Name of the case.
+
+        Raises:
+            InputError: The file is missing, is not an array, or is of another shape or type.
+        """
+        path, expected = self._path(case), self.expected.get(case)
+        array = _map_array(path)
+        if expected and (array.shape, array.dtype.name) != expected:
+            raise InputError(
+                f"{path}: holds {array.shape} {array.dtype}, but {expected[0]} {expected[1]} "
+                "belong there; prepare the store again"
+            )
         return array
 
     def write(self, case: str, array: NDArray[Any]) -> None:
@@ -98,9 +127,9 @@ class ArrayFolder:
             if path.name not in names:
                 path.unlink()
 
-    def __reduce__(self) -> tuple[type[ArrayFolder], tuple[Path, int]]:
+    def __reduce__(self) -> tuple[type[ArrayFolder], tuple[Any, ...]]:
         """Leave the memory maps behind: another process opens its own."""
-        return type(self), (self.folder, self.most_open)
+        return type(self), (self.folder, self.most_open, self.expected)
 
     def _path(self, case: str) -> Path:
         return self.folder / f"{case}.npy"
@@ -129,7 +158,7 @@ def read_json(path: Path) -> Any:
         )
     try:
         return json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is damaged ({error}); prepare the store again") from None
 
 
@@ -144,7 +173,11 @@ def _map_array(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r")
     except FileNotFoundError:
-        raise InputError(f"{path}: the slice store lacks this file; prepare it again") from None
+        raise InputError(
+            f"{path}: the slice store lacks this file; prepare the store again"
+        ) from None
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable array ({error}); prepare it again") from None
+        raise InputError(
+            f"{path}: is not a readable array ({error}); prepare the store again"
+        ) from None
     return array

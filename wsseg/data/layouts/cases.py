@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from wsseg.data.case_ids import check_id
 from wsseg.utils.errors import InputError
 
 NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-# Bytes. File systems allow 255, of which suffixes and the marks of unfinished files take some.
-LONGEST_ID = 200
 TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")
 
 
@@ -145,30 +144,6 @@ def sorted_cases(
     if not found and not faults:
         raise InputError(f"{source}: holds no case; expected {expected}")
     return tuple(found[name] for name in sorted(found))
-
-
-def check_id(source: Path, case: str) -> None:
-    """Refuse the id of a case that the files of stores and predictions cannot be named after.
-
-    Args:
-        source: Where the case is listed, for the message.
-        case: The id.
-
-    Raises:
-        InputError: It is empty or too long, or holds signs that no name of a file can have.
-    """
-    if not case or case.startswith(".") or any(sign in case for sign in "/\\:"):
-        raise InputError(
-            f"{source}: case id {case!r} cannot be used as a file name; rename the case"
-        )
-    if not case.isprintable():  # control characters, and bytes that are not UTF-8
-        raise InputError(
-            f"{source}: case id {case!r} holds signs that cannot be printed; rename the case"
-        )
-    if len(case.encode()) > LONGEST_ID:
-        raise InputError(
-            f"{source}: case id {case[:20]}... is longer than {LONGEST_ID} bytes; rename the case"
-        )
 
 
 def pick_images(

@@ -7,11 +7,11 @@ from pathlib import Path
 from reprlib import repr  # noqa: A004 (which shortens what is long)
 from typing import Any
 
+from wsseg.data.case_ids import check_id
 from wsseg.data.layouts.cases import (
     CaseFiles,
     CaseList,
     ImageFile,
-    check_id,
     choose_modalities,
     pick_images,
     sorted_cases,
