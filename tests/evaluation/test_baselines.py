@@ -40,9 +40,10 @@ def test_finds_bright_squares_without_masks_in_training(tmp_path: Path, name: st
 
 def test_clustering_learns_from_training_cases_alone(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
+    data = MRISliceDataModule(str(store))
     for case in "efg":
         (store / "images" / f"{case}.npy").unlink()
-    intensity_clustering(MRISliceDataModule(str(store)), 0)
+    intensity_clustering(data, 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
