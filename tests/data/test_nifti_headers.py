@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,31 @@ def test_a_volume_larger_than_memory(tmp_path: Path) -> None:
     read_header(path, "ann")
     with pytest.raises(InputError, match=r"a\.nii \(case ann\): takes more memory than there is; "):
         read_nifti(path, "ann")
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from wsseg.data.nifti import read_nifti, voxels
+path = Path(sys.argv[1])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+array = voxels(read_nifti(path, "ann"), path, "ann")
+print((peak() - before) / array.nbytes)
+"""
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_a_small_file_takes_no_more_memory_than_its_header_claims(
+    tmp_path: Path, kind: type
+) -> None:
+    shape = (256, 256, 128_000_000 // 256**2 // np.dtype(kind).itemsize)
+    made = nib.Nifti1Image(np.zeros(shape, kind), np.eye(4))
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(made.to_bytes(), 1))
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "a.nii.gz")]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=root, text=True)
+    assert float(done.stdout) < 1.1
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

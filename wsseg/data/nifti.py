@@ -31,6 +31,7 @@ CHUNK_BYTES = 1 << 20  # how much is unpacked at a time of what follows the volu
 # or a small gzip file that would be unpacked for hours.
 MOST_EXTRA_BYTES = 1 << 26
 COPIES = 2  # of a volume in memory: as its bytes, and as float32 or as one of its channels
+KEPT_KINDS = ("i1", "i2", "u1", "u2", "f4")
 BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 IMAGE_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
@@ -84,8 +85,9 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
 def voxels(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[Any]:
     """Return the voxels as they are meant, without trailing axes of length one.
 
-    Whole numbers of at most 16 bits that need no scaling stay what they are, where the file was
-    read to: they are quicker to work with. All others come as float32.
+    Whole numbers of at most 16 bits and float32 that need no scaling stay what they are, where the
+    file was read to: that takes no more memory than the file holds, and whole numbers are quicker
+    to work with. All others come as float32.
 
     Raises:
         InputError: The voxels are not numbers.
@@ -93,9 +95,8 @@ def voxels(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[Any]:
     stored: Any = image.dataobj
     _check_kind(stored.dtype, path, case)
     array: NDArray[Any]
-    if (stored.dtype.kind, stored.slope, stored.inter) in (("i", 1, 0), ("u", 1, 0)) and (
-        stored.dtype.itemsize <= 2
-    ):
+    kind = f"{stored.dtype.kind}{stored.dtype.itemsize}"
+    if kind in KEPT_KINDS and (stored.slope, stored.inter) == (1, 0):
         content = stored.file_like.getvalue()
         array = np.frombuffer(content, stored.dtype, math.prod(stored.shape), stored.offset)
         array = array.reshape(stored.shape, order="F")
