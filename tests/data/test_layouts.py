@@ -125,6 +125,47 @@ def test_decathlon_test_images(tmp_path: Path) -> None:
     assert [(case.id, case.mask) for case in cases] == [("BRATS_003", None), ("BRATS_004", None)]
 
 
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"label": "a.nii"}, "entry 2 of `training` has no file as its `image`"),
+        ({"image": 7}, "entry 2 of `training` has no file as its `image`"),
+        (
+            {"image": "a.nii", "label": ["b.nii"]},
+            "entry 2 of `training` has no file as its `label`",
+        ),
+        ("a.nii", "entry 2 of `training` has no file as its `image`"),
+    ],
+)
+def test_a_wrong_entry_of_a_decathlon_task(tmp_path: Path, entry: object, problem: str) -> None:
+    write_decathlon(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    content["training"][1] = entry
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"^\S*dataset\.json: {problem}; correct the entry"):
+        find_cases("decathlon", tmp_path)
+
+
+def test_an_entry_of_a_decathlon_task_without_a_mask(tmp_path: Path) -> None:
+    write_decathlon(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    del content["training"][1]["label"]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert [case.mask is None for case in find_cases("decathlon", tmp_path).cases] == [True, False]
+
+
+def test_labels_of_a_decathlon_task(tmp_path: Path) -> None:
+    write_decathlon(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    content |= {"modality": {"0": "CT"}, "labels": {"0": "bg", "1": "cyst", "2": "cyst", "3": "x"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert find_cases("decathlon", tmp_path).classes == {"cyst": (1, 2), "x": (3,)}
+    content["labels"] = {"0": "bg", "1_0": "cyst"}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="label '1_0' is no whole number"):
+        find_cases("decathlon", tmp_path)
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"modality": {"1": "T1"}}'])
 def test_bad_decathlon(tmp_path: Path, content: str) -> None:
     (tmp_path / "dataset.json").write_text(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from wsseg.data.layouts.documents import read_document
 from wsseg.data.spec import is_flair
 from wsseg.utils.errors import InputError
 
+LABEL = re.compile("[0-9]+")
 DESCRIPTION = "dataset.json"
 # Names that BraTS folders use too, so that a checkpoint can read both layouts.
 SYNONYMS = {"t1w": "T1", "t1gd": "T1ce", "t2w": "T2", "flair": "FLAIR"}
@@ -44,8 +46,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     content = read_document(path)
     try:
         names = [_modality(content["modality"][str(n)]) for n in range(len(content["modality"]))]
-        labels = {int(value): str(name) for value, name in content["labels"].items()}
+        labels = {_label(value): str(name) for value, name in content["labels"].items()}
         listed = list(_listed(source, path, content))
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: is not a Decathlon description ({type(error).__name__}: {error}); "
@@ -69,7 +73,10 @@ def _listed(
     source: Path, path: Path, content: dict[str, Any]
 ) -> Iterator[tuple[Path, Path | None]]:
     root = path.parent
-    training = [(root / e["image"], root / e["label"]) for e in content.get("training", [])]
+    training = [
+        (_file(path, number, entry, "image"), _mask(path, number, entry))
+        for number, entry in enumerate(content.get("training", []), start=1)
+    ]
     if source != path and path.parent != source:
         masks = {image.resolve(): mask for image, mask in training}
         for image in sorted(p for p in source.glob("[!.]*") if NIFTI.search(p.name)):
@@ -78,6 +85,25 @@ def _listed(
         yield from training
     else:
         yield from ((root / name, None) for name in content.get("test", []))
+
+
+def _file(path: Path, number: int, entry: Any, key: str) -> Path:
+    if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        raise InputError(
+            f"{path}: entry {number} of `training` has no file as its `{key}`; correct the entry"
+        )
+    return path.parent / entry[key]
+
+
+def _mask(path: Path, number: int, entry: dict[str, Any]) -> Path | None:
+    """Return the mask of an entry; prediction needs none."""
+    return None if entry.get("label") is None else _file(path, number, entry, "label")
+
+
+def _label(value: str) -> int:
+    if not LABEL.fullmatch(value):  # Python's int takes 1_0 for 10
+        raise ValueError(f"label {value!r} is no whole number")
+    return int(value)
 
 
 def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
@@ -97,4 +123,7 @@ def _classes(labels: dict[int, str], modalities: list[str]) -> dict[str, tuple[i
         "tumo" in name.lower() for name in foreground.values()
     ):
         return {"tumour": tuple(foreground)}
-    return {name: (value,) for value, name in foreground.items()}
+    classes: dict[str, tuple[int, ...]] = {}
+    for value, name in foreground.items():  # several labels may have one name
+        classes[name] = (*classes.get(name, ()), value)
+    return classes
