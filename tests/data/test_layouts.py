@@ -162,7 +162,7 @@ def test_labels_of_a_decathlon_task(tmp_path: Path) -> None:
     assert find_cases("decathlon", tmp_path).classes == {"cyst": (1, 2), "x": (3,)}
     content["labels"] = {"0": "bg", "1_0": "cyst"}
     (tmp_path / "dataset.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="label '1_0' is no whole number"):
+    with pytest.raises(InputError, match=r"dataset\.json: `labels` must name the labels of masks"):
         find_cases("decathlon", tmp_path)
 
 
@@ -170,6 +170,20 @@ def test_labels_of_a_decathlon_task(tmp_path: Path) -> None:
 def test_bad_decathlon(tmp_path: Path, content: str) -> None:
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(InputError, match=r"dataset\.json"):
+        find_cases("decathlon", tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["modality", "labels", "training", "test"])
+@pytest.mark.parametrize("value", [None, 7, "x", [[]], {"x": []}, {"1": 7}])
+def test_a_wrong_part_of_a_decathlon_task(tmp_path: Path, entry: str, value: object) -> None:
+    write_decathlon(tmp_path)
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    content |= {"training": [], entry: value}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    if entry == "labels" and value == {"1": 7}:  # names may be anything
+        assert find_cases("decathlon", tmp_path).labels == {0, 1}
+        return
+    with pytest.raises(InputError, match=rf"dataset\.json: .*`{entry}`.*; correct"):
         find_cases("decathlon", tmp_path)
 
 

@@ -141,6 +141,20 @@ def test_two_axes_in_one_direction(tmp_path: Path) -> None:
     assert "has no usable affine" in refused(path)
 
 
+@pytest.mark.parametrize("field", ["qform_code", "sform_code"])
+def test_a_position_of_unknown_kind(tmp_path: Path, field: str) -> None:
+    assert f"has the unknown `{field}` 128" in refused(changed(tmp_path / "a.nii", **{field: 128}))
+
+
+def test_what_does_not_matter_is_not_announced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = changed(tmp_path / "a.nii", bitpix=8, vox_offset=353)
+    path.write_bytes(path.read_bytes() + b"\0")
+    read_nifti(path, "ann")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_unit_that_nifti_does_not_have(tmp_path: Path) -> None:
     assert "has an unknown unit of length" in refused(changed(tmp_path / "a.nii", xyzt_units=5))
 

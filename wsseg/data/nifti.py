@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ KEPT_KINDS = ("i1", "i2", "u1", "u2", "f4")
 BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 IMAGE_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
+
+# What nibabel logs of headers lacks the name of the file. What matters of it is checked here.
+nib.imageglobals.logger.setLevel(logging.CRITICAL + 1)
 
 
 def read_nifti(path: Path, case: str) -> nib.Nifti1Image:

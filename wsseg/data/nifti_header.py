@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 # By NIfTI's code of the unit of length. Files that name none (0) mean millimetres.
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+XFORM_CODES = nib.nifti1.xform_codes.value_set("code")
 UNIT_BITS = 7  # of `xyzt_units`; the others are those of the unit of time
 # Millimetres. Electron microscopes resolve nanometres; slices of no thickness are given 999 mm by
 # some tools. What lies beyond is a mistake, such as millimetres declared as metres.
@@ -59,6 +60,9 @@ def problem_of_header(header: nib.Nifti1Header) -> str:
         return f"has the shape {header.get_data_shape()}, without any voxel; copy it again"
     if int(header["xyzt_units"]) & UNIT_BITS not in MM_PER_UNIT:
         return "has an unknown unit of length; correct `xyzt_units` in its header"
+    for field in ("qform_code", "sform_code"):
+        if int(header[field]) not in XFORM_CODES:  # nibabel would leave out what it describes
+            return f"has the unknown `{field}` {header[field]}; correct its header"
     if problem := _problem_of_sizes(header["pixdim"][1:4] * _mm_per_unit(header), "pixdim"):
         return problem
     try:

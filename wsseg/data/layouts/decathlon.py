@@ -44,17 +44,8 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     """
     path = describing_file(source)
     content = read_document(path)
-    try:
-        names = [_modality(content["modality"][str(n)]) for n in range(len(content["modality"]))]
-        labels = {_label(value): str(name) for value, name in content["labels"].items()}
-        listed = list(_listed(source, path, content))
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{path}: is not a Decathlon description ({type(error).__name__}: {error}); "
-            "it needs modality, labels and training"
-        ) from None
+    names, labels = _modalities(path, content), _labels(path, content)
+    listed = list(_listed(source, path, content))
     chosen = choose_modalities(path, modalities, names)
     cases = (_case(image, mask, names, chosen) for image, mask in listed)
     found = sorted_cases(path, cases, DECATHLON_EXAMPLE)
@@ -69,13 +60,37 @@ def describing_file(source: Path) -> Path:
     raise InputError(f"{source}: has no {DESCRIPTION}; give the folder of a Decathlon task")
 
 
+def _modalities(path: Path, content: dict[str, Any]) -> list[str]:
+    named = content.get("modality")
+    names = [named.get(str(n)) for n in range(len(named))] if isinstance(named, dict) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InputError(
+            f'{path}: `modality` must name the channels in order, such as {{"0": "FLAIR"}}'
+            "; correct it"
+        )
+    return [_modality(str(name)) for name in names]
+
+
+def _labels(path: Path, content: dict[str, Any]) -> dict[int, str]:
+    named = content.get("labels")
+    # Python's int takes 1_0 for 10.
+    if not isinstance(named, dict) or not all(LABEL.fullmatch(str(value)) for value in named):
+        raise InputError(
+            f'{path}: `labels` must name the labels of masks, such as {{"0": "background", '
+            '"1": "tumour"}; correct it'
+        )
+    return {int(value): str(name) for value, name in named.items()}
+
+
 def _listed(
     source: Path, path: Path, content: dict[str, Any]
 ) -> Iterator[tuple[Path, Path | None]]:
-    root = path.parent
+    entries, tested = content.get("training", []), content.get("test", [])
+    if not isinstance(entries, list) or not isinstance(tested, list):
+        raise InputError(f"{path}: `training` and `test` must be lists of files; correct them")
     training = [
         (_file(path, number, entry, "image"), _mask(path, number, entry))
-        for number, entry in enumerate(content.get("training", []), start=1)
+        for number, entry in enumerate(entries, start=1)
     ]
     if source != path and path.parent != source:
         masks = {image.resolve(): mask for image, mask in training}
@@ -84,7 +99,9 @@ def _listed(
     elif training:
         yield from training
     else:
-        yield from ((root / name, None) for name in content.get("test", []))
+        if not all(isinstance(name, str) and name for name in tested):
+            raise InputError(f"{path}: `test` must be a list of files; correct it")
+        yield from ((path.parent / name, None) for name in tested)
 
 
 def _file(path: Path, number: int, entry: Any, key: str) -> Path:
@@ -92,18 +109,12 @@ def _file(path: Path, number: int, entry: Any, key: str) -> Path:
         raise InputError(
             f"{path}: entry {number} of `training` has no file as its `{key}`; correct the entry"
         )
-    return path.parent / entry[key]
+    return path.parent / str(entry[key])
 
 
 def _mask(path: Path, number: int, entry: dict[str, Any]) -> Path | None:
     """Return the mask of an entry; prediction needs none."""
     return None if entry.get("label") is None else _file(path, number, entry, "label")
-
-
-def _label(value: str) -> int:
-    if not LABEL.fullmatch(value):  # Python's int takes 1_0 for 10
-        raise ValueError(f"label {value!r} is no whole number")
-    return int(value)
 
 
 def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
