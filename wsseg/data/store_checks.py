@@ -12,8 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsseg.data.case_ids import check_id
 from wsseg.data.spec import AXES, FORMAT, DataSpec
 from wsseg.data.splits import SPLITS
@@ -109,7 +107,7 @@ def _is_spec(plain: Any) -> bool:
             and spec.normalisation in NORMALISATIONS
             and (spec.pixel is None or (len(spec.pixel) == 2 and _sizes(spec.pixel)))
         )
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
         return False
 
 
@@ -123,8 +121,7 @@ def _problem_of_case(entry: Entry, classes: int, step: int) -> str:
         return "no list of `tags`"
     if any(len(row) != classes for row in tags):
         return f"`tags` that are not {classes} in each slice"
-    rows = np.array(tags)
-    if rows.dtype.kind != "i" or not ((rows == 0) | (rows == 1)).all():
+    if not all(_whole(row) and max(row) <= 1 and min(row) >= 0 for row in tags):
         return "`tags` other than 0 and 1"
     if not _whole(positions) or len(positions) != len(tags):
         return f"`positions` that are not a number for each of its {len(tags)} slices"
