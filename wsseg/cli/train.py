@@ -10,6 +10,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from jsonargparse import get_loader, set_loader
 from lightning_fabric.plugins import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.warnings import disable_possible_user_warnings
@@ -19,6 +20,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from yaml import YAMLError
 
 # Imported so that a configuration can name their classes without the module path.
 import wsseg.clustering
@@ -36,9 +38,20 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.tracking.run_logger import RunLogger
 from wsseg.tracking.wandb_run import describe_run, own_variables
+from wsseg.utils.documents import check_yaml
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
 from wsseg.utils.system import computes_bfloat16
+
+
+def _load_bounded(text: str) -> Any:
+    """Read YAML as jsonargparse does, which on its own hangs on aliases of aliases."""
+    check_yaml(text)
+    return LOAD_YAML(text)
+
+
+LOAD_YAML = get_loader("yaml")
+set_loader("yaml", _load_bounded, exceptions=(YAMLError,))
 
 DEFAULT_MODEL = "wsseg.CamModule"
 SCORING = f"--config RUN/config.yaml --ckpt_path RUN/{LAST_CHECKPOINT}"

@@ -42,6 +42,22 @@ def load_yaml(text: str) -> Any:
         loader.dispose()
 
 
+def check_yaml(text: str) -> None:
+    """Refuse YAML that another reader could not cope with, or would take differently than meant.
+
+    Args:
+        text: The document.
+
+    Raises:
+        yaml.YAMLError: As of :func:`load_yaml`; values need not be such as can be built.
+    """
+    loader = _BoundedLoader(text)
+    try:
+        _check_keys(loader.get_single_node())
+    finally:
+        loader.dispose()
+
+
 def load_json(text: str) -> Any:
     """Read JSON; a key that comes twice is an error (Python would silently use the second).
 
