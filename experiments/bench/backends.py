@@ -9,7 +9,7 @@ from timing import Row, device, measure, row
 from torch import Tensor
 
 from wsseg.clustering.kmeans import (
-    Clustering,
+    KMeansJob,
     assign,
     fit_clusterings,
     fit_kmeans,
@@ -45,7 +45,7 @@ def rows(scale: float) -> list[Row]:
         {who: _repeated(fit) for who, fit in _fits(points, 64).items()}
         | {
             "wsseg": lambda: fit_clusterings(
-                [Clustering(points, seed) for seed in range(CLUSTERINGS)], 64, ITERATIONS
+                [KMeansJob(points, seed) for seed in range(CLUSTERINGS)], 64, ITERATIONS
             ),
         },
     )

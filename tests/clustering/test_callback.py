@@ -561,6 +561,31 @@ def test_thresholds_out_of_range(wrong: dict[str, float]) -> None:
         clustering(scorer=EvidenceScorer(**wrong))
 
 
+class Negative(View):
+    """Weighs less than nothing."""
+
+    share = -1.0
+
+    def columns(self, slices: PixelEmbeddings, learned: Tensor) -> Tensor:
+        return slices.features
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"views": Deviation()}, "views: .* is no list"),
+        ({"views": [Deviation]}, "views: .* is no view"),
+        ({"views": [Negative()]}, r"Negative: share -1\.0: must be above 0"),
+        ({"scorer": EvidenceScorer}, "scorer: .* is no scorer"),
+        ({"scorer": "EvidenceScorer"}, "scorer: .* is no scorer"),
+        ({"clustering": 8}, "clustering 8: must be ClusteringOptions"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClusterReSupervision(**wrong)
+
+
 class Height(View):
     """How far down in the image a pixel lies."""
 

@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from wsseg.clustering.kmeans import (
     ROWS,
     Backend,
-    Clustering,
+    KMeansJob,
     assign,
     fit_clusterings,
     fit_kmeans,
@@ -139,7 +139,7 @@ def test_threads_of_faiss_are_given_back() -> None:
 def test_side_by_side_as_one_by_one() -> None:
     before = torch.get_num_threads()
     points = torch.randn(5000, 24, generator=torch.Generator().manual_seed(1))
-    jobs = [Clustering(points, 3), Clustering(points * 2, 4), Clustering(points, 5, points[:16])]
+    jobs = [KMeansJob(points, 3), KMeansJob(points * 2, 4), KMeansJob(points, 5, points[:16])]
     try:
         torch.set_num_threads(2)
         found = fit_clusterings(jobs, 16)
@@ -152,7 +152,7 @@ def test_side_by_side_as_one_by_one() -> None:
 
 def test_side_by_side_an_error_is_raised() -> None:
     with pytest.raises(InputError, match="16 clusters of 8 pixels"):
-        fit_clusterings([Clustering(torch.randn(8, 2), 0)] * 2, 16)
+        fit_clusterings([KMeansJob(torch.randn(8, 2), 0)] * 2, 16)
 
 
 def test_too_few_points() -> None:

@@ -93,7 +93,7 @@ def test_same_input_same_maps_whatever_the_batches(toys: ModuleType, tmp_path: P
         folder.mkdir()
         results.append(refresh(source, folder))
     (left, left_maps, _), (right, right_maps, _) = results
-    for name in ("mean", "std", "centroids", "scores"):
+    for name in ("mean", "scale", "centroids", "scores"):
         assert torch.equal(getattr(left, name), getattr(right, name))
     assert left_maps.path.read_bytes() == right_maps.path.read_bytes()
 

@@ -67,7 +67,7 @@ def test_counts_as_by_hand() -> None:
         at = (r, k, c, tag)
         assert found.pixels[at].sum() == pixels
         assert found.slices[at] == slices
-        assert found.votes[at] == votes
+        assert found.active_slices[at] == votes
         squares = sum(pixels**2 for pixels in cases.values())
         assert found.support[at] == pytest.approx(sum(cases.values()) ** 2 / max(1, squares))
         assert abs(found.activation[at] - activation) < 1e-4

@@ -143,8 +143,9 @@ def _module_class(name: str, path: Path) -> type[SliceModule]:
     package, _, class_name = name.rpartition(".")
     if package.split(".")[0] != "wsseg":
         raise InputError(
-            f"{path}: holds a {name}, which wsseg does not know; load it from Python, where its "
-            "module can be imported"
+            f"{path}: holds a {name}, a class of your own; load it from Python with "
+            f"{class_name}.load_from_checkpoint(path, weights_only=True), or write it as a "
+            "comparator inside wsseg"
         )
     try:
         kind = getattr(importlib.import_module(package), class_name, None)

@@ -14,10 +14,10 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
 from wsseg.clustering.options import ClusteringOptions
 from wsseg.clustering.refresh import Refresh
-from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_thresholds
+from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_scorer
 from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource, check_batch
-from wsseg.clustering.views import View
+from wsseg.clustering.views import View, check_views
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import common_buffers, evaluating, untouched_generators
@@ -73,9 +73,8 @@ class ClusterReSupervision(LightningCallback):
             views: Extra columns that some clusterings see beside the features, such as
                 ``Asymmetry()``; by default the ``cluster_views`` of the module, if it has any.
             embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``. Like the
-                latter it gets batches of the loader, moved to the device. Since
-                ``on_after_batch_transfer`` may augment, it is not called; if it normalises, do the
-                same here.
+                latter it gets batches on the device, without ``on_after_batch_transfer``, which
+                may augment; if that hook normalises, normalise here too.
             dataloader: Function that returns a loader of the training slices without augmentation,
                 for data sets that augment; by default the trainer's loader. Its order is not used;
                 slices that its sampler never draws are not clustered.
@@ -94,9 +93,13 @@ class ClusterReSupervision(LightningCallback):
                 raise InputError(f"ClusterReSupervision: {name} {value}: must be at least {least}")
         self.warmup_epochs = warmup_epochs
         self.every_n_epochs = every_n_epochs
+        if not isinstance(clustering, ClusteringOptions):
+            raise InputError(
+                f"ClusterReSupervision: clustering {clustering!r}: must be ClusteringOptions(...)"
+            )
         self.clustering = clustering
-        self.scorer = check_thresholds(scorer or EvidenceScorer())
-        self.views = views
+        self.scorer = check_scorer(scorer or EvidenceScorer())
+        self.views = None if views is None else check_views(views)
         self.embed = embed
         self.dataloader = dataloader
         self.maps = MapKeeper(folder)
@@ -128,7 +131,7 @@ class ClusterReSupervision(LightningCallback):
         self._refresh_if_due(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Refresh if due: a checkpoint of the last validation lacks the refresh that follows it."""
+        """Make up for the refresh that follows validation, after which a checkpoint was saved."""
         self._refresh_if_due(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -206,8 +209,9 @@ class ClusterReSupervision(LightningCallback):
         if self.report["relevant_area"] == 0 and collective.rank == 0:
             warnings.warn(
                 "no pixel of a tagged slice is relevant, so the cluster maps are empty; give "
-                "features that separate the classes from other tissue, or raise warmup_epochs "
-                "until the activation shows them",
+                "features that separate the classes from other tissue, raise warmup_epochs until "
+                "the activation shows them, or lower clustering.smoothing where objects are only a "
+                "few pixels wide",
                 stacklevel=2,
             )
         named = {f"clusters/{name}": value for name, value in self.report.items()}

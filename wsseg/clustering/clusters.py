@@ -23,7 +23,7 @@ class Clusters:
         views: The views that some clusterings see beside the features.
         learned: Tensor that each view has learned from untagged slices.
         mean: Mean of the sampled columns (features, then those of the views), [D + E].
-        std: Divisor of the columns: their standard deviation over their weight, [D + E].
+        scale: Divisor of the columns: their standard deviation over their weight, [D + E].
         centroids: Of columns standardised by these, [R, K, D + E]; 0 in columns that a clustering
             does not see.
         scores: Score of every cluster for every class, [R, K, C] in [0, 1].
@@ -36,7 +36,7 @@ class Clusters:
         >>> import torch
         >>> table = torch.tensor([[[0.0], [1.0]]])  # only the second of two clusters is relevant
         >>> clusters = Clusters(
-        ...     views=(), learned=(), mean=torch.zeros(1), std=torch.ones(1), centroids=table,
+        ...     views=(), learned=(), mean=torch.zeros(1), scale=torch.ones(1), centroids=table,
         ...     scores=table, votes=table, likeness=table, smoothing=0.0,
         ... )
         >>> clusters.assign(torch.tensor([[0.2], [0.9]]))  # two pixels of one feature
@@ -46,7 +46,7 @@ class Clusters:
     views: tuple[View, ...]
     learned: tuple[Tensor, ...]
     mean: Tensor
-    std: Tensor
+    scale: Tensor
     centroids: Tensor
     scores: Tensor
     votes: Tensor
@@ -60,10 +60,10 @@ class Clusters:
             columns: Features of the pixels, then the columns of the views, [n, D + E] float32.
         """
         # A process without slices of the evidence has the clusters on the CPU.
-        mean, std, centroids = (
-            part.to(columns.device) for part in (self.mean, self.std, self.centroids)
+        mean, scale, centroids = (
+            part.to(columns.device) for part in (self.mean, self.scale, self.centroids)
         )
-        return assign((columns - mean) / std, centroids)
+        return assign((columns - mean) / scale, centroids)
 
     def relevance(self, slices: PixelEmbeddings) -> Tensor:
         """Return the relevance of all pixels; slices do not affect each other.

@@ -22,7 +22,7 @@ ROWS = 4096  # points that torch sums in one matrix product
 FAISS_BYTES = 64 * 2**20  # GPU memory that faiss reserves, instead of 1.5 GiB by default
 
 
-class Clustering(NamedTuple):
+class KMeansJob(NamedTuple):
     """The input of one k-means clustering."""
 
     points: Tensor
@@ -87,7 +87,7 @@ def fit_kmeans(
 
 
 def fit_clusterings(
-    jobs: Sequence[Clustering], k: int, iterations: int = 20, backend: Backend = "auto"
+    jobs: Sequence[KMeansJob], k: int, iterations: int = 20, backend: Backend = "auto"
 ) -> list[Tensor]:
     """Make several clusterings, on the CPU in parallel: faiss gains little from a second thread.
 
@@ -98,14 +98,14 @@ def fit_clusterings(
         backend: See :func:`fit_kmeans`, whose results and errors are the same to the bit.
 
     Example:
-        >>> jobs = [Clustering(torch.randn(100, 3), seed) for seed in range(2)]
+        >>> jobs = [KMeansJob(torch.randn(100, 3), seed) for seed in range(2)]
         >>> [tuple(centroids.shape) for centroids in fit_clusterings(jobs, k=8)]
         [(8, 3), (8, 3)]
     """
     threads = torch.get_num_threads()
     workers = min(threads, len(jobs))
 
-    def fit(job: Clustering) -> Tensor:
+    def fit(job: KMeansJob) -> Tensor:
         per_job = threads // workers
         return fit_kmeans(job.points, k, job.seed, iterations, job.init, backend, per_job)
 

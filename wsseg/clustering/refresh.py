@@ -13,7 +13,7 @@ from torch import Tensor
 from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.clusters import Clusters, view_names
 from wsseg.clustering.evidence import Evidence
-from wsseg.clustering.kmeans import Clustering, fit_clusterings
+from wsseg.clustering.kmeans import KMeansJob, fit_clusterings
 from wsseg.clustering.mapping import MapWriter
 from wsseg.clustering.options import ClusteringOptions
 from wsseg.clustering.relevance import smoothing_factor, typical_peak, votes_of
@@ -152,8 +152,8 @@ class Refresh:
         mean = collective.broadcast(sample.double().mean(dim=0).float())
         std = collective.broadcast(sample.double().std(dim=0, correction=0).float())
         weights = column_weights(self._views, evidence.widths).to(std)
-        std = torch.where(std > 1e-6, std, 1.0) / weights
-        points = (sample - mean) / std
+        scale = torch.where(std > 1e-6, std, 1.0) / weights
+        points = (sample - mean) / scale
         # Columns that a clustering does not see are 0, in points and centroids alike.
         seen = seen_columns(self._views, evidence.widths, options.n_clusterings).to(points)
         shape = (options.n_clusterings, options.n_clusters, sample.shape[1])
@@ -164,7 +164,7 @@ class Refresh:
         mine = range(collective.rank, options.n_clusterings, collective.size)
         with collective.together("k-means"):
             jobs = [
-                Clustering(points * seen[number], options.seed + number, start[number])
+                KMeansJob(points * seen[number], options.seed + number, start[number])
                 for number in mine
             ]
             fitted = fit_clusterings(jobs, options.n_clusters, options.iterations, options.backend)
@@ -175,7 +175,7 @@ class Refresh:
             self._views,
             tuple(learned),
             mean,
-            std,
+            scale,
             collective.sum(centroids),
             scores=not_yet,
             votes=not_yet,

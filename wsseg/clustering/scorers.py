@@ -64,12 +64,18 @@ class Scorer(ABC):
         """
 
 
-def check_thresholds(scorer: Scorer) -> Scorer:
-    """Check the thresholds of a scorer, and return it.
+def check_scorer(scorer: Scorer) -> Scorer:
+    """Check a scorer and its thresholds, and return it.
 
     Raises:
-        InputError: They do not satisfy 0 <= low <= high <= 1 and high > 0.
+        InputError: It is no object of a subclass of :class:`Scorer`, or its thresholds do not
+            satisfy 0 <= low <= high <= 1 and high > 0.
     """
+    if not isinstance(scorer, Scorer):
+        raise InputError(
+            f"scorer: {scorer!r} is no scorer; give an object of a subclass of Scorer, such as "
+            "EvidenceScorer()"
+        )
     if not (0 <= scorer.low <= scorer.high <= 1 and scorer.high > 0):
         raise InputError(
             f"scorer: low {scorer.low:g}, high {scorer.high:g}: must satisfy 0 <= low <= high <= 1 "

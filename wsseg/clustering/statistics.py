@@ -34,7 +34,7 @@ class ClusterStatistics:
         by_case: Valid pixels, by case, [R, K, C, 2, G].
         activation: Sum of the activation over these pixels, [R, K, C, 2].
         slices: Slices in which the cluster occurs, [R, K, C, 2].
-        votes: Slices in which the mean activation of the cluster's pixels exceeds one half,
+        active_slices: Slices in which the mean activation of the cluster's pixels exceeds one half,
             [R, K, C, 2].
         area: Sum over slices of the share of valid pixels in the cluster, [R, K, C, 2].
         drop: Sum over slices of the share of the class's activation that is lost when the
@@ -54,7 +54,7 @@ class ClusterStatistics:
     by_case: Tensor
     activation: Tensor
     slices: Tensor
-    votes: Tensor
+    active_slices: Tensor
     area: Tensor
     drop: Tensor
     spread: Tensor
@@ -100,7 +100,7 @@ def empty_statistics(clusterings: int, clusters: int, classes: int) -> ClusterSt
         by_case=zeros(*shape, BUCKETS),
         activation=zeros(*shape),
         slices=zeros(*shape),
-        votes=zeros(*shape),
+        active_slices=zeros(*shape),
         area=zeros(*shape),
         drop=zeros(*shape),
         spread=zeros(*shape),
@@ -177,7 +177,7 @@ def slice_statistics(
         by_case=by_bucket(case),
         activation=by_tag_and_class(sums),
         slices=by_tag(occurs),
-        votes=by_tag_and_class(votes),
+        active_slices=by_tag_and_class(votes),
         area=by_tag(round_to_unit(counts / valid)),
         drop=by_tag_and_class(round_to_unit(lost)),
         spread=by_tag(round_to_unit(counts * relative_variance(counts, moments))),

@@ -98,6 +98,24 @@ def image_of(slices: PixelEmbeddings, view: View) -> Tensor:
     return slices.image
 
 
+def check_views(views: Sequence[View]) -> Sequence[View]:
+    """Return views if each is an object of a subclass of :class:`View` with a usable share.
+
+    Raises:
+        InputError: One is not.
+    """
+    if not isinstance(views, Sequence):
+        raise InputError(f"views: {views!r} is no list; give one, such as [Asymmetry()]")
+    for view in views:
+        if not isinstance(view, View):
+            raise InputError(
+                f"views: {view!r} is no view; give a list of objects, such as [Asymmetry()]"
+            )
+        if view.share is not None and not view.share > 0:
+            raise InputError(f"{type(view).__name__}: share {view.share}: must be above 0")
+    return views
+
+
 def learns(view: View) -> bool:
     """Return whether a view learns from untagged slices."""
     return type(view).learn is not View.learn
@@ -131,11 +149,22 @@ def column_maps(
 
     Returns:
         1 + V tensors [B, D, h, w] and [B, E, h, w].
+
+    Raises:
+        InputError: A view returned a tensor of another shape.
     """
-    return [
-        slices.features,
-        *(view.columns(slices, of_view) for view, of_view in zip(views, learned, strict=True)),
-    ]
+    maps = [slices.features]
+    batch, height, width = slices.valid.shape
+    for view, of_view in zip(views, learned, strict=True):
+        columns = view.columns(slices, of_view)
+        shape = tuple(columns.shape)
+        if len(shape) != 4 or (shape[0], *shape[2:]) != (batch, height, width):
+            raise InputError(
+                f"{type(view).__name__}: columns() returned {shape}; return [B, E, h, w], "
+                f"({batch}, E, {height}, {width}) for this batch"
+            )
+        maps.append(columns)
+    return maps
 
 
 def seen_columns(views: Sequence[View], widths: Sequence[int], clusterings: int) -> Tensor:

@@ -71,7 +71,7 @@ def vote(statistics: ClusterStatistics) -> Tensor:
     Returns:
         [R, K, C], 0, ``UNDECIDED`` or 1.
     """
-    tagged, untagged = statistics.votes[..., TAGGED], statistics.votes[..., UNTAGGED]
+    tagged, untagged = (statistics.active_slices[..., tag] for tag in (TAGGED, UNTAGGED))
     relevant = torch.where(tagged > 0, 1.0, UNDECIDED)
     return torch.where(untagged > 0, 0.0, relevant).float()
 
