@@ -60,7 +60,7 @@ def write_checkpoint(store: Path, path: Path) -> None:
         views=tuple(module.cluster_views),
         learned=(torch.empty(0), torch.zeros(8, modalities, 3, 3)),
         mean=torch.zeros(columns),
-        std=torch.ones(columns),
+        scale=torch.ones(columns),
         centroids=torch.randn(2, 6, columns),
         scores=torch.rand(2, 6, 1),
         votes=torch.rand(2, 6, 1),

@@ -157,3 +157,28 @@ def test_web_addresses_are_refused(address: str) -> None:
     """Lightning would unpickle what it finds there, and cache it by the name of the file alone."""
     with pytest.raises(InputError, match="is a web address; download the file"):
         find_checkpoint(address, "RUN", training=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"_instantiator": "pytorch_lightning.cli.instantiate_module"}, "names a function"),
+        ({"finishing": None}, "earlier version of wsseg"),
+    ],
+)
+def test_hyper_parameters_of_others_are_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """Lightning imports what an instantiator's arguments name; other options would be defaults."""
+    spec = DataSpec(("T1",), {"tumour": (1,)}, "axial", None, (32, 32)).to_dict()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.strategy.connect(CamModule(spec, widths=(4, 8), embedding_widths=(4, 8)))
+    path = tmp_path / "last.ckpt"
+    trainer.save_checkpoint(path)
+    assert isinstance(load_module(path), CamModule)
+    content = torch.load(path, weights_only=True)
+    saved = {**content["hyper_parameters"], **change}
+    content["hyper_parameters"] = {k: v for k, v in saved.items() if v is not None}
+    torch.save(content, path)
+    with pytest.raises(InputError, match=message):
+        load_module(path)

@@ -693,3 +693,14 @@ def test_ids_of_a_larger_set_are_not_those_of_a_subset(project: ModuleType, tmp_
     callback = clustering()
     fit(tmp_path, finder(project), data, callback)
     assert refreshes_of(callback) == 2
+
+
+def test_a_checkpoint_replaces_what_was_learned_before(project: ModuleType, tmp_path: Path) -> None:
+    first, second = clustering(), clustering()
+    fit(tmp_path, finder(project), loader(project), first)
+    fit(tmp_path, finder(project), loader(project, size=16), second)
+    second.load_state_dict(first.state_dict())
+    again = second.state_dict()["clusters"]
+    assert torch.equal(again["centroids"], first.state_dict()["clusters"]["centroids"])
+    with pytest.raises(InputError, match="written by an earlier version of wsseg"):
+        second.load_state_dict({"epoch": 1, "centroids": torch.zeros(1)})

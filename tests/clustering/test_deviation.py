@@ -158,3 +158,9 @@ def test_the_appearance_is_of_smoothed_appearance() -> None:
     found = smoothed_appearance(image, VALID)
     assert 0 < float(found.max()) < 0.02
     torch.testing.assert_close(smoothed_appearance(image * 0 + 3, VALID), image * 0 + 3)
+
+
+def test_where_every_slice_has_a_tag_nothing_deviates() -> None:
+    appearance = torch.rand(2, 3, 8, 8)
+    nothing = learn_normal([], Collective())
+    assert not deviation(appearance, nothing, torch.zeros(2, dtype=torch.int64)).any()

@@ -133,3 +133,14 @@ def test_the_typical_peak_is_the_median_of_tagged_slices() -> None:
     peaks = torch.tensor([[0.9, nan, 0.01], [0.5, nan, nan], [0.4, nan, nan], [nan, nan, nan]])
     torch.testing.assert_close(typical_peak(peaks), torch.tensor([0.5, 1.0, FAINT_SCORE]))
     torch.testing.assert_close(typical_peak(torch.empty(0, 2)), torch.ones(2))
+
+
+def test_a_view_that_all_clusterings_see_is_trusted() -> None:
+    class Everywhere(Asymmetry):
+        def is_seen_by(self, clustering: int) -> bool:
+            return True
+
+    labels, valid, tags = whole(0, 0)
+    votes, likeness = judged(torch.ones(2, 1, 1))
+    found = relevance_map(labels[valid], valid, tags, votes, likeness, [Everywhere()])
+    torch.testing.assert_close(found, torch.ones(1, 1, 5, 6))

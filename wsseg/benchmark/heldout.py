@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering import Clusters
+from wsseg.clustering.clusters import view_names
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import levels
 from wsseg.data.masked import masks_of
@@ -134,7 +135,10 @@ def _clusters(checkpoint: Path, module: Any) -> Clusters | None:
     """Return the clusters of the last refresh, if the checkpoint has some."""
     states = read_checkpoint(checkpoint).get("callbacks", {}).values()
     found = next((s["clusters"] for s in states if isinstance(s, dict) and "clusters" in s), None)
-    return None if found is None else Clusters.from_state(found, module.cluster_views)
+    views = getattr(module, "cluster_views", ())
+    if found is None or found["views"] != view_names(views):  # the run had views of its own
+        return None
+    return Clusters.from_state(found, views)
 
 
 def _relevance(

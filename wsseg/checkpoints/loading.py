@@ -48,6 +48,16 @@ def load_module(ckpt_path: Path | str) -> SliceModule:
             f"{ckpt_path}: does not say of which class its module is; train again if an earlier "
             "wsseg wrote it, or let its module's on_save_checkpoint call super()"
         )
+    if "_instantiator" in content["hyper_parameters"]:  # Lightning would import what it names
+        raise InputError(
+            f"{ckpt_path}: names a function that makes its module, which `wsseg fit` never writes; "
+            "give a checkpoint that it wrote"
+        )
+    if "finishing" not in content["hyper_parameters"]:
+        raise InputError(
+            f"{ckpt_path}: was written by an earlier version of wsseg, whose options had other "
+            "names; use that version, or train again"
+        )
     module_class = _module_class(content[CLASS_PATH], ckpt_path)
     try:
         module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)

@@ -185,12 +185,22 @@ class ClusterReSupervision(LightningCallback):
         return {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load clusters and maps of a checkpoint; they are used when training starts."""
-        if state_dict:
-            self._fitted_until = 0
-            self._epoch, self._data = state_dict["epoch"], state_dict["data"]
-            self._restored = state_dict["clusters"]
-            self.maps.load_state_dict(state_dict["maps"])
+        """Load clusters and maps of a checkpoint; they are used when training starts.
+
+        Raises:
+            InputError: An earlier version of wsseg wrote them.
+        """
+        if not state_dict:
+            return
+        if "clusters" not in state_dict:
+            raise InputError(
+                "the checkpoint's clusters were written by an earlier version of wsseg; use that "
+                "version, or train again"
+            )
+        self._fitted_until, self.clusters = 0, None
+        self._epoch, self._data = state_dict["epoch"], state_dict["data"]
+        self._restored = state_dict["clusters"]
+        self.maps.load_state_dict(state_dict["maps"])
 
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those that an epoch needs have not been made yet."""

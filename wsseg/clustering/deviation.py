@@ -175,6 +175,8 @@ def deviation(appearance: Tensor, learned: Tensor, level: Tensor) -> Tensor:
     Returns:
         [B, M, h, w].
     """
+    if not len(learned):  # every training slice has a tag
+        return torch.zeros_like(appearance)
     normal = normal_appearance(learned.to(appearance.device), level, *appearance.shape[2:])
     return torch.where(normal.isnan(), 0.0, appearance - normal)
 

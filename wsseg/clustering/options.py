@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import get_args
 
 from wsseg.clustering.kmeans import Backend
@@ -58,8 +59,10 @@ class ClusteringOptions:
             ("smoothing", 0),
         ):
             value = getattr(self, name)
-            if not value >= least:  # also for NaN
+            if not (isfinite(value) and value >= least):
                 raise InputError(f"clustering.{name} {value}: must be at least {least}")
+            if name != "smoothing" and value != int(value):
+                raise InputError(f"clustering.{name} {value}: must be a whole number")
         if self.backend not in get_args(Backend):
             choices = ", ".join(get_args(Backend))
             raise InputError(f"clustering.backend {self.backend}: must be one of {choices}")

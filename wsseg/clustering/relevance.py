@@ -131,7 +131,10 @@ def relevance_map(
     trusts = []
     for view in limiting:
         without = [number for number in clusterings if not view.is_seen_by(number)]
-        trusts.append(view.trust(_sum_to_maps(labels, valid, likeness, without), valid))
+        if without:  # else nothing is known but what the view itself shows
+            trusts.append(view.trust(_sum_to_maps(labels, valid, likeness, without), valid))
+        else:
+            trusts.append(torch.ones((), device=labels.device))
     # Clusterings that see the same limiting views are added up before trust is applied.
     groups: dict[tuple[bool, ...], list[int]] = {}
     for number in clusterings:

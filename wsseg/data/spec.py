@@ -33,7 +33,7 @@ class Batch(TypedDict):
     level: Tensor  # [B] int64, which eighth of its case the slice lies in
     cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
     target: NotRequired[Tensor]  # [B, C, H, W] float32
-    asymmetry: NotRequired[Tensor]  # [B, 2M, H, W], see wsseg.clustering.symmetry
+    asymmetry: NotRequired[Tensor]  # [B, 2M, H, W], see wsseg.clustering.asymmetry
     mask: NotRequired[Tensor]  # [B, C, H, W] bool
 
 

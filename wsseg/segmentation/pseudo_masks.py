@@ -65,13 +65,14 @@ class PseudoMasks(TargetSource):
             batch_size: Slices per forward pass.
 
         Raises:
-            ValueError: A value is out of range.
+            InputError: A value is out of range.
         """
         super().__init__()
         if not 0 <= low <= high < 1:
-            raise ValueError("--model.targets: low and high must satisfy 0 <= low <= high < 1")
-        if min(pixel_smoothing, slice_smoothing, refinement, reach) < 0:
-            raise ValueError("--model.targets: smoothing, refinement and reach must be at least 0")
+            raise InputError("--model.targets: low and high must satisfy 0 <= low <= high < 1")
+        widths = (pixel_smoothing, slice_smoothing, refinement, reach)
+        if not all(width >= 0 for width in widths):  # also for NaN
+            raise InputError("--model.targets: smoothing, refinement and reach must be at least 0")
         self.checkpoint = checkpoint
         self.pixel_smoothing = pixel_smoothing
         self.slice_smoothing = slice_smoothing

@@ -78,9 +78,10 @@ class TargetSource(pl.Callback):
         with collective.together("making the file of targets"):
             if folder.owned:
                 file.create()
-        with collective.together("making targets"), trainer.precision_plugin.forward_context():
+        with collective.together("making targets"):
             self.begin(trainer, pl_module)
-            self._write(file, cases[folder.rank :: folder.size])
+            with trainer.precision_plugin.forward_context():
+                self._write(file, cases[folder.rank :: folder.size])
         self.maps.keep(file)
         self.end(pl_module, collective)
 

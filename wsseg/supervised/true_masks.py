@@ -22,6 +22,9 @@ class TrueMasks(TargetSource):
         """Start without masks."""
         super().__init__()
         self._masks: ArrayFolder | None = None
+        self._cases: list[CaseSlices] = []
+        self._starts = np.empty(0, np.int64)
+        self._shape: tuple[int, ...] = ()
 
     def check(self, data: MRISliceDataModule) -> None:
         """Refuse training cases without masks.
@@ -38,11 +41,28 @@ class TrueMasks(TargetSource):
                     "which needs none"
                 )
 
-    def begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the masks."""
-        self._masks = masks_of(data_of(trainer).store)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the masks, which are read where they lie: no copy could be left behind."""
+        data = data_of(trainer)
+        self._masks = masks_of(data.store)
+        self._shape = (len(data.spec.classes), *data.spec.size)
+        self._cases = sorted(data.splits["train"], key=lambda case: case.first_index)
+        self._starts = np.array([case.first_index for case in self._cases])
 
-    def make(self, case: CaseSlices) -> Tensor:
-        """Return the masks of a case; see :meth:`TargetSource.make`."""
-        assert self._masks is not None
-        return torch.from_numpy(np.array(self._masks[case.id])).float()
+    def lookup(self, index: Tensor) -> Tensor | None:
+        """Return the masks of slices; see :meth:`TargetSource.lookup`."""
+        if self._masks is None:
+            return None
+        target = torch.full((len(index), *self._shape), -1.0)
+        for row, slice_ in enumerate(index.tolist()):
+            position = int(np.searchsorted(self._starts, slice_, side="right")) - 1
+            case = self._cases[position]
+            number = slice_ - case.first_index
+            if position >= 0 and number < len(case.tags):
+                mask = np.array(self._masks[case.id][number])
+                target[row] = torch.from_numpy(mask).float()
+        return target
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the masks."""
+        self._masks = None

@@ -81,8 +81,8 @@ def close_map_folder(folder: MapFolder) -> None:
     """
     if folder.lock is not None:
         folder.lock.release()
-        for place in (folder.path, folder.path.parent):
-            (place / LOCK).unlink(missing_ok=True)
+        own = folder.path.parent if folder.copies > 1 else folder.path  # where the lock was made
+        (own / LOCK).unlink(missing_ok=True)
     shutil.rmtree(folder.path, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.path.parent.rmdir()
@@ -100,7 +100,7 @@ def _make(root: Path) -> tuple[str, FileLock]:
 
 def _delete_abandoned(root: Path) -> None:
     """Delete folders of processes that were killed: nobody holds their locks any more."""
-    for left in root.glob("run-*"):
+    for left in (*root.glob("run-*"), *root.glob(".run-*")):
         if not (left / LOCK).is_file():
             continue
         with (
