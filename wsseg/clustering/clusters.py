@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -119,5 +119,5 @@ class Clusters:
 
 
 def view_names(views: Sequence[View]) -> list[str]:
-    """Return the names of the views' classes."""
-    return [type(view).__name__ for view in views]
+    """Return what views are recognised by: their class, of dataclasses with the values."""
+    return [repr(view) if is_dataclass(view) else type(view).__name__ for view in views]

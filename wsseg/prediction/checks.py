@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,8 +39,8 @@ def check_options(
         raise InputError(f"--batch_size {batch_size}: must be at least 1")
     if threshold is not None and not 0.0 <= threshold < 1.0:
         raise InputError(f"--threshold {threshold:g}: must be at least 0 and below 1")
-    if refinement is not None and not refinement >= 0.0:
-        raise InputError(f"--refinement {refinement:g}: must be at least 0")
+    if refinement is not None and not 0.0 <= refinement < math.inf:
+        raise InputError(f"--refinement {refinement:g}: must be a finite number, at least 0")
     if smallest_component is not None and not 0.0 <= smallest_component <= 1.0:
         raise InputError(f"--smallest_component {smallest_component:g}: must be from 0 to 1")
 
