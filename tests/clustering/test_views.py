@@ -32,6 +32,17 @@ def test_the_deviation_weighs_the_same_however_many_columns_it_has() -> None:
         torch.testing.assert_close(weights[18:].square().sum(), torch.tensor(16 * share))
 
 
+def plain_slices() -> PixelEmbeddings:
+    """Two slices without an image."""
+    return PixelEmbeddings(
+        features=torch.rand(2, 3, 8, 8),
+        activation=None,
+        valid=torch.ones(2, 8, 8, dtype=torch.bool),
+        tags=torch.ones(2, 1),
+        index=torch.arange(2),
+    )
+
+
 class Constant(View):
     """Returns a given tensor."""
 
@@ -44,25 +55,11 @@ class Constant(View):
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 1, 16, 16), (1, 1, 8, 8), (2, 8, 8, 1)])
 def test_columns_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    slices = PixelEmbeddings(
-        features=torch.rand(2, 3, 8, 8),
-        activation=None,
-        valid=torch.ones(2, 8, 8, dtype=torch.bool),
-        tags=torch.ones(2, 1),
-        index=torch.arange(2),
-    )
     with pytest.raises(InputError, match=r"Constant: columns\(\) returned .* \(2, E, 8, 8\)"):
-        column_maps(slices, [Constant(torch.zeros(shape))], [torch.empty(0)])
+        column_maps(plain_slices(), [Constant(torch.zeros(shape))], [torch.empty(0)])
 
 
 @pytest.mark.parametrize("view", [Asymmetry(), Deviation()])
 def test_a_view_without_an_image_says_so(view: View) -> None:
-    slices = PixelEmbeddings(
-        features=torch.rand(1, 2, 8, 8),
-        activation=None,
-        valid=torch.ones(1, 8, 8, dtype=torch.bool),
-        tags=torch.ones(1, 1),
-        index=torch.arange(1),
-    )
     with pytest.raises(InputError, match=f"{type(view).__name__}: embed_pixels gives no `image`"):
-        column_maps(slices, [view], [torch.empty(0, 0, 0, 0)])
+        column_maps(plain_slices(), [view], [torch.empty(0, 0, 0, 0)])
