@@ -15,18 +15,11 @@ import torch
 import yaml
 from pytorch_lightning.plugins import AsyncCheckpointIO
 
+from tests.cli.test_cli import SMALL
 from tests.data.conftest import write_store
 from wsseg.cli import main
 from wsseg.cli.train import in_its_folder, run
 from wsseg.models import CamModule, Finishing
-
-SMALL = [
-    "--model.widths=[4,8]",
-    "--model.embedding_widths=[4,8]",
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.log_every_n_steps=1",
-]
 
 
 class Foreign(pl.LightningModule):
