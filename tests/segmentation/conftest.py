@@ -13,7 +13,6 @@ from torch import Tensor
 
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
-from wsseg.data.dataset import CaseSlices
 from wsseg.data.spec import DataSpec
 from wsseg.models import Finishing
 from wsseg.segmentation import SegmentationModule, TargetSource
@@ -41,8 +40,8 @@ class Bright(pl.LightningModule):
 class Square(TargetSource):
     """The same target for every slice."""
 
-    def make(self, case: CaseSlices) -> Tensor:
-        target = torch.zeros(len(case.tags), 1, 16, 16)
+    def lookup(self, index: Tensor) -> Tensor:
+        target = torch.zeros(len(index), 1, 16, 16)
         target[:, :, 4:8, 4:8] = 1
         return target
 

@@ -23,9 +23,7 @@ from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import common_buffers, evaluating, untouched_generators
 from wsseg.utils.lightning import LightningCallback, is_last_epoch, join_metrics
 from wsseg.utils.map_keeper import MapKeeper
-from wsseg.utils.targets import resize, to_targets
-
-MAP_KEY = "cluster_map"
+from wsseg.utils.targets import CLUSTER_MAP, resize, to_targets
 
 
 class ClusterReSupervision(LightningCallback):
@@ -152,7 +150,7 @@ class ClusterReSupervision(LightningCallback):
         if isinstance(image, Tensor):
             relevance = resize(relevance, *image.shape[-2:])
         targets = to_targets(relevance, self.scorer.low, self.scorer.high)
-        batch[MAP_KEY] = targets.to(batch["index"].device)
+        batch[CLUSTER_MAP] = targets.to(batch["index"].device)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Delete the folder of maps; the maps stay in memory, compressed."""

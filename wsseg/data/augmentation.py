@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.data.spec import Batch
-from wsseg.utils.targets import IGNORE
+from wsseg.utils.targets import CLUSTER_MAP, IGNORE
 
-TARGETS = ("cluster_map", "target")  # what of a batch is moved without being blended
+TARGETS = (CLUSTER_MAP, "target")  # what of a batch is moved without being blended
 
 
 class SliceAugmentation(nn.Module):

@@ -23,6 +23,7 @@ from wsseg.models.network_input import input_channels, slice_input
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
+from wsseg.utils.targets import CLUSTER_MAP
 
 
 class CamModule(SliceModule):
@@ -109,8 +110,8 @@ class CamModule(SliceModule):
             "classification": classification_loss(output.slice_logits, batch["tags"]),
             "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),
         }
-        if "cluster_map" in batch:
-            losses["cluster"] = cluster_loss(output.cam, batch["valid"], batch["cluster_map"])
+        if CLUSTER_MAP in batch:
+            losses["cluster"] = cluster_loss(output.cam, batch["valid"], batch[CLUSTER_MAP])
         if self.reconstruction is not None:
             masked = mask_patches(batch["image"], self.mask_ratio)
             losses["reconstruction"] = reconstruction_loss(

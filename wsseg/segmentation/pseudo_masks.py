@@ -21,9 +21,11 @@ from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation.case_maps import case_maps
 from wsseg.segmentation.source import TargetSource
-from wsseg.utils.distributed import Collective
+from wsseg.utils.distributed import Collective, current_collective
 from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import untouched_generators
+from wsseg.utils.map_file import MapFile
+from wsseg.utils.map_keeper import MapKeeper
 from wsseg.utils.targets import to_targets
 
 COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
@@ -32,8 +34,9 @@ COUNTS = ("pixels", "relevant", "ignored", "slices", "empty")
 class PseudoMasks(TargetSource):
     """Targets from any checkpoint of wsseg.
 
-    Each process predicts its share of the training cases when training starts. A resumed run makes
-    the same masks again, so checkpoints stay small.
+    Each process predicts its share of the training cases when training starts; the masks lie on
+    disk, a byte per pixel and class. A resumed run makes the same masks again, so checkpoints stay
+    small.
     """
 
     def __init__(
@@ -83,8 +86,7 @@ class PseudoMasks(TargetSource):
         self.mirror = mirror
         self.batch_size = batch_size
         self._digest = ""
-        self._first: SliceModule | None = None
-        self._data: MRISliceDataModule | None = None
+        self._maps = MapKeeper()
         self._counts = torch.zeros(len(COUNTS), dtype=torch.float64)
 
     def check(self, data: MRISliceDataModule) -> None:
@@ -96,18 +98,53 @@ class PseudoMasks(TargetSource):
         """
         self._load(data)
 
-    def begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load the first stage onto the device of the module."""
-        self._compare_digest()
-        self._data = data_of(trainer)
-        self._first = self._load(self._data).to(pl_module.device)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the masks of all training cases, each process those of some."""
+        data = data_of(trainer)
+        cases = data.splits["train"]
+        collective = current_collective(trainer.strategy.root_device)
+        folder = self._maps.open(trainer, collective)
+        count = max(case.first_index + len(case.tags) for case in cases)
+        file = MapFile(folder.path, (count, len(data.spec.classes), *data.spec.size), version=0)
+        with collective.together("making the file of targets"):
+            if folder.owned:
+                file.create()
         self._counts.zero_()
+        with collective.together("making targets"):
+            self._compare_digest()
+            first = self._load(data).to(pl_module.device)
+            with trainer.precision_plugin.forward_context():
+                for case in cases[folder.rank :: folder.size]:
+                    rows = case.first_index + torch.arange(len(case.tags))
+                    file.write(rows, self._opinion(first, data, case))
+        self._maps.keep(file)
+        self._report(pl_module, collective)
 
-    def make(self, case: CaseSlices) -> Tensor:
-        """Return the first stage's opinion of a case; see :meth:`TargetSource.make`."""
-        first, data = self._first, self._data
-        assert first is not None
-        assert data is not None
+    def lookup(self, index: Tensor) -> Tensor | None:
+        """Return 0 and 1 where the first stage is sure; see :meth:`TargetSource.lookup`."""
+        file = self._maps.file
+        return None if file is None else self._targets(file.lookup_known(index))
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Delete the folder of maps."""
+        self._close()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Delete the folder of maps."""
+        self._close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which first stage the masks come from."""
+        return {"sha256": self._digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember which first stage the masks came from."""
+        self._digest = state_dict["sha256"]
+
+    def _opinion(self, first: SliceModule, data: MRISliceDataModule, case: CaseSlices) -> Tensor:
+        """Return the first stage's opinion of a case, [S, C, H, W] in [0, 1], -1 where unknown."""
         batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = self._predict(first, batch["image"], batch["valid"])
         if self.refinement > 0:
@@ -129,12 +166,11 @@ class PseudoMasks(TargetSource):
             slices=self.slice_smoothing,
             high=self.high,
         )
-        self._counts += count_targets(self.targets(found), batch["valid"], case.tags)
+        self._counts += count_targets(self._targets(found), batch["valid"], case.tags)
         return found
 
-    def end(self, pl_module: pl.LightningModule, collective: Collective) -> None:
+    def _report(self, pl_module: pl.LightningModule, collective: Collective) -> None:
         """Log what the tagged slices got: shares of their pixels, and of the slices."""
-        self._first = self._data = None
         pixels, relevant, ignored, slices, empty = collective.sum(self._counts).tolist()
         if not relevant:
             rank_zero_warn(
@@ -148,17 +184,12 @@ class PseudoMasks(TargetSource):
         }
         pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
 
-    def targets(self, maps: Tensor) -> Tensor:
-        """Return 0 and 1 where the first stage is sure, -1 elsewhere."""
+    def _targets(self, maps: Tensor) -> Tensor:
         return to_targets(maps, self.low, self.high)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return which first stage the masks come from."""
-        return {"sha256": self._digest}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember which first stage the masks came from."""
-        self._digest = state_dict["sha256"]
+    def _close(self) -> None:
+        self._maps.forget()  # a resumed run makes the same masks again
+        self._maps.close()
 
     def _predict(self, first: SliceModule, image: Tensor, valid: Tensor) -> Tensor:
         probability = predict_slices(first, image, valid, self.batch_size)

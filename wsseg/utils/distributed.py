@@ -50,9 +50,6 @@ class Collective:
         """Return the text of process 0."""
         return text
 
-    def barrier(self) -> None:
-        """Wait for all processes."""
-
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:
         """Run a block; if it fails in one process, raise an error in all.
@@ -112,10 +109,6 @@ class DistributedCollective(Collective):
         texts = [text]
         dist.broadcast_object_list(texts, 0, device=self.device)
         return texts[0]
-
-    def barrier(self) -> None:
-        """Wait for all processes."""
-        self.maximum(0)
 
     @contextmanager
     def together(self, doing: str) -> Iterator[None]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+CLUSTER_MAP: Final = "cluster_map"
+"""Under this name a training batch holds the targets that clusters have given its pixels."""
 
 IGNORE = -1.0
 """The target, and the relevance, of a pixel whose class is unknown."""
