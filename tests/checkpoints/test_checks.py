@@ -18,7 +18,6 @@ SPEC: dict[str, Any] = {
     "axis": "axial",
     "spacing": 2.0,
     "size": [96, 96],
-    "normalisation": "zscore",
 }
 
 

@@ -15,7 +15,8 @@ from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.utils.errors import InputError
 
-PREPARATION = ("axis", "spacing", "normalisation")  # settings of the store that weights depend on
+PREPARATION = ("axis", "spacing")  # settings of the store that weights depend on
+PLANNED = ("normalisation", "body", "longest_side", "scales")  # entries of its plan that they do on
 
 
 def check_run(
@@ -64,11 +65,12 @@ def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:
                 f"{path}: was trained on the {name} {trained}, but the store has {given}; give "
                 f"another checkpoint, or prepare the store with the same {name}"
             )
-    for name in PREPARATION:
-        if saved.get(name) != spec.get(name):
+    both = [_preparation(part) for part in (saved, spec)]
+    for name, trained, given in zip(both[0], both[0].values(), both[1].values(), strict=True):
+        if trained != given:
             rank_zero_warn(
-                f"the store has {name} {spec.get(name)}, but {path} was trained with "
-                f"{saved.get(name)}; expect worse results, or prepare the store with the latter"
+                f"the store has {name} {given}, but {path} was trained with {trained}; expect "
+                "worse results, or prepare the store with the latter"
             )
     pixel = DataSpec.from_dict(spec).pixel
     if pixel and DataSpec.from_dict(saved).ignores_pixel_size(pixel):
@@ -175,6 +177,12 @@ def check_model(
     advice = "; optimiser and schedule continue with the checkpoint's" if training else ""
     for difference in differing:
         rank_zero_warn(difference + advice)
+
+
+def _preparation(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what weights depend on of a data specification."""
+    plan = DataSpec.from_dict(spec).plan.to_dict()
+    return {name: spec.get(name) for name in PREPARATION} | {name: plan[name] for name in PLANNED}
 
 
 def _adapts(module: LightningModule) -> bool:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
-from wsseg.data.fingerprints import hash_case, hash_labels, hash_volume
 from wsseg.data.geometry import Geometry, crop, windows
+from wsseg.data.hashes import hash_case, hash_labels, hash_volume
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.planes import box_to_planes, to_planes
 from wsseg.data.slicing import cut, mask_to_slices

@@ -21,7 +21,7 @@ from wsseg.data.case_preparation import (
     plan_fit,
 )
 from wsseg.data.file_checks import check_files
-from wsseg.data.fingerprints import hash_case
+from wsseg.data.hashes import hash_case
 from wsseg.data.layouts import find_cases
 from wsseg.data.layouts.cases import shared_patients
 from wsseg.data.preparation_checks import (

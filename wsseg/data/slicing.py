@@ -56,8 +56,6 @@ def volume_to_slices(
     Returns:
         All slices, cropped or padded around the middle of the anatomy.
     """
-    if spec.normalisation != "zscore":
-        raise ValueError(f"unknown normalisation {spec.normalisation!r}")
     anatomy = find_anatomy(volumes, affine, spec.axis, spec.spacing)
     size = enough(spec.size, anatomy.size) if grow else spec.size
     return cut(anatomy, centred(anatomy, size), range(anatomy.whole.depth))

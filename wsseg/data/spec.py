@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+from wsseg.data.plan import Plan
 
 if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
 
-FORMAT = 2  # of slice stores; since 2 they tell images apart by their voxels
+FORMAT = 3  # of slice stores; since 3 they hold the plan of their data set
 AXES = ("sagittal", "coronal", "axial")  # in the order of RAS
 FLAIR_NAMES = ("flair", "t2f")
 # Pixels that are at most so many times as long as others are treated like them: patients differ in
@@ -48,7 +50,7 @@ class DataSpec:
         spacing: In-plane pixel size in mm to which slices are resampled, or None to keep the
             pixels of the source.
         size: In-plane height and width of a slice, in pixels.
-        normalisation: Name of the per-volume intensity normalisation.
+        plan: What was decided about the images.
         pixel: Height and width in mm of the slices' pixels, the median over cases; None if nobody
             noted it.
 
@@ -65,7 +67,7 @@ class DataSpec:
     axis: str
     spacing: float | None
     size: tuple[int, int]
-    normalisation: str = "zscore"
+    plan: Plan = field(default_factory=Plan)
     pixel: tuple[float, float] | None = None
 
     @property
@@ -75,7 +77,7 @@ class DataSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
-        plain = asdict(self)
+        plain = {**vars(self), "plan": self.plan.to_dict()}
         plain["modalities"] = list(self.modalities)
         plain["classes"] = {name: list(labels) for name, labels in self.classes.items()}
         plain["size"] = list(self.size)
@@ -88,7 +90,7 @@ class DataSpec:
         Args:
             pixel: Their height and width in mm, before any resampling.
         """
-        if self.spacing is not None or self.pixel is None:
+        if self.spacing or self.plan.longest_side or self.pixel is None:
             return False
         return not same_pixel_size([self.pixel, pixel])
 
@@ -101,7 +103,7 @@ class DataSpec:
             axis=plain["axis"],
             spacing=plain["spacing"],
             size=(int(plain["size"][0]), int(plain["size"][1])),
-            normalisation=plain["normalisation"],
+            plan=Plan.from_dict(plain["plan"]) if "plan" in plain else Plan(),
             pixel=tuple(plain["pixel"]) if plain.get("pixel") else None,
         )
 

@@ -18,7 +18,6 @@ from wsseg.data.splits import SPLITS
 from wsseg.utils.errors import InputError
 
 Entry = dict[str, Any]
-NORMALISATIONS = ("zscore",)
 
 
 def check_manifest(path: Path, manifest: Any) -> None:
@@ -33,7 +32,7 @@ def check_manifest(path: Path, manifest: Any) -> None:
             have.
 
     Example:
-        >>> check_manifest(Path("manifest.json"), {"format": 2, "spec": {}})
+        >>> check_manifest(Path("manifest.json"), {"format": 3, "spec": {}})
         Traceback (most recent call last):
         wsseg.utils.errors.InputError: manifest.json: is damaged (`spec` is not usable); ...
     """
@@ -104,7 +103,8 @@ def _is_spec(plain: Any) -> bool:
             and _whole(plain["size"])
             and len(plain["size"]) == 2
             and min(spec.size) > 0
-            and spec.normalisation in NORMALISATIONS
+            and isinstance(plain["plan"], dict)
+            and len(spec.plan.scales) in (0, len(spec.modalities))
             and (spec.pixel is None or (len(spec.pixel) == 2 and _sizes(spec.pixel)))
         )
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):

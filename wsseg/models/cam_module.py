@@ -48,7 +48,7 @@ class CamModule(SliceModule):
         encoder: str = "unet",
         widths: Sequence[int] = (16, 32, 64, 96),
         embedding_widths: Sequence[int] = (16, 32, 64),
-        symmetry: bool = True,
+        symmetry: bool | None = None,
         mask_ratio: float = 0.0,
         cluster_weight: float = 1.0,
         reconstruction_weight: float = 0.5,
@@ -65,9 +65,9 @@ class CamModule(SliceModule):
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
-            symmetry: Let network and clusters see how the two sides of a slice differ. For organs
-                that are symmetric left to right, such as the brain; sagittal slices show one side
-                only, and there it does nothing.
+            symmetry: Let network and clusters see how the two sides of a slice differ, as suits
+                organs that are symmetric left to right, such as the brain; sagittal slices show one
+                side only, and there it does nothing. By default as the plan of the data says.
             mask_ratio: Share of patches of 4x4 pixels that are masked in the input of the
                 reconstruction network, in one modality drawn for every slice. The paper masks; it
                 gained nothing here (experiments/results), hence 0.
@@ -128,7 +128,8 @@ class CamModule(SliceModule):
     @property
     def cluster_views(self) -> list[View]:
         """What clusterings see beside the features, if the callback is not told otherwise."""
-        return [Asymmetry(), Deviation()] if self.symmetric else [Deviation()]
+        views = [(Asymmetry(), self.symmetric), (Deviation(), self.spec.plan.comparable)]
+        return [view for view, holds in views if holds]
 
     def embed_pixels(
         self, batch: Batch, activation: bool = True, features: bool = True

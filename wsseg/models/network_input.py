@@ -13,17 +13,18 @@ from wsseg.data.spec import Batch, DataSpec
 SHOWN = 0.5  # chance of a training slice to show its asymmetry
 
 
-def sees_asymmetry(spec: DataSpec, symmetry: bool) -> bool:
+def sees_asymmetry(spec: DataSpec, symmetry: bool | None) -> bool:
     """Return whether networks see the asymmetry of slices.
 
     Args:
         spec: The data specification; sagittal slices show one side only.
-        symmetry: Whether they are asked to.
+        symmetry: Whether they are asked to; None if the plan of the data is to say so.
     """
-    return symmetry and spec.axis != "sagittal"
+    wanted = spec.plan.symmetric if symmetry is None else symmetry
+    return wanted and spec.axis != "sagittal"
 
 
-def input_channels(spec: DataSpec, symmetry: bool) -> int:
+def input_channels(spec: DataSpec, symmetry: bool | None) -> int:
     """Return the number of channels that networks see: M, or 3M with the asymmetry.
 
     Example:

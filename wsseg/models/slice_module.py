@@ -67,7 +67,7 @@ class SliceModule(pl.LightningModule):
         network: nn.Module,
         spec: dict[str, Any],
         *,
-        symmetry: bool = False,
+        symmetry: bool | None = False,
         optimisation: Optimisation | dict[str, Any] = Optimisation(),
         finishing: Finishing | dict[str, Any] = Finishing(),
         augmentation: SliceAugmentation | None = None,
@@ -82,8 +82,9 @@ class SliceModule(pl.LightningModule):
             network: The network, for inputs of :func:`~wsseg.models.network_input.input_channels`.
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
-            symmetry: Whether the network sees how the two sides of a slice differ; sagittal slices
-                show one side only, and there it does nothing.
+            symmetry: Whether the network sees how the two sides of a slice differ; None if the plan
+                of the data is to say so. Sagittal slices show one side only, and there it does
+                nothing.
             optimisation: How the weights are trained and averaged.
             finishing: What is done to the predicted masks of a case.
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.

@@ -43,7 +43,7 @@ class SegmentationModule(SliceModule):
         spec: dict[str, Any],
         targets: TargetSource | None = None,
         widths: Sequence[int] = (16, 32, 64, 96, 128),
-        symmetry: bool = True,
+        symmetry: bool | None = None,
         robustness: float = 0.7,
         correction: float = 0.5,
         correct_from: float = 0.4,
@@ -58,8 +58,9 @@ class SegmentationModule(SliceModule):
                 number of modalities and classes and travels in the checkpoint.
             targets: Gives training batches their targets; needed for training only.
             widths: Channels of each level, finest first, 3 to 5 levels.
-            symmetry: Let the network see how the two sides of a slice differ; for organs that are
-                symmetric left to right. Does nothing in sagittal slices.
+            symmetry: Let the network see how the two sides of a slice differ, as suits organs that
+                are symmetric left to right; does nothing in sagittal slices. By default as the plan
+                of the data says.
             robustness: 0 is cross-entropy, 1 absolute error; larger values give less weight to
                 pixels whose target contradicts the rest of the data.
             correction: Weight of the teacher's prediction when it corrects a target; 0 for true
