@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from wsseg.data.nifti import read_nifti
+from wsseg.data.readers import read_voxels
 
 
 def read(path: Path) -> None:
@@ -16,7 +16,7 @@ def read(path: Path) -> None:
     Args:
         path: A NIfTI file.
     """
-    read_nifti(path, "any")
+    read_voxels(path, "any")
 
 
 def read_plainly(path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
-from wsseg.data.nifti import MOST_EXTRA_BYTES, read_header, read_nifti, voxels
-from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.preparation import prepare
+from wsseg.data.readers import read_header, read_voxels
+from wsseg.data.readers.nifti import MOST_EXTRA_BYTES
+from wsseg.data.readers.nifti_header import affine_in_mm
 from wsseg.data.store import SliceStore
 from wsseg.data.volumes import read_case_images
 from wsseg.prediction.nifti import save_labels
@@ -53,7 +54,7 @@ def changed(path: Path, **fields: Any) -> Path:
 def refused(path: Path) -> str:
     """Return the message about a file, which is the same for its header alone."""
     messages = set()
-    for read in (read_nifti, read_header):
+    for read in (read_voxels, read_header):
         with pytest.raises(InputError) as caught:
             read(path, "ann")
         messages.add(str(caught.value))
@@ -151,7 +152,7 @@ def test_what_does_not_matter_is_not_announced(
 ) -> None:
     path = changed(tmp_path / "a.nii", bitpix=8, vox_offset=353)
     path.write_bytes(path.read_bytes() + b"\0")
-    read_nifti(path, "ann")
+    read_voxels(path, "ann")
     assert capfd.readouterr() == ("", "")
 
 
@@ -199,17 +200,17 @@ def test_a_volume_larger_than_memory(tmp_path: Path) -> None:
         stream.truncate(352 + 2 * 8000**3)  # of which the disk holds nothing
     read_header(path, "ann")
     with pytest.raises(InputError, match=r"a\.nii \(case ann\): takes more memory than there is; "):
-        read_nifti(path, "ann")
+        read_voxels(path, "ann")
 
 
 PEAK = """
 import resource, sys
 from pathlib import Path
-from wsseg.data.nifti import read_nifti, voxels
+from wsseg.data.readers import read_voxels
 path = Path(sys.argv[1])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-array = voxels(read_nifti(path, "ann"), path, "ann")
+_, array = read_voxels(path, "ann")
 print((peak() - before) / array.nbytes)
 """
 
@@ -235,7 +236,7 @@ def test_what_follows_the_voxels_is_bounded(tmp_path: Path, name: str) -> None:
         more = gzip.compress(bytes(length), 1) if name.endswith("z") else bytes(length)
         path.write_bytes(content + more)
         if fine:
-            np.testing.assert_array_equal(voxels(read_nifti(path, "ann"), path, "ann"), expected)
+            np.testing.assert_array_equal(read_voxels(path, "ann")[1], expected)
             continue
         with pytest.raises(InputError, match=r"holds far more than the 772 bytes that its header"):
-            read_nifti(path, "ann")
+            read_voxels(path, "ann")

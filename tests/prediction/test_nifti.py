@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 (its documentation calls it so)
 from nibabel.affines import from_matvec
 
+from wsseg.data.readers import Header, read_header
 from wsseg.prediction.nifti import label_volume, save_labels
 
 ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "SAL", "AIL")
@@ -45,7 +46,8 @@ def test_mask_lies_on_its_source(
 
     volume = np.zeros((5, 6, 7), np.uint8)
     volume[1, 2, 3] = 1
-    path = save_labels(volume, source, tmp_path / "out" / "case.nii.gz")
+    header = read_header(tmp_path / "image.nii.gz", "case")
+    path = save_labels(volume, header, tmp_path / "out" / "case.nii.gz")
 
     mask = nib.load(path)
     np.testing.assert_array_equal(mask.affine, source.affine)
@@ -66,8 +68,10 @@ def test_mask_lies_on_its_source(
 def test_a_scaled_or_4d_source_gives_a_plain_mask(tmp_path: Path) -> None:
     source = nib.Nifti1Image(np.zeros((4, 5, 6, 3), np.float32), np.diag([2, 2, 3, 1.0]))
     source.header.set_slope_inter(0.5, 7)
+    nib.save(source, tmp_path / "image.nii.gz")
+    header = read_header(tmp_path / "image.nii.gz", "case")
     volume = np.ones((4, 5, 6), np.uint8)
-    mask = nib.load(save_labels(volume, source, tmp_path / "case.nii.gz"))
+    mask = nib.load(save_labels(volume, header, tmp_path / "case.nii.gz"))
     assert mask.shape == (4, 5, 6)
     np.testing.assert_array_equal(mask.get_fdata(), volume)
     np.testing.assert_array_equal(mask.affine, source.affine)
@@ -79,7 +83,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("disk full")
 
     monkeypatch.setattr(nib, "save", fail)
-    source = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    source = Header((2, 2, 2), np.eye(4))
     with pytest.raises(OSError, match="disk full"):
         save_labels(np.zeros((2, 2, 2), np.uint8), source, tmp_path / "case.nii.gz")
     assert not list(tmp_path.iterdir())

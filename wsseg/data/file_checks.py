@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
-from wsseg.data.nifti import read_header, squeezed
-from wsseg.data.nifti_header import affine_in_mm
+from wsseg.data.readers import COLOURS, Header, read_header
 from wsseg.data.tags import read_tags
-from wsseg.data.tiff_stack import slice_paths
 from wsseg.utils.errors import InputError, attempt, results
 
 # Pixels: a slice that is to be resampled to more than this has a wrong spacing in its header, or a
@@ -24,23 +19,6 @@ LONGEST_SIDE = 4096
 # Share of a voxel: how far the corners of two volumes of a case may lie apart. Tools that write
 # headers round them; a shift that is larger than this moves borders. Not measured.
 LARGEST_SHIFT = 0.05
-
-
-class Grid(NamedTuple):
-    """The voxels of a file.
-
-    Attributes:
-        shape: Number along each axis; a fourth axis is that of channels.
-        affine: [4, 4], voxel to RAS+ millimetres.
-    """
-
-    shape: tuple[int, ...]
-    affine: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, header: nib.Nifti1Header) -> Grid:
-        """Return the grid that a header describes."""
-        return cls(squeezed(header.get_data_shape()), affine_in_mm(header))
 
 
 def check_files(
@@ -58,32 +36,36 @@ def check_files(
         InputError: A file is missing or has no valid header, volumes differ in shape or position,
             slices would be enormous, or the table of tags is not as it must be.
     """
-    images = list(case.images.values())
     _check_named_once(case)
-    first = images[0].path
-    if first.is_dir():
-        depth = len(slice_paths(first, case.id))
-    else:
-        images += [ImageFile(case.mask)] if case.mask else []
-        paths = dict.fromkeys(image.path for image in images)
-        headers = results(attempt(read_header, path, case.id) for path in paths)
-        grids = dict(zip(paths, map(Grid.of, headers), strict=True))
-        results(attempt(check_channel, grids[i.path].shape, i, case.id) for i in images)
-        results(
-            attempt(check_grid, path, grid, case.id, grids[first], first)
-            for path, grid in grids.items()
+    headers = _read_headers(case)
+    places = [(image, False) for image in case.images.values()]
+    places += [(ImageFile(case.mask), True)] if case.mask else []
+    results(
+        attempt(check_channel, headers[place.path, mask], place, case.id) for place, mask in places
+    )
+    first = places[0][0].path
+    source = headers[first, False]
+    results(
+        attempt(check_grid, path, header, case.id, source, first)
+        for (path, _), header in headers.items()
+    )
+    whole = whole_plane_geometry(source.shape, source.affine, axis, spacing)
+    if spacing is not None and max(whole.resampled) > max(LONGEST_SIDE, *whole.plane):
+        raise InputError(
+            f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
+            f"{whole.resampled[1]} pixels; give {source.unit} (those of the case are "
+            f"{whole.pixel[0]:.3g} x {whole.pixel[1]:.3g})"
         )
-        place = grids[first]
-        whole = whole_plane_geometry(place.shape[:3], place.affine, axis, spacing)
-        depth = whole.depth
-        if spacing is not None and max(whole.resampled) > max(LONGEST_SIDE, *whole.plane):
-            raise InputError(
-                f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
-                f"{whole.resampled[1]} pixels; give millimetres (those of the case are "
-                f"{whole.pixel[0]:.3g} x {whole.pixel[1]:.3g})"
-            )
     if case.tags:
-        read_tags(case.tags, case.id, classes, depth)
+        read_tags(case.tags, case.id, classes, whole.depth)
+
+
+def _read_headers(case: CaseFiles) -> dict[tuple[Path, bool], Header]:
+    """Return the header of each file of a case, by its path and whether it is the mask."""
+    paths = dict.fromkeys((image.path, False) for image in case.images.values())
+    paths |= {(case.mask, True): None} if case.mask else {}
+    read = (attempt(read_header, path, case.id, mask=mask) for path, mask in paths)
+    return dict(zip(paths, results(read), strict=True))
 
 
 def _check_named_once(case: CaseFiles) -> None:
@@ -99,36 +81,41 @@ def _check_named_once(case: CaseFiles) -> None:
             )
 
 
-def check_channel(shape: tuple[int, ...], place: ImageFile, case: str) -> None:
-    """Refuse a volume that lacks the channel of the modality.
+def check_channel(header: Header, place: ImageFile, case: str) -> None:
+    """Refuse an image that lacks the channel of the modality.
+
+    A grey picture has the same values in red, green and blue; and a colour picture may prove to be
+    grey when its pixels are read.
 
     Args:
-        shape: Of the file's voxels.
+        header: Of the file.
         place: The file and the channel.
         case: Name of the case, for the message.
 
     Raises:
         InputError: There is no such channel, or several where none is named.
     """
-    count = shape[3] if len(shape) == 4 else 1
-    if len(shape) not in (3, 4) or (place.channel or 0) >= count:
+    count = len(COLOURS) if header.is_picture and header.channels == 1 else header.channels
+    if (place.channel or 0) >= count:
         raise InputError(
-            f"{place.path} (case {case}): has shape {shape}, where channel "
-            f"{place.channel or 0} of a volume is expected; correct the file or its description"
+            f"{place.path} (case {case}): has {header.channels} channels, where channel "
+            f"{place.channel} is expected (counted from 0); correct the file or its description"
         )
-    if place.channel is None and count > 1:
+    if place.channel is None and header.channels > 1 and not header.names:
         raise InputError(
-            f"{place.path} (case {case}): has {count} channels, where one is expected; split it "
-            "into single-channel files"
+            f"{place.path} (case {case}): has {header.channels} channels, where one is expected; "
+            "split it into single-channel files"
         )
 
 
-def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_path: Path) -> None:
-    """Refuse a volume whose grid of voxels is not that of the case's first one.
+def check_grid(
+    path: Path, header: Header, case: str, reference: Header, reference_path: Path
+) -> None:
+    """Refuse an image whose grid of voxels is not that of the case's first one.
 
     Args:
         path: Its file.
-        grid: Where it lies.
+        header: Where it lies.
         case: Name of the case, for the message.
         reference: Where it should lie.
         reference_path: File of the other one.
@@ -136,14 +123,15 @@ def check_grid(path: Path, grid: Grid, case: str, reference: Grid, reference_pat
     Raises:
         InputError: Shapes or positions differ.
     """
-    shape, expected = grid.shape[:3], reference.shape[:3]
     advice = f"resample it to the grid of {reference_path.name}, or remove the case"
-    if shape != expected:
-        raise InputError(f"{path} (case {case}): shape {shape} differs from {expected}; {advice}")
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1])).reshape(4, -1)
+    if header.shape != reference.shape:
+        raise InputError(
+            f"{path} (case {case}): shape {header.shape} differs from {reference.shape}; {advice}"
+        )
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.shape], [1])).reshape(4, -1)
     corners[3] = 1
     voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()
-    if np.abs((grid.affine - reference.affine) @ corners).max() > LARGEST_SHIFT * voxel:
+    if np.abs((header.affine - reference.affine) @ corners).max() > LARGEST_SHIFT * voxel:
         raise InputError(
             f"{path} (case {case}): affine differs from that of {reference_path.name}; {advice}"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.layouts.cases import CaseFiles
+from wsseg.data.readers import files_of
 from wsseg.utils.errors import InputError
 
 EVERY_NTH, LEAST_PLANES = (
@@ -68,7 +68,7 @@ def hash_labels(volume: NDArray[Any], box: tuple[slice, ...]) -> str | None:
 def _digest(path: Path, case: str) -> str:
     digest = hashlib.sha256()
     try:
-        for file in _files(path):
+        for file in files_of(path):
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:
@@ -76,12 +76,3 @@ def _digest(path: Path, case: str) -> str:
             f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
         ) from None
     return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    for file in sorted(path.iterdir()):
-        if not file.name.startswith(".") and file.is_file():
-            yield file

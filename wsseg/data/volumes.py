@@ -7,15 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.file_checks import Grid, check_channel, check_grid
+from wsseg.data.file_checks import check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
-from wsseg.data.nifti import read_nifti, voxels
-from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.planes import box_of
+from wsseg.data.readers import Header, read_voxels
 from wsseg.utils.errors import InputError, attempt, results
 
 
@@ -24,16 +22,16 @@ class CaseImages(NamedTuple):
 
     Attributes:
         volumes: Of each modality [X, Y, Z], whole numbers of at most 16 bits or float32.
-        source: The first modality as an image, for its header.
+        source: Where the voxels of the first modality lie.
     """
 
     volumes: tuple[NDArray[Any], ...]
-    source: nib.Nifti1Image
+    source: Header
 
     @property
     def affine(self) -> NDArray[np.float64]:
         """[4, 4], voxel to RAS+ millimetres."""
-        return affine_in_mm(self.source.header)
+        return self.source.affine
 
 
 class CaseLabels(NamedTuple):
@@ -46,11 +44,6 @@ class CaseLabels(NamedTuple):
 
     volume: NDArray[Any]
     box: tuple[slice, ...]
-
-
-class _File(NamedTuple):
-    array: NDArray[Any]  # [X, Y, Z], or [X, Y, Z, channels]
-    image: nib.Nifti1Image
 
 
 def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
@@ -66,16 +59,16 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
     """
     paths = list(dict.fromkeys(case.images[name].path for name in modalities))
     with ThreadPoolExecutor(len(paths)) as pool:  # most of it is decompression, outside the GIL
-        read = pool.map(lambda path: attempt(_read_file, path, case.id), paths)
+        read = pool.map(lambda path: attempt(read_voxels, path, case.id), paths)
         files = dict(zip(paths, results(read), strict=True))
     first = paths[0]
-    source = files[first].image
-    for path, file in files.items():
-        check_grid(path, Grid.of(file.image.header), case.id, Grid.of(source.header), first)
+    source, _ = files[first]
+    for path, (header, _) in files.items():
+        check_grid(path, header, case.id, source, first)
 
     def volume_of(name: str) -> NDArray[Any]:
         place = case.images[name]
-        volume = without_background(_channel(files[place.path].array, place, case.id))
+        volume = without_background(_channel(*files[place.path], place, case.id))
         _check_values(volume, place.path, f"case {case.id}, {name}")
         return volume
 
@@ -97,10 +90,11 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     path = case.mask
     if path is None:
         raise InputError(f"case {case.id}: has no mask; add one")
-    array, image = _read_file(path, case.id, mask=True)
-    volume = _channel(array, ImageFile(path), case.id)
-    source = Grid.of(images.source.header)
-    check_grid(path, Grid.of(image.header), case.id, source, case.paths[0])
+    header, array = read_voxels(path, case.id, mask=True)
+    volume = _channel(header, array, ImageFile(path), case.id)
+    check_grid(path, header, case.id, images.source, case.paths[0])
+    if header.is_picture:
+        volume = _with_label(volume, labels)
     box = box_of(volume != 0)
     found = np.unique(volume[box])
     if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994
@@ -141,19 +135,27 @@ def class_masks(labels: CaseLabels, classes: dict[str, tuple[int, ...]]) -> NDAr
     return masks
 
 
-def _read_file(path: Path, case: str, *, mask: bool = False) -> _File:
-    if path.is_dir():
-        from wsseg.data.tiff_stack import read_mask_stack, read_stack, stack_header
+def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -> NDArray[Any]:
+    check_channel(header, place, case)
+    if header.channels == 1:
+        return array
+    if place.channel is None and (array != array[..., :1]).any():
+        raise InputError(
+            f"{place.path} (case {case}): is in colour, where a grey image is expected; "
+            f"save it as grey, or name the modalities {', '.join(header.names)}"
+        )
+    return array[..., place.channel or 0]
 
-        stack = read_mask_stack(path, case) if mask else read_stack(path, case)
-        return _File(stack, stack_header(stack.shape[:3]))
-    image = read_nifti(path, case)
-    return _File(voxels(image, path, case), image)
 
+def _with_label(volume: NDArray[Any], labels: Collection[int]) -> NDArray[Any]:
+    """Return a mask whose only value is that of the only label, if it is no label itself.
 
-def _channel(array: NDArray[Any], place: ImageFile, case: str) -> NDArray[Any]:
-    check_channel(array.shape, place, case)
-    return array[..., place.channel or 0] if array.ndim == 4 else array
+    Pictures show a mask in white, 255, where volumes hold a label such as 1.
+    """
+    known = [label for label in labels if label != 0]
+    value = volume.max()
+    only = len(known) == 1 and value not in known and ((volume == 0) | (volume == value)).all()
+    return np.where(volume == value, known[0], 0) if only and value > 0 else volume
 
 
 def _check_values(volume: NDArray[Any], path: Path, what: str) -> None:

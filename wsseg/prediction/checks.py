@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wsseg.data.file_checks import Grid, check_files
+from wsseg.data.file_checks import check_files
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
-from wsseg.data.nifti import read_header
+from wsseg.data.readers import read_header
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.utils.errors import InputError, first_of
 from wsseg.utils.files import check_writable
@@ -74,9 +74,9 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
     others: list[str] = []
     for case in cases:
         path = next(iter(case.images.values())).path
-        if path.is_file():  # stacks of TIFF slices know no pixel size
-            shape, affine = Grid.of(read_header(path, case.id))
-            pixel = whole_plane_geometry(shape[:3], affine, spec.axis, None).pixel
+        source = read_header(path, case.id)
+        if source.unit == "mm":
+            pixel = whole_plane_geometry(source.shape, source.affine, spec.axis, None).pixel
             if spec.ignores_pixel_size(pixel):
                 others.append(f"{path}: pixels are {format_pixel(pixel)}")
     if others:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from wsseg.checkpoints.loading import load_module
 from wsseg.data.layouts import CaseFiles
-from wsseg.data.nifti_header import affine_in_mm
 from wsseg.data.spec import DataSpec
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
@@ -58,7 +57,7 @@ def predict(
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.
         input: Folder of one case or of many, or a datalist file. For checkpoints that take one
-            modality, also a NIfTI file of any name, or a folder of some.
+            modality, also an image of any name and format, or a folder of some.
         output: Folder for masks and pictures; files of the same names are replaced.
         layout: How the volumes are named: brats, decathlon, lgg or datalist. By default
             detected.
@@ -147,7 +146,7 @@ def write_prediction(
     """
     case = prediction.case
     masks = case.mask_of(prediction.probability, threshold)
-    voxel_ml = abs(float(np.linalg.det(affine_in_mm(case.source.header)[:3, :3]))) / 1000.0
+    voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
     volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
     sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
     shown = spec.flair or 0

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.readers import Header
+from wsseg.data.readers.nifti import IMAGE_CLASSES
 from wsseg.data.spec import containers
 from wsseg.utils.files import replacing
 
@@ -41,25 +43,28 @@ def label_volume(
     return volume
 
 
-def save_labels(volume: NDArray[np.uint8], source: nib.Nifti1Image, path: Path) -> Path:
+def save_labels(volume: NDArray[np.uint8], source: Header, path: Path) -> Path:
     """Write labels on the grid of a source image, whole or not at all.
 
-    The source's orientation, both of its affines with their codes and its units are kept; only
+    Of a NIfTI file the orientation, both affines with their codes and the units are kept; only
     what describes the intensities (data type, scaling, display range) is made new.
 
     Args:
         volume: [X, Y, Z] on the voxels of the source.
-        source: The image that was segmented.
+        source: Header of the image that was segmented.
         path: File to write, ending in ``.nii.gz``.
 
     Returns:
         The path.
     """
-    header = deepcopy(source.header)
-    header.set_data_dtype(np.uint8)
-    header["cal_min"] = header["cal_max"] = 0
-    header.set_intent("none")
-    image = type(source)(volume, None, header)
+    image = nib.Nifti1Image(volume, source.affine)
+    image.header.set_xyzt_units(source.unit if source.unit == "mm" else "unknown")
+    if source.nifti is not None:
+        header = deepcopy(source.nifti)
+        header.set_data_dtype(np.uint8)
+        header["cal_min"] = header["cal_max"] = 0
+        header.set_intent("none")
+        image = IMAGE_CLASSES[header.sizeof_hdr](volume, None, header)  # type: ignore[no-untyped-call]
     with replacing(path) as part:
         nib.save(image, part)
     return path

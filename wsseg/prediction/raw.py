@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from wsseg.data.geometry import Geometry
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
-from wsseg.data.layouts.cases import NIFTI, sorted_cases
+from wsseg.data.layouts.cases import sorted_cases
+from wsseg.data.readers import Header, is_readable, stem
 from wsseg.data.slicing import slices_to_volume, volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
@@ -29,14 +29,14 @@ class RawCase(NamedTuple):
         image: [S, M, H, W] float32, normalised.
         valid: [S, H, W] bool.
         geometry: How the slices lie in the source.
-        source: The image on whose voxels the mask belongs.
+        source: The voxels on which the mask belongs.
     """
 
     id: str
     image: Tensor
     valid: Tensor
     geometry: Geometry
-    source: nib.Nifti1Image
+    source: Header
 
     def mask_of(self, probability: Tensor, threshold: float) -> NDArray[np.bool_]:
         """Return where a probability [S, C, H, W] exceeds a threshold, [C, X, Y, Z] of the source.
@@ -56,7 +56,7 @@ def find_raw_cases(
 
     Args:
         source: Folder of one case or of many, a file that lists them, or of a single modality
-            NIfTI files of any name, or one.
+            images of any name and format, or one.
         layout: Name of the layout; None to find it out.
         spec: The data specification of the checkpoint.
 
@@ -79,7 +79,7 @@ def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[C
     """Find volumes that each make a case, as for a checkpoint that takes one modality.
 
     Args:
-        source: A NIfTI file, or a folder of some.
+        source: An image, or a folder of some.
         spec: The data specification of the checkpoint.
         otherwise: What to raise if there are none.
 
@@ -87,17 +87,17 @@ def lone_volumes(source: Path, spec: DataSpec, otherwise: InputError) -> tuple[C
         InputError: There is none, the checkpoint takes more, or two have the same name.
     """
     files = sorted(source.glob("[!.]*")) if source.is_dir() else [source]
-    volumes = [path for path in files if path.is_file() and NIFTI.search(path.name)]
+    volumes = [path for path in files if is_readable(path)]
     if not volumes:
         raise otherwise
     needed = ", ".join(spec.modalities)
     if len(spec.modalities) > 1:
         raise InputError(
-            f"{volumes[0]}: is a single volume, but the checkpoint takes {needed}; list the files "
+            f"{volumes[0]}: is a single image, but the checkpoint takes {needed}; list the files "
             "of each case in a datalist"
         )
-    cases = [CaseFiles(NIFTI.sub("", path.name), {needed: ImageFile(path)}) for path in volumes]
-    return sorted_cases(source, cases, "NIfTI files")
+    cases = [CaseFiles(stem(path), {needed: ImageFile(path)}) for path in volumes]
+    return sorted_cases(source, cases, "images")
 
 
 def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:

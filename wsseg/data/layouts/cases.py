@@ -12,7 +12,6 @@ from typing import NamedTuple
 from wsseg.data.case_ids import check_id
 from wsseg.utils.errors import InputError
 
-NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")
 
 
@@ -20,7 +19,7 @@ class ImageFile(NamedTuple):
     """Where the image of one modality is.
 
     Attributes:
-        path: A NIfTI file, or a folder of TIFF slices.
+        path: A file or folder that :mod:`wsseg.data.readers` reads.
         channel: Which of the file's channels; None if it has but one.
     """
 

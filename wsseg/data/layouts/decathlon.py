@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from wsseg.data.layouts.cases import (
-    NIFTI,
     CaseFiles,
     CaseList,
     ImageFile,
@@ -16,6 +15,7 @@ from wsseg.data.layouts.cases import (
     sorted_cases,
 )
 from wsseg.data.layouts.documents import read_document
+from wsseg.data.readers import is_readable, stem
 from wsseg.data.spec import is_flair
 from wsseg.utils.errors import InputError
 
@@ -94,7 +94,7 @@ def _listed(
     ]
     if source != path and path.parent != source:
         masks = {image.resolve(): mask for image, mask in training}
-        for image in sorted(p for p in source.glob("[!.]*") if NIFTI.search(p.name)):
+        for image in sorted(p for p in source.glob("[!.]*") if is_readable(p)):
             yield image, masks.get(image.resolve())
     elif training:
         yield from training
@@ -118,7 +118,7 @@ def _mask(path: Path, number: int, entry: dict[str, Any]) -> Path | None:
 
 
 def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, ...]) -> CaseFiles:
-    name = NIFTI.sub("", image.name)
+    name = stem(image)
     channels = {n: None if len(names) == 1 else names.index(n) for n in chosen}
     return CaseFiles(name, {n: ImageFile(image, channels[n]) for n in chosen}, mask)
 

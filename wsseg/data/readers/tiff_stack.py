@@ -4,15 +4,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.layouts.lgg import mask_file, slice_files
+from wsseg.data.readers.header import PICTURE_AFFINE, Header, Shape3
 from wsseg.utils.errors import InputError
 
-# Rows run to posterior and columns to the patient's left, as slices are shown; 1 mm voxels.
-AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+def read_header(path: Path, case: str, *, mask: bool = False) -> Header:
+    """Return where the voxels of a case lie, from the number of its slices and the first of them.
+
+    Args:
+        path: Folder with slices ``<case>_<number>.tif`` of three channels.
+        case: Name of the case, for messages.
+        mask: Whether that of the masks ``<case>_<number>_mask.tif`` is wanted.
+
+    Raises:
+        InputError: A slice is missing, or the first is unreadable.
+    """
+    paths = slice_paths(path, case)
+    first = _read(mask_file(paths[0]) if mask else paths[0], case)
+    return _header((first.shape[1], first.shape[0], len(paths)), mask)
+
+
+def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, NDArray[np.float32]]:
+    """Read the slices of a case.
+
+    Args:
+        path: Folder with slices ``<case>_<number>.tif`` of three channels.
+        case: Name of the case, for messages.
+        mask: Whether to read the masks ``<case>_<number>_mask.tif`` of 0 and 255 instead.
+
+    Returns:
+        The header, and [X, Y, Z, 3]; of masks [X, Y, Z], 255 as 1.
+
+    Raises:
+        InputError: A slice is missing, unreadable or of another shape.
+    """
+    stack = read_mask_stack(path, case) if mask else read_stack(path, case)
+    x, y, z = stack.shape[:3]
+    return _header((x, y, z), mask), stack
 
 
 def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
@@ -82,9 +114,8 @@ def slice_paths(folder: Path, case: str) -> list[Path]:
     return [path for _, path in numbered]
 
 
-def stack_header(shape: tuple[int, ...]) -> nib.Nifti1Image:
-    """Return an image that says where the voxels of a stack lie."""
-    return nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE)
+def _header(shape: Shape3, mask: bool) -> Header:
+    return Header(shape, PICTURE_AFFINE, 1 if mask else 3, "px")
 
 
 def _read(path: Path, case: str) -> NDArray[np.float32]:

@@ -15,11 +15,11 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from wsseg.data.nifti_header import problem_of_header
+from wsseg.data.readers.header import Header
+from wsseg.data.readers.nifti_header import affine_in_mm, problem_of_header
+from wsseg.data.readers.refusal import LARGEST_PACKING, check_memory, refusing
 from wsseg.utils.errors import InputError
-from wsseg.utils.system import total_memory
 
-DEFLATE_RATIO = 1040  # no deflate stream expands further
 LARGEST_EXPANSION = 1.001  # nor is one longer than so many times what it holds
 GZIP_FRAMING = 16 + isal_zlib.MAX_WBITS  # zlib's code for a stream with gzip's header and CRC
 GZIP_MAGIC = b"\x1f\x8b"
@@ -31,7 +31,6 @@ CHUNK_BYTES = 1 << 20  # how much is unpacked at a time of what follows the volu
 # How much may follow the volume: some tools pad. Much more is a volume that the header leaves out,
 # or a small gzip file that would be unpacked for hours.
 MOST_EXTRA_BYTES = 1 << 26
-COPIES = 2  # of a volume in memory: as its bytes, and as float32 or as one of its channels
 KEPT_KINDS = ("i1", "i2", "u1", "u2", "f4")
 BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -41,40 +40,13 @@ IMAGE_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 nib.imageglobals.logger.setLevel(logging.CRITICAL + 1)
 
 
-def read_nifti(path: Path, case: str) -> nib.Nifti1Image:
-    """Read a NIfTI file whole and check it.
-
-    The gzip stream is read to its end, which checks its CRC (nibabel alone does not), and the size
-    that the header claims is compared with the file before memory is asked for.
-
-    Args:
-        path: A ``.nii`` or ``.nii.gz`` file.
-        case: Name of the case, for messages.
-
-    Returns:
-        The image, its bytes in memory.
-
-    Raises:
-        InputError: The file is missing, empty, truncated, damaged or not a NIfTI file.
-    """
-    with _refusing(path, case):
-        header, expected = _parse(path, case)
-        if COPIES * expected > total_memory():
-            raise MemoryError
-        if _is_packed(path):
-            content = _inflate(path.read_bytes(), expected, path, case)
-        else:
-            with path.open("rb") as stream:
-                content = stream.read(expected)
-        return IMAGE_CLASSES[header.sizeof_hdr].from_bytes(content)
-
-
-def read_header(path: Path, case: str) -> nib.Nifti1Header:
+def read_header(path: Path, case: str, *, mask: bool = False) -> Header:
     """Read the header of a NIfTI file and no more, and check what it alone can tell.
 
     Args:
         path: A ``.nii`` or ``.nii.gz`` file.
         case: Name of the case, for messages.
+        mask: Makes no difference.
 
     Raises:
         InputError: The file is missing, empty, not a NIfTI file, too short for what it
@@ -83,76 +55,83 @@ def read_header(path: Path, case: str) -> nib.Nifti1Header:
     with _refusing(path, case):
         header, _ = _parse(path, case)
         _check_kind(header.get_data_dtype(), path, case)
-        return header
+        return _neutral(header, path, case)
 
 
-def voxels(image: nib.Nifti1Image, path: Path, case: str) -> NDArray[Any]:
-    """Return the voxels as they are meant, without trailing axes of length one.
+def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, NDArray[Any]]:
+    """Read a NIfTI file whole and check it.
+
+    The gzip stream is read to its end, which checks its CRC (nibabel alone does not), and the size
+    that the header claims is compared with the file before memory is asked for.
 
     Whole numbers of at most 16 bits and float32 that need no scaling stay what they are, where the
     file was read to: that takes no more memory than the file holds, and whole numbers are quicker
     to work with. All others come as float32.
 
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file.
+        case: Name of the case, for messages.
+        mask: Makes no difference.
+
     Raises:
-        InputError: The voxels are not numbers.
+        InputError: The file is missing, empty, truncated, damaged or not a NIfTI file, or holds no
+            numbers.
     """
+    with _refusing(path, case):
+        header, expected = _parse(path, case)
+        _check_kind(header.get_data_dtype(), path, case)
+        neutral = _neutral(header, path, case)
+        check_memory(expected)
+        if _is_packed(path):
+            content = _inflate(path.read_bytes(), expected, path, case)
+        else:
+            with path.open("rb") as stream:
+                content = stream.read(expected)
+        array = _voxels(IMAGE_CLASSES[header.sizeof_hdr].from_bytes(content))
+        shape = neutral.shape if neutral.channels == 1 else (*neutral.shape, neutral.channels)
+        return neutral, array.reshape(shape, order="A")
+
+
+def _voxels(image: nib.Nifti1Image) -> NDArray[Any]:
     stored: Any = image.dataobj
-    _check_kind(stored.dtype, path, case)
-    array: NDArray[Any]
     kind = f"{stored.dtype.kind}{stored.dtype.itemsize}"
-    if kind in KEPT_KINDS and (stored.slope, stored.inter) == (1, 0):
-        content = stored.file_like.getvalue()
-        array = np.frombuffer(content, stored.dtype, math.prod(stored.shape), stored.offset)
-        array = array.reshape(stored.shape, order="F")
-        array = array.astype(stored.dtype.newbyteorder("="), copy=False)
-    else:
-        array = image.get_fdata(dtype=np.float32, caching="unchanged")
-    return array.reshape(squeezed(array.shape), order="A")
+    if kind not in KEPT_KINDS or (stored.slope, stored.inter) != (1, 0):
+        scaled: NDArray[Any] = image.get_fdata(dtype=np.float32, caching="unchanged")
+        return scaled
+    content = stored.file_like.getvalue()
+    array: NDArray[Any]
+    array = np.frombuffer(content, stored.dtype, math.prod(stored.shape), stored.offset)
+    array = array.reshape(stored.shape, order="F")
+    return array.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
-def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without what follows its third axis if that is of length one."""
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+def _neutral(header: nib.Nifti1Header, path: Path, case: str) -> Header:
+    """Return what all formats tell; axes beyond the third that are longer than 1 are channels."""
+    shape = tuple(int(length) for length in header.get_data_shape())
+    x, y, z = (*shape, 1, 1)[:3]
+    channels = [length for length in shape[3:] if length > 1] or [1]
+    if len(channels) > 1:
+        raise InputError(
+            f"{path} (case {case}): has shape {shape}, where a volume is expected, or channels of "
+            "one; split it"
+        )
+    return Header((x, y, z), affine_in_mm(header), channels[0], nifti=header)
 
 
 @contextmanager
 def _refusing(path: Path, case: str) -> Iterator[None]:
     """Say in one line what is wrong with a file."""
-    try:
-        if not path.is_file():
-            raise InputError(
-                f"{path} (case {case}): does not exist; correct the path or add the file"
-            )
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} (case {case}): is empty; copy it again")
-        if match := PAIR_ENDING.search(path.name):
-            raise InputError(f"{path} (case {case}): {_problem_of_pair(path, match)}")
-        yield
-        return
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError(
-            f"{path} (case {case}): takes more memory than there is; crop or resample it, or use a "
-            "larger computer"
-        ) from None
-    except EOFError:
-        problem = "is truncated"
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(
-            f"{path} (case {case}): cannot be read ({reason}); check that you may read it"
-        ) from None
-    except isal_zlib.error as error:  # type: ignore[misc]  # its stubs call the class an instance
-        problem = f"is damaged or not a gzip file ({error})"
-    except Exception as error:  # nibabel raises many kinds for a broken header
-        problem = f"is not a readable NIfTI file ({type(error).__name__}: {error})"
-    problem = " ".join(problem.split())
     named = path.name.lower().endswith(NIFTI_ENDINGS)
     advice = "copy it again or remove the case" if named else "convert it to .nii.gz"
-    raise InputError(f"{path} (case {case}): {problem}; {advice}")
+    with refusing(path, case, "NIfTI file", advice):
+        if match := PAIR_ENDING.search(path.name):
+            raise InputError(f"{path} (case {case}): {_problem_of_pair(path, match)}")
+        try:
+            yield
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stubs call the class an instance
+            raise InputError(
+                f"{path} (case {case}): is damaged or not a gzip file ({error}); {advice}"
+            ) from None
 
 
 def _check_kind(dtype: np.dtype[Any], path: Path, case: str) -> None:
@@ -205,7 +184,7 @@ def _parse(path: Path, case: str) -> tuple[nib.Nifti1Header, int]:
     count = math.prod(int(n) for n in header.get_data_shape())
     expected = int(header["vox_offset"]) + count * int(header.get_data_dtype().itemsize)
     length = path.stat().st_size
-    if expected > length * (DEFLATE_RATIO if packed else 1):
+    if expected > length * (LARGEST_PACKING if packed else 1):
         raise InputError(
             f"{path} (case {case}): claims {expected} bytes in its header, more than the file "
             "can hold; copy it again or remove the case"
