@@ -302,7 +302,7 @@ def test_the_steps_of_the_readme_follow_each_other(
             assert main([command, *words]) == 0, words
             made.append(command)
     assert made == ["prepare", "fit", "test", "predict", "fit"]
-    assert (tmp_path / "MASKS/anna.nii.gz").is_file()
+    assert (tmp_path / "OUT/masks/anna.nii.gz").is_file()
     assert (tmp_path / "RUN2/last.ckpt").is_file()
 
 

@@ -20,7 +20,7 @@ from wsseg.data.readers.nifti import MOST_EXTRA_BYTES
 from wsseg.data.readers.nifti_header import affine_in_mm
 from wsseg.data.store import SliceStore
 from wsseg.data.volumes import read_case_images
-from wsseg.prediction.nifti import save_labels
+from wsseg.prediction.nifti import save_volume
 from wsseg.utils.errors import InputError
 
 SHAPE = (5, 6, 7)
@@ -77,7 +77,7 @@ def test_units_become_millimetres(tmp_path: Path, name: str, scale: float, unit:
     np.testing.assert_allclose(images.affine[:3, 3], ORIGIN, rtol=1e-6)
     check_files(case, ["tumour"], "axial", spacing=1.0)
 
-    mask = load(save_labels(np.ones(SHAPE, np.uint8), images.source, tmp_path / "m.nii.gz"))
+    mask = load(save_volume(np.ones(SHAPE, np.uint8), images.source, tmp_path / "m.nii.gz"))
     np.testing.assert_array_equal(mask.affine, load(tmp_path / name).affine)
     assert mask.header.get_xyzt_units() == (unit, "sec")
     np.testing.assert_array_equal(affine_in_mm(mask.header), images.affine)

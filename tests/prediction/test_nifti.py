@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813 (its documentation calls it so)
 from nibabel.affines import from_matvec
 
 from wsseg.data.readers import Header, read_header
-from wsseg.prediction.nifti import label_volume, save_labels
+from wsseg.prediction.nifti import save_volume
 
 ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "SAL", "AIL")
 
@@ -47,7 +47,7 @@ def test_mask_lies_on_its_source(
     volume = np.zeros((5, 6, 7), np.uint8)
     volume[1, 2, 3] = 1
     header = read_header(tmp_path / "image.nii.gz", "case")
-    path = save_labels(volume, header, tmp_path / "out" / "case.nii.gz")
+    path = save_volume(volume, header, tmp_path / "out" / "case.nii.gz")
 
     mask = nib.load(path)
     np.testing.assert_array_equal(mask.affine, source.affine)
@@ -71,7 +71,7 @@ def test_a_scaled_or_4d_source_gives_a_plain_mask(tmp_path: Path) -> None:
     nib.save(source, tmp_path / "image.nii.gz")
     header = read_header(tmp_path / "image.nii.gz", "case")
     volume = np.ones((4, 5, 6), np.uint8)
-    mask = nib.load(save_labels(volume, header, tmp_path / "case.nii.gz"))
+    mask = nib.load(save_volume(volume, header, tmp_path / "case.nii.gz"))
     assert mask.shape == (4, 5, 6)
     np.testing.assert_array_equal(mask.get_fdata(), volume)
     np.testing.assert_array_equal(mask.affine, source.affine)
@@ -85,22 +85,5 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(nib, "save", fail)
     source = Header((2, 2, 2), np.eye(4))
     with pytest.raises(OSError, match="disk full"):
-        save_labels(np.zeros((2, 2, 2), np.uint8), source, tmp_path / "case.nii.gz")
+        save_volume(np.zeros((2, 2, 2), np.uint8), source, tmp_path / "case.nii.gz")
     assert not list(tmp_path.iterdir())
-
-
-def test_nested_classes_keep_the_innermost() -> None:
-    classes = {"enhancing": (4,), "whole": (1, 2, 4), "core": (1, 4)}
-    masks = np.zeros((3, 4, 1, 1), bool)
-    masks[0, 3:], masks[1, 1:], masks[2, 2:] = True, True, True
-    assert label_volume(masks, classes).ravel().tolist() == [0, 2, 3, 1]
-
-
-def test_of_others_that_overlap_the_last_shows() -> None:
-    masks = np.array([[[[True, True]]], [[[False, True]]]])
-    assert label_volume(masks, {"oedema": (2,), "core": (1, 4)}).tolist() == [[[1, 2]]]
-
-
-def test_one_class_is_zero_or_one() -> None:
-    masks = np.array([[[[False, True]]]])
-    assert label_volume(masks, {"tumour": (1,)}).tolist() == [[[0, 1]]]

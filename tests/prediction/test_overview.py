@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsseg.prediction.overview import overview, shown_slices
+from wsseg.prediction.overview import Shown, overview, shown_slices
 
 
 @settings(max_examples=200, deadline=None)
@@ -38,13 +38,29 @@ def test_no_anatomy_gives_the_middle_slice() -> None:
 
 @pytest.mark.parametrize("predicted", [True, False])
 @pytest.mark.parametrize("classes", [1, 3])
-def test_overview_is_drawn(predicted: bool, classes: int) -> None:
+@pytest.mark.parametrize("colours", [(), (3,)])
+def test_overview_is_drawn(predicted: bool, classes: int, colours: tuple[int, ...]) -> None:
     valid = np.zeros((10, 32, 48), bool)
     valid[2:8, 4:28, 10:40] = True
-    image = np.random.default_rng(0).normal(size=valid.shape) * valid
+    image = np.random.default_rng(0).random((*valid.shape, *colours)) * valid.reshape(
+        *valid.shape, *(1 for _ in colours)
+    )
     masks = np.zeros((10, classes, 32, 48), bool)
     masks[4:6, :, 10:20, 20:30] = predicted
     names = [f"class {number}" for number in range(classes)]
-    picture = overview(image, valid, masks, modality="FLAIR", classes=names, title="case_0")
+    shown = Shown(image, valid, masks, (0.0, 1.0))
+    picture = overview(shown, heading="FLAIR", classes=names, title="case_0")
     assert picture.dtype == np.uint8
     assert picture.std() > 5
+
+
+@pytest.mark.parametrize(("aspect", "high", "wide"), [(1.0, 280, 560), (4.0, 560, 280)])
+def test_a_single_plane_is_large_and_has_its_proportions(
+    aspect: float, high: int, wide: int
+) -> None:
+    white = np.full((1, 40, 80), 255, np.uint8)
+    shown = Shown(white, white > 0, np.zeros((1, 1, 40, 80), bool), (0.0, 255.0), aspect)
+    picture = overview(shown, heading="image", classes=["lesion"], title="ann")
+    drawn = (picture == 245).all(axis=-1)
+    assert np.count_nonzero(drawn.any(axis=1)) == high
+    assert np.count_nonzero(drawn.any(axis=0)) == 2 * wide

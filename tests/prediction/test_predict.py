@@ -102,6 +102,11 @@ def truth() -> np.ndarray:
     return mask
 
 
+def files_in(folder: Path) -> list[str]:
+    """All files of a folder, as paths below it."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
 def run(source: Path, output: Path, **options: Any) -> list[Path]:
     """Predict with the fixture's module."""
     return predict(ckpt_path=Path("any.ckpt"), input=source, output=output, **options)
@@ -135,8 +140,15 @@ def test_mask_is_the_block_on_its_source(
         assert getattr(ours, name)() == getattr(theirs, name)()
     assert ours.GetPixel(8, 7, 5) == 1
     assert ours.GetPixel(7, 7, 5) == 0
-    assert sorted(p.name for p in path.parent.iterdir()) == ["case_0.nii.gz", "case_0.png"]
-    assert np.asarray(Image.open(path.with_name("case_0.png"))).std() > 10
+    output = tmp_path / "out"
+    assert files_in(output) == [
+        "cases.csv",
+        "labels.ctbl",
+        "labels.txt",
+        "masks/case_0.nii.gz",
+        "pictures/case_0.png",
+    ]
+    assert np.asarray(Image.open(output / "pictures" / "case_0.png")).std() > 10
 
 
 def test_pictures_have_the_proportions_of_the_patient(tmp_path: Path, module: BrightFlair) -> None:
@@ -144,8 +156,8 @@ def test_pictures_have_the_proportions_of_the_patient(tmp_path: Path, module: Br
     widths = []
     for number, height in enumerate((1, 5)):  # panels have one height
         case = write_brats(tmp_path / "in", f"case_{number}", oriented("RAS", zooms=(1, 1, height)))
-        [path] = run(case, tmp_path / "out")
-        with Image.open(path.with_name(f"case_{number}.png")) as picture:
+        run(case, tmp_path / "out")
+        with Image.open(tmp_path / "out" / "pictures" / f"case_{number}.png") as picture:
             widths.append(picture.width)
     assert widths[0] > 1.5 * widths[1]
 
@@ -162,7 +174,7 @@ def test_probabilities_come_back_to_the_source_before_they_become_masks() -> Non
     spec = BrightFlair(spacing=2.0, size=(16, 16)).spec
     volume = np.ones((2, 32, 32, 1), np.float32)
     image, valid, geometry = volume_to_slices(volume, np.eye(4), spec)
-    case = RawCase("a", torch.from_numpy(image), torch.from_numpy(valid), geometry, source=None)
+    case = RawCase("a", torch.from_numpy(image), torch.from_numpy(valid), geometry, None, ())
     ramp = torch.arange(16.0).expand(1, 1, 16, 16) / 15
     mask = case.mask_of(ramp, 8.1 / 15)  # 15 voxels lie beyond pixel 8.1, 14 are nearest to those
     assert mask.sum() == 32 * 15
@@ -207,8 +219,8 @@ def test_classes_get_labels_and_the_threshold_counts(
     module.spec = BrightFlair(classes={"whole": (1, 2), "core": (1,)}).spec
     case = write_brats(tmp_path / "in", "a", oriented("RAS"))
     [path] = run(case, tmp_path / "out")
-    assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [2]
-    assert "Mask labels: 0 background, 1 whole, 2 core\n" in capsys.readouterr().err
+    assert np.unique(np.asanyarray(nib.load(path).dataobj)[BLOCK]).tolist() == [1]
+    assert "Mask labels: 0 background, 1 core, 2 whole\n" in capsys.readouterr().err
     [path] = run(case, tmp_path / "out", threshold=0.0)
     assert np.asanyarray(nib.load(path).dataobj)[2:-2, 2:-2, 2:-2].all(), "any probability counts"
 
@@ -228,11 +240,10 @@ def test_volumes_by_themselves_are_cases_of_one_modality(
     masks = run(folder, tmp_path / "out")
     assert [path.name for path in masks] == ["ann.nii.gz", "ben.v2.nii.gz"]
     assert all((nib.load(path).get_fdata() == truth()).all() for path in masks)
-    assert run(folder / "ann.nii.gz", tmp_path / "one") == [tmp_path / "one" / "ann.nii.gz"]
-    with pytest.raises(InputError, match=r"would overwrite an input file \(image, mask or tags\)"):
-        run(folder, folder)
-    (folder / "ann.nii").write_bytes(b"")
-    with pytest.raises(InputError, match=r"two cases are called ann \(.*ann.nii, .*ann.nii.gz\)"):
+    [mask] = run(folder / "ann.nii.gz", tmp_path / "one")
+    assert mask == tmp_path / "one" / "masks" / "ann.nii.gz"
+    (folder / "ann.nii").write_bytes((folder / "ann.nii.gz").read_bytes())
+    with pytest.raises(InputError, match=r"ann.nii.gz: has the name of ann.nii, and masks"):
         run(folder, tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="follows no known layout"):
@@ -245,7 +256,7 @@ def test_missing_modality_names_it_and_its_case(tmp_path: Path, module: BrightFl
     (bad / "worse_flair.nii.gz").unlink()
     with pytest.raises(InputError, match=r"worse has no FLAIR.*checkpoint takes T1, FLAIR"):
         run(tmp_path / "in", tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.nii.gz", "good.png"]
+    assert files_in(tmp_path / "out" / "masks") == ["good.nii.gz"]
     with pytest.raises(InputError, match="worse has no FLAIR"):
         run(tmp_path / "in" / "worse", tmp_path / "none")
 
@@ -269,10 +280,10 @@ def test_bad_cases_stop_no_other_and_are_named_at_the_end(
     with pytest.raises(InputError, match=r"c_flair\.nii\.gz.*\n.*b_t1\.nii\.gz") as caught:
         run(tmp_path / "in", tmp_path / "out")
     assert str(caught.value).count("\n") == 1
-    said = f"pictures of 2 cases are in {tmp_path}/out, 2 could not be used\n"
+    said = f"{tmp_path}/out holds masks, pictures and cases.csv of 2 cases; 2 could not be used\n"
     assert said in capsys.readouterr().err
-    names = ["a.nii.gz", "a.png", "d.nii.gz", "d.png"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+    assert files_in(tmp_path / "out" / "masks") == ["a.nii.gz", "d.nii.gz"]
+    assert files_in(tmp_path / "out" / "pictures") == ["a.png", "d.png"]
 
 
 @pytest.mark.parametrize(("pixel", "warned"), [((1.0, 1.0), False), ((0.5, 1.0), True)])
@@ -294,11 +305,11 @@ def test_pixels_of_another_size_are_announced(
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
-    volumes = make_volumes()
-    for name, volume in volumes.items():
-        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / f"{name}.nii.gz")
-    case = {"id": "T1", "images": {name: f"{name}.nii.gz" for name in volumes}}
-    datalist = {"modalities": ["T1", "FLAIR"], "classes": {"tumour": [1]}, "cases": [case]}
+    (tmp_path / "masks").mkdir()
+    images = {name: f"masks/{name}.nii.gz" for name in ("T1", "FLAIR")}
+    for name, volume in make_volumes().items():
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / images[name])
+    datalist = {"modalities": ["T1", "FLAIR"], "cases": [{"id": "T1", "images": images}]}
     (tmp_path / "list.json").write_text(json.dumps(datalist))
     with pytest.raises(InputError, match=r"would overwrite an input file \(image, mask or tags\)"):
         run(tmp_path / "list.json", tmp_path)
@@ -306,11 +317,11 @@ def test_inputs_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> No
 
 
 def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) -> None:
-    """In a Decathlon task they have the names that predicted masks get, even another case's."""
+    """In a data set they may have the names that predicted masks get, even another case's."""
     stack = np.stack([make_volumes()[name] for name in ("FLAIR", "T1")], axis=-1)
     names = ("x", "y")
     for name in names:
-        for folder, volume in (("imagesTr", stack), ("labelsTr", truth())):
+        for folder, volume in (("imagesTr", stack), ("masks", truth())):
             (tmp_path / folder).mkdir(exist_ok=True)
             image = nib.Nifti1Image(volume, oriented("LAS"))
             nib.save(image, tmp_path / folder / f"{name}.nii.gz")
@@ -319,15 +330,15 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
         "modality": {"0": "FLAIR", "1": "T1w"},
         "labels": {"0": "background", "1": "tumour"},
         "training": [
-            {"image": f"imagesTr/{image}.nii.gz", "label": f"labelsTr/{label}.nii.gz"}
+            {"image": f"imagesTr/{image}.nii.gz", "label": f"masks/{label}.nii.gz"}
             for image, label in crossed
         ],
     }
     (tmp_path / "dataset.json").write_text(json.dumps(description))
-    before = (tmp_path / "labelsTr" / "x.nii.gz").read_bytes()
-    with pytest.raises(InputError, match=r"labelsTr/x\.nii\.gz: would overwrite an input file"):
-        run(tmp_path, tmp_path / "imagesTr" / ".." / "labelsTr")
-    assert (tmp_path / "labelsTr" / "x.nii.gz").read_bytes() == before
+    before = (tmp_path / "masks" / "x.nii.gz").read_bytes()
+    with pytest.raises(InputError, match=r"masks/x\.nii\.gz: would overwrite an input file"):
+        run(tmp_path, tmp_path / "imagesTr" / "..")
+    assert (tmp_path / "masks" / "x.nii.gz").read_bytes() == before
     assert [p.name for p in run(tmp_path, tmp_path / "out")] == ["x.nii.gz", "y.nii.gz"]
 
 
@@ -365,7 +376,7 @@ def test_command_line_with_a_real_checkpoint(
     common = ["predict", "--ckpt_path", str(tmp_path / "last.ckpt"), "--output"]
     output = str(tmp_path / "out")
     assert main([*common, output, "--input", str(tmp_path / "in")]) == 0
-    assert nib.load(tmp_path / "out" / "a.nii.gz").shape == SHAPE
+    assert nib.load(tmp_path / "out" / "masks" / "a.nii.gz").shape == SHAPE
     assert main([*common, output, "--input", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: does not exist" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import read_header
 from wsseg.data.spec import DataSpec, format_pixel
+from wsseg.prediction.label_files import SLICER_FILE
+from wsseg.prediction.output import SHARED_FILES, files_of_case
 from wsseg.utils.errors import InputError, first_of
 from wsseg.utils.files import check_writable
 
@@ -87,26 +89,35 @@ def warn_of_pixels(cases: Sequence[CaseFiles], spec: DataSpec) -> None:
         )
 
 
-def check_targets(cases: Sequence[CaseFiles], output: Path) -> None:
-    """Refuse to write over a file of any case.
+def check_targets(
+    source: Path, cases: Sequence[CaseFiles], output: Path, probabilities: Mapping[str, int]
+) -> None:
+    """Refuse to write over a file of any case, or over masks that somebody else made.
 
-    Masks are looked at too: ``labelsTr`` of a Decathlon task holds drawn masks under the very
+    Masks are looked at too: folders of data sets often hold drawn ones in ``masks``, under the very
     names that predicted ones get.
 
     Args:
+        source: What the cases were found in.
         cases: The cases, with all that is listed of them.
         output: Folder to write to.
+        probabilities: The label of each class whose probabilities are written, too.
 
     Raises:
-        InputError: Nothing can be written there, or a mask or picture would replace an image, a
-            mask or a table of tags.
+        InputError: Nothing can be written there, or a file would replace an image, a mask or a
+            table of tags, or one that no prediction wrote.
     """
     check_writable(output)
-    inputs = {path.resolve() for case in cases for path in case.paths}
-    for case in cases:
-        for target in (output / f"{case.id}.nii.gz", output / f"{case.id}.png"):
-            if target.resolve() in inputs:
-                raise InputError(
-                    f"{target}: would overwrite an input file (image, mask or tags); "
-                    "give another folder as --output"
-                )
+    inputs = {source.resolve(), *(path.resolve() for case in cases for path in case.paths)}
+    files = [name for case in cases for name in files_of_case(case.id, probabilities)]
+    own = (output / SLICER_FILE).is_file()  # written first of all
+    for target in (output / name for name in (*SHARED_FILES, *files)):
+        if target.resolve() in inputs:
+            raise InputError(
+                f"{target}: would overwrite an input file (image, mask or tags); "
+                "give another folder as --output"
+            )
+        if not own and target.exists():
+            raise InputError(
+                f"{target}: exists, and no prediction wrote it; give another folder as --output"
+            )

@@ -1,4 +1,4 @@
-"""``wsseg predict``: masks for raw volumes."""
+"""``wsseg predict``: masks for raw images."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from wsseg.checkpoints.loading import load_module
 from wsseg.data.layouts import CaseFiles
-from wsseg.data.spec import DataSpec
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
+from wsseg.prediction.findings import Finding, say_empty, write_findings
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
-from wsseg.prediction.nifti import label_volume, save_labels
-from wsseg.prediction.overview import overview
+from wsseg.prediction.label_files import write_label_files
+from wsseg.prediction.labels import mask_labels
+from wsseg.prediction.output import MASKS, PICTURES, TABLE
 from wsseg.prediction.pipeline import read_ahead, write_behind
-from wsseg.prediction.raw import RawCase, find_raw_cases, read_raw_case
+from wsseg.prediction.raw import RawCase, read_raw_case
+from wsseg.prediction.sources import find_raw_cases
+from wsseg.prediction.writing import Prediction, Written, write_prediction
 from wsseg.utils.errors import InputError, attempt, partition, results
-from wsseg.visualisation.sheet import save_png
-
-
-class Prediction(NamedTuple):
-    """A case and what the module says about it."""
-
-    case: RawCase
-    probability: Tensor  # [S, C, H, W]
 
 
 def predict(
@@ -43,24 +37,24 @@ def predict(
     threshold: float | None = None,
     refinement: float | None = None,
     smallest_component: float | None = None,
+    probabilities: bool = False,
 ) -> list[Path]:
-    """Write a mask and a picture for every case of raw volumes.
-
-    Cases whose volumes cannot be used are named together at the end and stop no other case.
+    """Write a mask and a picture for every case of raw images, and a table of all.
 
     The checkpoint knows modalities, normalisation, slicing and classes; nothing is prepared by
-    hand. Each mask ``<case>.nii.gz`` lies on the voxels of its case's first modality. One class
-    gives 0 and 1; of several classes, number n in the order of training has the label n. Where
-    nested classes overlap the innermost one shows, of others the last. ``<case>.png`` shows some
-    slices, and the volume of each class, overlaps included.
+    hand. Cases whose images cannot be used are named together at the end and stop no other case.
+
+    ``masks`` holds label maps on the voxels of each case's first modality: NIfTI for volumes, PNG
+    for pictures. Labels are the data set's own numbers; where nested classes overlap the innermost
+    one shows. ``pictures`` shows each prediction. ``cases.csv`` has the size of each class in each
+    case, ``labels.txt`` and ``labels.ctbl`` tell ITK-SNAP and 3D Slicer the names and colours.
 
     Args:
         ckpt_path: Checkpoint that ``wsseg fit`` wrote.
-        input: Folder of one case or of many, or a datalist file. For checkpoints that take one
-            modality, also an image of any name and format, or a folder of some.
-        output: Folder for masks and pictures; files of the same names are replaced.
-        layout: How the volumes are named: brats, decathlon, lgg or datalist. By default
-            detected.
+        input: Folder of one case or of many, a file that lists cases, an image, or a folder of
+            images that each make a case.
+        output: Folder to write to; files of an earlier prediction are replaced.
+        layout: How the images are named: brats, decathlon, lgg or datalist. By default detected.
         device: Where to compute: auto, cpu, cuda, cuda:1, ...
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the
@@ -69,12 +63,13 @@ def predict(
             borders as predicted. By default the checkpoint's own.
         smallest_component: Least volume of a component of a mask, as a share of the largest one's;
             0 keeps all. By default the checkpoint's own.
+        probabilities: Whether to write the probabilities of the network, too.
 
     Returns:
         The masks, in the order of the cases.
 
     Raises:
-        InputError: The checkpoint or the volumes cannot be used.
+        InputError: The checkpoint or the images cannot be used.
     """
     input, output = Path(input), Path(output)  # noqa: A001 - from Python they may be strings
     module = load_module(ckpt_path).to(choose_device(device))
@@ -86,13 +81,21 @@ def predict(
     changed = {name: value for name, value in given.items() if value is not None}
     module.finishing = replace(module.finishing, **changed)
     cases, lacking = find_raw_cases(input, layout, spec)
-    check_targets(cases, output)
+    numbers = mask_labels(spec.classes)
+    check_targets(input, cases, output, numbers if probabilities else {})
     sound, faults = partition(attempt(check_images, case, spec) for case in cases)
     warn_of_pixels(sound, spec)
-    masks = write_masks(module, sound, output, batch_size)
-    skipped = len(lacking) + len(faults)
-    written = _with_progress(masks, len(sound), output, list(spec.classes), skipped)
-    return results([*lacking, *faults, *written])
+    if sound:
+        write_label_files(numbers, output)
+    made = list(
+        _with_progress(write_masks(module, sound, output, batch_size, probabilities), len(sound))
+    )
+    written, unusable = partition(made)
+    findings = [each for case in written for each in case.findings]
+    if written:
+        write_findings(findings, output / TABLE)
+        _report(findings, list(spec.classes), output, len(lacking) + len(faults) + len(unusable))
+    return results([*lacking, *faults, *unusable, *(case.mask for case in written)])
 
 
 def write_masks(
@@ -100,7 +103,8 @@ def write_masks(
     cases: Iterable[CaseFiles],
     output: Path,
     batch_size: int,
-) -> Iterator[Path | InputError]:
+    probabilities: bool = False,
+) -> Iterator[Written | InputError]:
     """Read cases, run a module over them and write masks and pictures, case by case.
 
     Args:
@@ -108,9 +112,10 @@ def write_masks(
         cases: Files of each case.
         output: Folder to write to.
         batch_size: Slices per forward pass.
+        probabilities: Whether to write the probabilities, too.
 
     Yields:
-        Each mask file, or why the volumes of a case cannot be used.
+        What was written of each case, or why its images cannot be used.
     """
     spec = module.spec
     threshold = module.threshold
@@ -119,79 +124,56 @@ def write_masks(
     def read(files: CaseFiles) -> RawCase | InputError:
         return attempt(read_raw_case, files, spec)
 
-    def write(prediction: Prediction | InputError) -> Path | InputError:
-        if isinstance(prediction, InputError):
-            return prediction
-        case, probability = prediction
+    def write(found: _Found | InputError) -> Written | InputError:
+        if isinstance(found, InputError):
+            return found
+        case, probability = found
         finished = finish(module, probability, case.image, case.valid)
-        return write_prediction(Prediction(case, finished), spec, threshold, output)
+        prediction = Prediction(case, probability, finished)
+        return write_prediction(prediction, spec, threshold, output, probabilities=probabilities)
 
     raw = read_ahead(read, cases, beside)
     return write_behind(write, _forward(module, raw, batch_size), beside)
 
 
-def write_prediction(
-    prediction: Prediction, spec: DataSpec, threshold: float, output: Path
-) -> Path:
-    """Write the mask and the picture of one case.
+class _Found(NamedTuple):
+    """A case and what the module says about it."""
 
-    Args:
-        prediction: The case and its probabilities.
-        spec: The data specification of the checkpoint.
-        threshold: Probability above which a voxel belongs to a class.
-        output: Folder to write to.
-
-    Returns:
-        The mask file.
-    """
-    case = prediction.case
-    masks = case.mask_of(prediction.probability, threshold)
-    voxel_ml = abs(float(np.linalg.det(case.source.affine[:3, :3]))) / 1000.0
-    volumes = [np.count_nonzero(mask) * voxel_ml for mask in masks]
-    sizes = ", ".join(f"{n} {ml:.1f} ml" for n, ml in zip(spec.classes, volumes, strict=True))
-    shown = spec.flair or 0
-    picture = overview(
-        case.image[:, shown].numpy(),
-        case.valid.numpy(),
-        (prediction.probability > threshold).numpy(),
-        modality=spec.modalities[shown],
-        classes=list(spec.classes),
-        title=f"{case.id}: {sizes}",
-        aspect=case.geometry.spacing[0] / case.geometry.spacing[1],
-    )
-    save_png(picture, output / f"{case.id}.png")
-    return save_labels(label_volume(masks, spec.classes), case.source, output / f"{case.id}.nii.gz")
+    case: RawCase
+    probability: Tensor  # [S, C, H, W]
 
 
 def _forward(
     module: SliceModule, cases: Iterator[RawCase | InputError], batch_size: int
-) -> Iterator[Prediction | InputError]:
+) -> Iterator[_Found | InputError]:
     for case in cases:
         if isinstance(case, InputError):
             yield case
         else:
-            yield Prediction(case, predict_slices(module, case.image, case.valid, batch_size))
+            yield _Found(case, predict_slices(module, case.image, case.valid, batch_size))
 
 
 def _with_progress(
-    masks: Iterator[Path | InputError],
-    total: int,
-    output: Path,
-    classes: Sequence[str],
-    skipped: int,
-) -> list[Path | InputError]:
+    written: Iterator[Written | InputError], total: int
+) -> Iterable[Written | InputError]:
     from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
-    outcomes = list(track(masks, "Predicting", total=total, console=console))
-    if count := sum(isinstance(outcome, Path) for outcome in outcomes):
-        labels = ", ".join(f"{number} {name}" for number, name in enumerate(classes, start=1))
-        skipped += total - count
-        note = f", {skipped} could not be used" if skipped else ""
-        message = (
-            f"Masks and pictures of {count} case{'s' * (count != 1)} are in {output}{note}\n"
-            f"Mask labels: 0 background, {labels}"
-        )
-        console.print(message, soft_wrap=True, markup=False, highlight=False)
-    return outcomes
+    return track(written, "Predicting", total=total, console=Console(stderr=True))
+
+
+def _report(
+    findings: Sequence[Finding], classes: Sequence[str], output: Path, skipped: int
+) -> None:
+    """Say where everything is, what the labels mean, and what was not found."""
+    from rich.console import Console
+
+    labels = sorted({(each.label, each.class_name) for each in findings})
+    count = len(findings) // len(classes)
+    note = f"; {skipped} could not be used" if skipped else ""
+    lines = [
+        f"{output} holds {MASKS}, {PICTURES} and {TABLE} of {count} case{'s' * (count != 1)}{note}",
+        f"Mask labels: 0 background, {', '.join(f'{number} {name}' for number, name in labels)}",
+        *say_empty(findings, classes),
+    ]
+    Console(stderr=True).print("\n".join(lines), soft_wrap=True, markup=False, highlight=False)

@@ -1,8 +1,12 @@
-"""The picture beside a predicted mask: a few slices, without and with the prediction."""
+"""The picture beside a predicted mask: without and with the prediction.
+
+A volume is shown by a few of its slices, and a picture by itself, as large as fits on a screen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,49 +17,75 @@ from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, contact_sheet
 
 SHOWN_SLICES = 6  # two rows of six panels fit on a screen
-PANEL_HEIGHT = 208  # of a panel, in pixels, for the same reason
+PANEL_HEIGHT = 208  # of a slice's panel, in pixels, for the same reason
+LARGE_PANEL = 560  # longer side of a single picture's panels, in pixels: two fit beside each other
 
 
-def overview(
-    image: NDArray[np.floating],
-    valid: NDArray[np.bool_],
-    masks: NDArray[np.bool_],
-    *,
-    modality: str,
-    classes: Sequence[str],
-    title: str,
-    aspect: float = 1.0,
-) -> Picture:
-    """Draw the slices that say most about a prediction.
+class Shown(NamedTuple):
+    """What is drawn of a case.
+
+    Attributes:
+        image: Intensities [S, H, W], or red, green and blue [S, H, W, 3].
+        valid: What pictures are cropped to, [S, H, W] bool.
+        masks: Predicted masks, [S, C, H, W] bool.
+        window: Intensities to draw in black and in white.
+        aspect: Height of a pixel over its width.
+    """
+
+    image: NDArray[Any]
+    valid: NDArray[np.bool_]
+    masks: NDArray[np.bool_]
+    window: tuple[float, float]
+    aspect: float = 1.0
+
+
+def overview(shown: Shown, *, heading: str, classes: Sequence[str], title: str) -> Picture:
+    """Draw the slices that say most about a prediction, without and with it.
 
     Args:
-        image: [S, H, W] intensities of one modality.
-        valid: [S, H, W] where there is anatomy.
-        masks: [S, C, H, W] predicted masks.
-        modality: Name of the modality.
-        classes: Names of the classes.
+        shown: What to draw.
+        heading: What the image is, such as the name of its modality.
+        classes: What the legend says of each class.
         title: Title of the picture.
-        aspect: Height of a pixel over its width.
 
     Returns:
         The picture [height, width, 3] ``uint8``.
     """
-    chosen = shown_slices(np.asarray(masks.any(axis=1)), valid, SHOWN_SLICES)
-    box = panels.valid_box(valid[chosen], aspect=aspect)
-    window = panels.window_of(image, valid)
-    bare = [
-        panels.grey(image[s][box], valid[s][box], height=PANEL_HEIGHT, aspect=aspect, window=window)
-        for s in chosen
-    ]
-    drawn = [
-        panels.class_overlays(picture, masks[s][:, box[0], box[1]])
-        for picture, s in zip(bare, chosen, strict=True)
-    ]
-    legend = Legend([(name, class_colour(number)) for number, name in enumerate(classes)])
-    columns = [f"slice {s}" for s in chosen]
+    legend = Legend([(text, class_colour(number)) for number, text in enumerate(classes)])
+    if len(shown.image) == 1:
+        rows, columns = np.shape(shown.image)[1:3]
+        high, wide = rows * shown.aspect, columns
+        height = max(1, round(LARGE_PANEL * high / max(high, wide)))
+        whole = slice(None), slice(None)
+        pair = _pair(shown, 0, whole, height, panels.class_contours)
+        return contact_sheet([pair], [heading, "prediction"], title=title, legend=legend)
+    chosen = shown_slices(np.any(shown.masks, axis=1), shown.valid, SHOWN_SLICES)
+    box = panels.valid_box(shown.valid[chosen], aspect=shown.aspect)
+    pairs = [_pair(shown, s, box, PANEL_HEIGHT, panels.class_overlays) for s in chosen]
     return contact_sheet(
-        [bare, drawn], columns, [modality, "prediction"], title=title, legend=legend
+        list(zip(*pairs, strict=True)),
+        [f"slice {s}" for s in chosen],
+        [heading, "prediction"],
+        title=title,
+        legend=legend,
     )
+
+
+def _pair(
+    shown: Shown,
+    number: int,
+    box: tuple[slice, slice],
+    height: int,
+    draw: Callable[[Picture, NDArray[np.bool_]], Picture],
+) -> tuple[Picture, Picture]:
+    """Draw a slice without and with its masks."""
+    image, aspect = shown.image[number][box], shown.aspect
+    if image.ndim == 3:
+        bare = panels.true_colour(image, height=height, aspect=aspect)
+    else:
+        inside = shown.valid[number][box]
+        bare = panels.grey(image, inside, height=height, aspect=aspect, window=shown.window)
+    return bare, draw(bare, shown.masks[number][:, box[0], box[1]])
 
 
 def shown_slices(mask: NDArray[np.bool_], valid: NDArray[np.bool_], count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Draws a slice: the image in grey, with masks, maps and outlines on top of it.
+"""Draws a slice: the image in grey or colour, with masks, maps and outlines on top of it.
 
 The functions take planes [H, W] of any resolution, which are resized to the picture, and return a
 new ``uint8`` picture [height, width, 3].
@@ -56,6 +56,28 @@ def grey(
     level = np.clip(resized(0.06 + 0.94 * unit, shape), 0.0, 1.0)[..., None]
     cover = np.clip(resized(inside, shape), 0.0, 1.0)[..., None]
     return _to_bytes(cover * level * 245.0 + (1.0 - cover) * np.array(GROUND, np.float32))
+
+
+def true_colour(image: Plane, *, height: int = 224, aspect: float = 1.0) -> Picture:
+    """Draw a plane in its own colours.
+
+    Args:
+        image: Red, green and blue, [H, W, 3]: bytes, or numbers of another range, which is taken to
+            end at 1, at 255 or at the largest value, whichever is the first that holds all of them.
+        height: Height of the picture in pixels; the width keeps the proportions.
+        aspect: Height of a pixel of the plane over its width.
+
+    Example:
+        >>> true_colour(np.full((2, 3, 3), [255, 0, 128], np.uint8), height=2)[0, 0].tolist()
+        [255, 0, 128]
+    """
+    colours = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    most = float(colours.max(initial=0.0))
+    whole = np.issubdtype(np.asarray(image).dtype, np.integer)
+    full = 255.0 if whole and most <= 255 else 1.0 if most <= 1 else max(most, 255.0)
+    shape = (height, max(1, round(height * image.shape[1] / (image.shape[0] * aspect))))
+    drawn = np.stack([resized(colours[..., channel], shape) for channel in range(3)], axis=-1)
+    return _to_bytes(drawn * (255.0 / full))
 
 
 def window_of(image: Plane, valid: Plane) -> tuple[float, float]:
@@ -121,6 +143,22 @@ def class_overlays(picture: Picture, masks: Plane) -> Picture:
     """
     for number, mask in enumerate(masks):
         picture = overlay(picture, mask, class_colour(number))
+    return picture
+
+
+def class_contours(picture: Picture, masks: Plane) -> Picture:
+    """Draw the contours of all classes on a large picture, so that they show on any colour.
+
+    A dark rim sets each line off, and the tint is too faint to hide the colours below it.
+
+    Args:
+        picture: Picture to draw on.
+        masks: [C, H, W].
+    """
+    for number, mask in enumerate(masks):
+        colour = class_colour(number)
+        picture = fill(picture, mask, colour, alpha=0.12)
+        picture = outline(outline(picture, mask, GROUND, width=5.0), mask, colour, width=2.6)
     return picture
 
 
