@@ -50,6 +50,26 @@ def test_module_comes_back_as_it_was(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded(image, valid), module(image, valid))
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    module = save_checkpoint(tmp_path / "last.ckpt")
+    for value in (torch.nan, torch.inf):
+        state = module.state_dict()
+        state["network.fine_head.weight"][0, 0] = value
+        save_checkpoint(tmp_path / "last.ckpt", state_dict=state)
+        assert "NaN or infinite" in refused(tmp_path / "last.ckpt")
+
+
+def test_a_changed_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    module = save_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    weight = module.state_dict()["network.encoder.blocks.0.0.weight"]
+    place = content.index(weight.permute(0, 2, 3, 1).numpy().tobytes())  # as it lies in memory
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert "is damaged" in refused(path)
+
+
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         load_module(path)

@@ -232,3 +232,20 @@ def test_tensorboard_works(store: Path, tmp_path: Path) -> None:
 class StopAfterTwo(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = trainer.current_epoch >= 1
+
+
+def test_an_unexpected_error_is_one_line_and_its_traceback_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str, arguments: list[str]) -> int:
+        raise ZeroDivisionError("of a\nkind")
+
+    monkeypatch.setattr("wsseg.cli.commands._run", fail)
+    assert main(["predict"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ZeroDivisionError: of a kind; ")
+    saved = Path(line[line.rindex("(") + 1 : -1])
+    assert "in fail" in saved.read_text()
+    saved.unlink()
+    with pytest.raises(ZeroDivisionError):
+        main(["predict", "--debug"])

@@ -20,6 +20,7 @@ from tests.data.conftest import write_store
 from wsseg.cli import main
 from wsseg.cli.train import in_its_folder, run
 from wsseg.models import CamModule, Finishing
+from wsseg.utils.files import lock
 
 
 class Foreign(pl.LightningModule):
@@ -85,6 +86,11 @@ def epochs(run: Path) -> list[int]:
             "--model.encoder=vgg",
             "error: --model.encoder vgg: unknown; choose one of unet, resnet10",
         ),
+        ("--seed_everything=-1", "--seed_everything -1: must be from 0"),
+        ("--trainer.devices=-7", "--trainer: `devices` selected"),
+        ("--model.mask_ratio=7", "--model.mask_ratio 7: must be from 0 to 1"),
+        ("--model.cluster_weight=-1", "--model.cluster_weight -1: must be at least 0"),
+        ("--model.augmentation.noise=.inf", "--model.augmentation.noise inf: must be at least 0"),
         ("--config=absent.yaml", "absent.yaml"),
         ("--ckpt_path=absent.ckpt", "absent.ckpt: does not exist"),
         ("--ckpt_path=best", "--ckpt_path best: is known only to the process that trained"),
@@ -423,3 +429,47 @@ def test_the_help_lists_the_options_of_a_callback(capsys: pytest.CaptureFixture[
     shown = " ".join(capsys.readouterr().out.split())
     assert "wsseg fit --trainer.callbacks.help ClusterReSupervision" in shown
     assert "--trainer.callbacks.clustering.n_clusters N_CLUSTERS" in shown
+
+
+def test_two_trainings_do_not_share_a_folder(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "run"
+    with lock(tmp_path / "run.fit"):
+        assert fit(store, root) == 2
+    message = capsys.readouterr().err
+    assert f"{root}: process {os.getpid()} on " in message
+    assert "is training there" in message
+    assert not root.exists()
+    assert fit(store, root) == 0  # nothing is held any more
+    assert not [*tmp_path.glob(".*lock")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"trainer: {max_epochs: [\n", "wrong.yaml: is not valid YAML at line 2"),
+        (b"trainer: {max_epoch: 3}\n", "wrong.yaml)"),
+        (b"data: {fold: first}\n", "wrong.yaml)"),
+        (b"\xff\xfe\x00", "wrong.yaml: is not encoded in UTF-8"),
+        (b"- 1\n", "wrong.yaml: holds no names with values"),
+    ],
+)
+def test_a_wrong_configuration_file_is_named(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_bytes(content)
+    assert fit(store, tmp_path / "run", f"--config={path}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_weights_alone_are_no_state_to_resume_from(
+    trained: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(trained / "last.ckpt", weights_only=True)
+    del content["optimizer_states"]
+    torch.save(content, tmp_path / "weights.ckpt")
+    assert fit(store, tmp_path / "more", f"--ckpt_path={tmp_path / 'weights.ckpt'}") == 2
+    assert "holds weights only" in capsys.readouterr().err

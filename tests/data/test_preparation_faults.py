@@ -225,7 +225,7 @@ def test_an_entry_that_comes_twice(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_datalist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; give the file that lists the cases"):
+    with pytest.raises(InputError, match="is a folder; give a file"):
         find_cases("datalist", tmp_path)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wsseg.data.layouts.documents import read_document
-from wsseg.utils.documents import load_json, load_yaml
+from wsseg.utils.documents import load_json, load_yaml, read_document
 from wsseg.utils.errors import InputError
 
 ALIASES = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

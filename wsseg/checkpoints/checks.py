@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
 from wsseg.data.datamodule import MRISliceDataModule, trained_on
 from wsseg.data.spec import DataSpec, format_pixel
+from wsseg.utils.documents import flat
 from wsseg.utils.errors import InputError
 
 PREPARATION = ("axis", "spacing")  # settings of the store that weights depend on
@@ -39,8 +40,14 @@ def check_run(
         training: Whether the run trains.
 
     Raises:
-        InputError: The checkpoint belongs to other data or to another module.
+        InputError: The checkpoint belongs to other data or to another module, or holds too little
+            to resume from.
     """
+    if training and "optimizer_states" not in content:
+        raise InputError(
+            f"{path}: holds weights only, so training cannot resume from it; give a checkpoint "
+            "that was saved with the state of the optimiser, such as last.ckpt"
+        )
     if saved := content.get("hyper_parameters", {}).get("spec", {}):
         check_data(path, saved, data.spec.to_dict())
     check_cases(path, content, data, splits, training=training)
@@ -163,7 +170,7 @@ def check_model(
     Raises:
         InputError: The module's weights have other names or shapes.
     """
-    saved, given = map(_flat, (content.get("hyper_parameters", {}), module.hparams))
+    saved, given = map(_settings, (content.get("hyper_parameters", {}), module.hparams))
     differing = [
         f"model.{name} is {value} here but {saved[name]} in {path}"
         for name, value in given.items()
@@ -196,12 +203,6 @@ def _shapes(state: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings by dotted names, without the data specification."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{key}": part for key, part in value.items() if name != "spec"}
-        else:
-            flat[name] = list(value) if isinstance(value, list | tuple) else value
-    return flat
+    return flat({name: value for name, value in content.items() if name != "spec"})

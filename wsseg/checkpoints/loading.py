@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
 
 from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
@@ -80,7 +82,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         Lightning's dictionary: ``state_dict``, ``hyper_parameters``, ``callbacks``, ...
 
     Raises:
-        InputError: The file does not exist or is not a checkpoint.
+        InputError: The file does not exist, is not a checkpoint, is damaged, or holds weights that
+            are not finite.
     """
     if path.is_dir():
         raise InputError(
@@ -90,13 +93,40 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: does not exist; give the path of a checkpoint (RUN/{LAST_CHECKPOINT})"
         )
+    if damaged := damaged_part(path):
+        raise InputError(
+            f"{path}: is damaged ({damaged} has another checksum than when it was written); copy "
+            "the file again, or train again"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
         content = None
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
+    tensors = [value for value in content["state_dict"].values() if isinstance(value, Tensor)]
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise InputError(
+            f"{path}: holds weights that are NaN or infinite, which would predict nonsense; train "
+            "again, with a lower --model.optimisation.lr or in float32"
+        )
     return content
+
+
+def damaged_part(path: Path) -> str | None:
+    """Return the name of a part of a checkpoint whose checksum is wrong, or None.
+
+    Checkpoints are zip archives, but torch does not compare their checksums: a single changed bit
+    becomes a wrong weight without a word. What is no archive is left to torch.
+
+    Args:
+        path: The file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
+        return None
 
 
 def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:

@@ -6,6 +6,8 @@ import errno
 import gc
 import importlib
 import sys
+import tempfile
+import traceback
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ COMMANDS = {
     "benchmark": ("wsseg.benchmark:benchmark", "Compare methods over seeds and folds"),
 }
 PARSER_OPTIONS = ("", "help", "config", "print_config")  # "" as in a bare "--"
+DEBUG = "--debug"
+LONGEST_REASON = 300  # characters of an unexpected error that are shown
+REPORT = "wsseg did not expect this error; please report it with the saved traceback"
 ADVICE = {
     errno.EACCES: "; check the permissions or name another place",
     errno.ENOSPC: "; free some space",
@@ -40,14 +45,17 @@ def main(args: list[str] | None = None) -> int:
         args: Command-line arguments; by default those of the process.
 
     Returns:
-        Exit status: 0; 2 if the input, or a file or folder, cannot be used; 130 if stopped.
+        Exit status: 0; 2 if the input, or a file or folder, cannot be used; 130 if stopped; 1 after
+        an error that wsseg did not expect, whose traceback is saved, or shown with ``--debug``.
 
     Example:
         >>> main(["--version"])
         wsseg ...
         0
     """
-    name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
+    given = sys.argv[1:] if args is None else args
+    debug = DEBUG in given
+    name, *rest = [argument for argument in given if argument != DEBUG] or ["--help"]
     if name in ("-h", "--help"):
         print(usage())
         return 0
@@ -67,13 +75,19 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:  # of which nobody has thought
+        if debug:
+            raise
+        return _unexpected(error)
 
 
 def usage() -> str:
     """Return the text of ``wsseg --help``."""
     lines = [f"  {name:<11}{summary}" for name, (_, summary) in COMMANDS.items()]
     head = "usage: wsseg COMMAND ...\n\nPixel masks from image-level tags.\n\n"
-    tail = "\n\n`wsseg COMMAND --help` explains a command and its options."
+    tail = (
+        "\n\n`wsseg COMMAND --help` explains a command and its options; --debug shows\ntracebacks."
+    )
     return head + "\n".join(lines) + tail
 
 
@@ -118,6 +132,16 @@ def _refuse(message: str) -> int:
     for line in message.split("\n"):
         print(f"error: {line}", file=sys.stderr)
     return 2
+
+
+def _unexpected(error: Exception) -> int:
+    handle, path = tempfile.mkstemp(prefix="wsseg-error-", suffix=".txt")
+    with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 (it is open already)
+        file.writelines(traceback.format_exception(error))
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
+    advice = "the machine has too little memory" if isinstance(error, MemoryError) else REPORT
+    print(f"error: {type(error).__name__}: {reason}; {advice} ({path})", file=sys.stderr)
+    return 1
 
 
 @contextmanager

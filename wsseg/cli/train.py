@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -38,9 +40,9 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.tracking.run_logger import RunLogger
 from wsseg.tracking.wandb_run import describe_run, own_variables
-from wsseg.utils.documents import check_yaml
-from wsseg.utils.errors import InputError
-from wsseg.utils.files import check_writable
+from wsseg.utils.documents import check_yaml, flat, read_document
+from wsseg.utils.errors import InputError, check_option
+from wsseg.utils.files import check_writable, lock, lock_holder
 from wsseg.utils.system import computes_bfloat16
 
 
@@ -76,6 +78,16 @@ DEFAULTS: dict[str, Any] = {
 class WssegCLI(LightningCLI):
     """LightningCLI that keeps all files of a run in its folder, ``trainer.default_root_dir``."""
 
+    def __init__(self, held: ExitStack, **settings: Any) -> None:
+        """Run a command.
+
+        Args:
+            held: Takes the lock on the run's folder, and is closed when the command has ended.
+            **settings: Those of LightningCLI.
+        """
+        self._held = held
+        super().__init__(**settings)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Leave out ``predict``: ``wsseg predict`` takes raw volumes instead of a store."""
@@ -98,11 +110,16 @@ class WssegCLI(LightningCLI):
         """
         assert isinstance(args, list)
         command, *options = args
+        for path in configurations(options):
+            if path.is_file():  # else the parser says that it is none
+                read_document(path)
         model = f"--model={DEFAULT_MODEL}"
         self.config = parser.parse_args([command, model, *in_its_folder(options)])
         self.settings = self.config[command]
         self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
         self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
+        seed = self.settings.seed_everything
+        check_option(0 <= seed < 2**32, "seed_everything", seed, "from 0 to 4294967295")
 
     def before_instantiate_classes(self) -> None:
         """Check the run's folder, read the checkpoint, and set the variables of wandb.
@@ -132,6 +149,8 @@ class WssegCLI(LightningCLI):
         if self.subcommand == "test":
             data = self.settings.data
             check_scores_folder(Path(root), str(self.ckpt_path), data.root, data.fold)
+        if training and "://" not in str(root) and not self.settings.trainer.fast_dev_run:
+            self._lock(Path(root))
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer, and give the trainer the checkpoint.
@@ -156,15 +175,17 @@ class WssegCLI(LightningCLI):
         """Make the trainer, with the callbacks and the logger that every run has.
 
         Raises:
-            InputError: Two callbacks have the same state key, or a launcher started more or fewer
-                processes.
+            InputError: Lightning refuses an option, two callbacks have the same state key, or a
+                launcher started more or fewer processes.
         """
         config = self.config_init[self.subcommand].trainer
         if not config.barebones:
             kwargs |= self._parts_of_every_run(config)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except RuntimeError as error:  # two callbacks have the same state key
+        except (RuntimeError, TypeError, ValueError) as error:  # Lightning refuses an option
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"--trainer: {' '.join(str(error).split())}") from error
         check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
@@ -195,6 +216,16 @@ class WssegCLI(LightningCLI):
         if not any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
             callbacks.append(LearningRateMonitor("epoch"))
         return {"callbacks": callbacks, "plugins": plugins, "logger": loggers}
+
+    @rank_zero_only
+    def _lock(self, root: Path) -> None:
+        """Refuse a second training in the same folder, which would mix the files of the two."""
+        run = root.absolute().with_name(f"{root.absolute().name}.fit")  # benchmarks lock the folder
+        if not self._held.enter_context(lock(run, wait=False)):
+            raise InputError(
+                f"{root}: {lock_holder(run)} is training there; wait until it has finished, or "
+                "name another folder with --trainer.default_root_dir"
+            )
 
     @rank_zero_only
     def after_fit(self) -> None:
@@ -228,12 +259,13 @@ def run(arguments: list[str]) -> WssegCLI:
         example = f"For example: wsseg {name} {options}."
         parsers[name] = {"description": f"{example} {CLASS_HELP.format(name)}"}
     try:
-        with plain_messages(), own_variables():
+        with plain_messages(), own_variables(), ExitStack() as held:
             disable_possible_user_warnings()  # Lightning's hints, such as on the number of workers
             warnings.filterwarnings("default", "`max_epochs` was not set")
             return WssegCLI(
-                LightningModule,
-                MRISliceDataModule,
+                held,
+                model_class=LightningModule,
+                datamodule_class=MRISliceDataModule,
                 save_config_callback=RunConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 trainer_defaults=DEFAULTS,
@@ -245,7 +277,9 @@ def run(arguments: list[str]) -> WssegCLI:
                 args=arguments,
             )
     except ArgumentError as error:
-        raise InputError(f"{refusal(error, command)}; see `wsseg {command} --help`") from error
+        reason = refusal(error, command)
+        reason += configuration_with(arguments[1:], reason)
+        raise InputError(f"{reason}; see `wsseg {command} --help`") from error
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
     except UnpicklingError as error:
@@ -262,6 +296,38 @@ def run(arguments: list[str]) -> WssegCLI:
         if stopped or (first and isinstance(leaving, SIGTERMException)):
             raise KeyboardInterrupt from None
         raise
+
+
+def configurations(options: Sequence[str]) -> list[Path]:
+    """Return the configuration files that options name.
+
+    Example:
+        >>> configurations(["--config", "a.yaml", "--data.fold=1", "-c", "b.yaml"])
+        [PosixPath('a.yaml'), PosixPath('b.yaml')]
+    """
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    given, _ = parser.parse_known_args(options)
+    return [Path(path) for path in given.config]
+
+
+def configuration_with(options: Sequence[str], reason: str) -> str:
+    """Say in which configuration file the option stands that was refused.
+
+    Args:
+        options: Options of the command line.
+        reason: The refusal, which names the option.
+
+    Returns:
+        The text to add; empty if the option stands in no file, or on the command line.
+    """
+    words = set(re.findall(r"[\w.]+", reason))
+    if any(option.removeprefix("--").partition("=")[0] in words for option in options):
+        return ""
+    for path in configurations(options):
+        if path.is_file() and words & set(flat(read_document(path))):
+            return f" (in {path})"
+    return ""
 
 
 def in_its_folder(options: Sequence[str]) -> list[str]:

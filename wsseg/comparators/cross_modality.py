@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
-from wsseg.utils.errors import InputError
+from wsseg.utils.errors import InputError, check_option
 
 AGREEMENT = 0.5  # weight of the divergence of tag predictions
 TEMPERATURE = 10.0  # softens the tag predictions that are compared
@@ -59,6 +60,7 @@ class CrossModality(Comparator):
         """
         if settings.get("symmetry"):
             raise InputError("--model.symmetry: each network sees one modality only; leave it out")
+        check_option(0 <= cross_weight < math.inf, "model.cross_weight", cross_weight, "at least 0")
         super().__init__(spec, **settings)
         self.cross_weight = cross_weight
         # All start at 0: the bias of the averages is the same, and their order is right.

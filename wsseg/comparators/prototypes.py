@@ -19,6 +19,7 @@ from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.network_input import slice_input
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
+from wsseg.utils.errors import check_option
 from wsseg.utils.lightning import is_last_epoch, join_metrics
 from wsseg.utils.sampling import evenly_spaced
 
@@ -59,6 +60,7 @@ class PrototypeCam(Comparator):
         Raises:
             InputError: An option is out of range.
         """
+        check_option(n_prototypes >= 1, "model.n_prototypes", n_prototypes, "at least 1")
         super().__init__(spec, **settings)
         self.n_prototypes = n_prototypes
         shape = (self.num_classes, 2, n_prototypes)

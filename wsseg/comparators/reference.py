@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.reconstruction import mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
+from wsseg.utils.errors import check_option
 
 RATE_EPOCHS, RATE_DECAY = 20, 0.9
 
@@ -93,6 +95,14 @@ class ReferenceCrs(SliceModule):
         Raises:
             InputError: An option is out of range.
         """
+        check_option(0 <= mask_ratio <= 1, "model.mask_ratio", mask_ratio, "from 0 to 1")
+        check_option(n_clusters >= 1, "model.n_clusters", n_clusters, "at least 1")
+        check_option(base_width >= 1, "model.base_width", base_width, "at least 1")
+        for name, weight in (
+            ("cluster_weight", cluster_weight),
+            ("reconstruction_weight", reconstruction_weight),
+        ):
+            check_option(0 <= weight < math.inf, f"model.{name}", weight, "at least 0")
         super().__init__(
             self.build_network(DataSpec.from_dict(spec), base_width),
             spec,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.data.spec import Batch
+from wsseg.utils.errors import check_option
 from wsseg.utils.targets import CLUSTER_MAP, IGNORE
 
 TARGETS = (CLUSTER_MAP, "target")  # what of a batch is moved without being blended
@@ -52,8 +53,15 @@ class SliceAugmentation(nn.Module):
             noise: Largest standard deviation of added white noise.
 
         The defaults are mild, as is usual for such images; others were not measured.
+
+        Raises:
+            InputError: A value is out of range.
         """
         super().__init__()
+        check_option(0 <= flip <= 1, "model.augmentation.flip", flip, "from 0 to 1")
+        strengths = {"rotation": rotation, "scaling": scaling, "gain": gain, "shift": shift}
+        for name, value in {**strengths, "gamma": gamma, "noise": noise}.items():
+            check_option(0 <= value < math.inf, f"model.augmentation.{name}", value, "at least 0")
         self.flip = flip
         self.rotation = rotation
         self.scaling = scaling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from wsseg.models.network_input import input_channels, slice_input
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
+from wsseg.utils.errors import check_option
 from wsseg.utils.targets import CLUSTER_MAP
 
 
@@ -82,6 +84,10 @@ class CamModule(SliceModule):
             InputError: ``encoder`` is unknown, an option is out of range, or there are more levels
                 than slices can be halved for.
         """
+        check_option(0 <= mask_ratio <= 1, "model.mask_ratio", mask_ratio, "from 0 to 1")
+        weights = {"cluster": cluster_weight, "reconstruction": reconstruction_weight}
+        for name, weight in weights.items():
+            check_option(0 <= weight < math.inf, f"model.{name}_weight", weight, "at least 0")
         data = DataSpec.from_dict(spec)
         check_levels("--model.embedding_widths", embedding_widths, data.size)
         built = build_encoder(encoder, input_channels(data, symmetry), widths, data.size)
@@ -95,7 +101,7 @@ class CamModule(SliceModule):
         )
         self.containers = containers(data.classes)
         self.mask_ratio = mask_ratio
-        self.weights = {"cluster": cluster_weight, "reconstruction": reconstruction_weight}
+        self.weights = weights
         self.reconstruction = (
             ReconstructionNetwork(len(data.modalities), embedding_widths)
             if reconstruction_weight

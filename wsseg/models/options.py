@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wsseg.utils.errors import InputError
+from wsseg.utils.errors import check_option
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Optimisation:
     def __post_init__(self) -> None:
         for name in ("lr", "weight_decay"):
             value = getattr(self, name)
-            _check(0 <= value < math.inf, f"optimisation.{name}", value, "at least 0")
+            check_option(0 <= value < math.inf, f"model.optimisation.{name}", value, "at least 0")
         decay = self.teacher_decay
-        _check(0 <= decay < 1, "optimisation.teacher_decay", decay, "at least 0 and below 1")
+        name = "model.optimisation.teacher_decay"
+        check_option(0 <= decay < 1, name, decay, "at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Finishing:
 
     def __post_init__(self) -> None:
         strength, share = self.refinement, self.smallest_component
-        _check(0 <= strength < math.inf, "finishing.refinement", strength, "at least 0")
-        _check(0 <= share <= 1, "finishing.smallest_component", share, "from 0 to 1")
+        check_option(0 <= strength < math.inf, "model.finishing.refinement", strength, "at least 0")
+        check_option(0 <= share <= 1, "model.finishing.smallest_component", share, "from 0 to 1")
 
 
 Options = TypeVar("Options", Optimisation, Finishing)
@@ -76,9 +77,3 @@ def from_plain(kind: type[Options], options: Options | Mapping[str, Any]) -> Opt
         Finishing(refinement=0.0, smallest_component=0.5)
     """
     return kind(**options) if isinstance(options, Mapping) else options
-
-
-def _check(valid: bool, option: str, value: float, expected: str) -> None:
-    """Refuse a value. Conditions are written such that they do not hold for NaN."""
-    if not valid:
-        raise InputError(f"--model.{option} {value:g}: must be {expected}")

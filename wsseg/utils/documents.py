@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from wsseg.utils.errors import InputError
 
 MERGE = "tag:yaml.org,2002:merge"  # the key `<<`, which a mapping may have several times
 # A list of 1,250 patients has 30,000 values, for which PyYAML takes seconds. Aliases count as often
@@ -76,6 +80,55 @@ def load_json(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_mapping)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON or YAML file that holds a mapping.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It cannot be read or holds something else.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        # The parser of JSON is a hundred times as fast, which long lists need.
+        content = load_json(text) if path.suffix.lower() == ".json" else load_yaml(text)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not encoded in UTF-8; save it as UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: is not valid JSON at line {error.lineno}; correct it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not usable JSON ({error}); correct it") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        why = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"{path}: is not valid YAML{line} ({why}); correct the file") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no names with values, such as `name: value`; correct it")
+    return content
+
+
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values by dotted names; tuples become lists.
+
+    Example:
+        >>> flat({"model": {"lr": 0.1, "widths": (8, 16)}})
+        {'model.lr': 0.1, 'model.widths': [8, 16]}
+    """
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": part for key, part in flat(value).items()}
+        else:
+            found[str(name)] = list(value) if isinstance(value, list | tuple) else value
+    return found
 
 
 class _BoundedLoader(yaml.SafeLoader):

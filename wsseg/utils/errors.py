@@ -106,3 +106,19 @@ def first_of(faults: Sequence[str]) -> str:
     """
     more = len(faults) - 1
     return f"{faults[0]}, and {more} more like it" if more else faults[0]
+
+
+def check_option(valid: bool, option: str, value: float, expected: str) -> None:
+    """Refuse a value of an option.
+
+    Args:
+        valid: Whether the value is valid; write conditions such that they do not hold for NaN.
+        option: Name of the option, without dashes.
+        value: What it was given.
+        expected: What it must be.
+
+    Raises:
+        InputError: The value is not valid.
+    """
+    if not valid:
+        raise InputError(f"--{option} {value:g}: must be {expected}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,8 +54,8 @@ def write_text(path: Path, text: str) -> Path:
 def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     """Lock a folder against other processes until the block, or this process, ends.
 
-    The lock is on an empty hidden file beside the folder. A process that is killed leaves the file
-    behind, but not the lock.
+    The lock is on a hidden file beside the folder, which says who holds it. A process that is
+    killed leaves the file behind, but not the lock.
 
     Args:
         folder: The folder; it need not exist yet, and may be renamed meanwhile.
@@ -72,11 +74,12 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    path = folder.with_name(f".{folder.name.lstrip('.')}.lock")
+    path = _lock_file(folder)
     file = FileLock(path, mode=0o666)  # other users may lock it later
     held = True
     try:
         file.acquire(blocking=wait)
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     except Timeout:
         held = False
     except OSError as error:
@@ -88,6 +91,18 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
         if held:
             path.unlink(missing_ok=True)  # a process that waits for the lock makes a new file
         file.release()
+
+
+def lock_holder(folder: Path) -> str:
+    """Return which process holds the lock on a folder, or has held it last.
+
+    Args:
+        folder: The folder, as it was given to :func:`lock`.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if text := _lock_file(folder).read_text():
+            return text
+    return "another process"
 
 
 def check_writable(folder: Path) -> None:
@@ -106,3 +121,7 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{existing}: is a file; name a folder other than {folder} to write to")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{existing}: is not writable; name a folder other than {folder}")
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name.lstrip('.')}.lock")

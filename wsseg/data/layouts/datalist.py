@@ -16,7 +16,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
-from wsseg.data.layouts.documents import read_document
+from wsseg.utils.documents import read_document
 from wsseg.utils.errors import InputError, attempt, partition
 
 DATALIST_EXAMPLE = "entries under `cases`"

@@ -14,9 +14,9 @@ from wsseg.data.layouts.cases import (
     choose_modalities,
     sorted_cases,
 )
-from wsseg.data.layouts.documents import read_document
 from wsseg.data.readers import is_readable, stem
 from wsseg.data.spec import is_flair
+from wsseg.utils.documents import read_document
 from wsseg.utils.errors import InputError
 
 LABEL = re.compile("[0-9]+")
