@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import inspect
+import io
 import json
 import re
 import shlex
@@ -18,12 +20,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from tests.data.conftest import write_store
 from wsseg.benchmark import benchmark
 from wsseg.benchmark.config import load_config
 from wsseg.cli import main
 from wsseg.cli.commands import COMMANDS
+from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.store import SliceStore
 from wsseg.data.tags import read_tags
@@ -142,9 +146,8 @@ def test_files_that_are_named_exist(readme: Path) -> None:
 
 
 def test_python_runs(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder with the cases of the README; trainings of 16 epochs are cut to 5."""
-    front = REPOSITORY / "README.md"
-    write_listed(blocks(front, "yaml")[0], blocks(front, ""), tmp_path)
+    """In a folder with the images of the README; trainings of 16 epochs are cut to 5."""
+    write_pictures(image_table(REPOSITORY / "README.md"), tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["mine.py"])
     for code in blocks(readme, "python"):
@@ -246,7 +249,32 @@ def test_tables_can_be_rebuilt(path: Path, folder: Path, monkeypatch: pytest.Mon
         parse(["fit", f"--config={config}", "--data.root=STORE", *overrides], folder, monkeypatch)
 
 
-def write_listed(datalist: str, tables: list[str], folder: Path) -> None:
+def image_table(path: Path) -> str:
+    (table,) = (block for block in blocks(path, "") if block.startswith("image,"))
+    return table
+
+
+def slice_table(path: Path) -> str:
+    (table,) = (block for block in blocks(path, "") if block.startswith("slice,"))
+    return table
+
+
+def write_pictures(table: str, folder: Path) -> None:
+    """Write a table of pictures and the files that it names: noise, with a square where tagged."""
+    (folder / "tags.csv").write_text(table)
+    for number, row in enumerate(csv.DictReader(io.StringIO(table))):
+        pixels = np.random.default_rng(number).integers(1, 90, (32, 32)).astype(np.uint8)
+        square = np.zeros((32, 32), np.uint8)
+        square[8:20, 8:20] = 100
+        if "1" in row.values():
+            pixels += square
+        for name, array in ((row["image"], pixels), (row.get("mask"), square)):
+            if name:
+                (folder / name).parent.mkdir(exist_ok=True)
+                Image.fromarray(array).save(folder / name)
+
+
+def write_listed(datalist: str, table: str, folder: Path) -> None:
     """Write a datalist and the files that it names, made of noise."""
     (folder / "cases.yaml").write_text(datalist)
     noise, listed = np.random.default_rng(0), yaml.safe_load(datalist)
@@ -259,8 +287,8 @@ def write_listed(datalist: str, tables: list[str], folder: Path) -> None:
         for name, volume in volumes.items():
             (folder / name).parent.mkdir(exist_ok=True)
             nib.save(nib.Nifti1Image(volume.astype(np.float32), np.eye(4)), folder / name)
-        if "tags" in case:
-            header, *lines = tables[0].splitlines()
+        if isinstance(case.get("tags"), str):
+            header, *lines = table.splitlines()
             more = [f"{number},{lines[-1].partition(',')[2]}" for number in range(len(lines), 6)]
             (folder / case["tags"]).write_text("\n".join([header, *lines, *more]))
 
@@ -269,40 +297,45 @@ def test_datalists_are_prepared(readme: Path, tmp_path: Path) -> None:
     for number, code in enumerate(blocks(readme, "yaml")):
         listed = yaml.safe_load(code)
         if "cases" in listed:
-            tables = blocks(readme, "")
-            (tmp_path / "tags.csv").write_text(tables[0])
-            read_tags(tmp_path / "tags.csv", "anna", list(listed["classes"]), 3)
-            write_listed(code, tables, tmp_path)
+            (tmp_path / "tags.csv").write_text(slice_table(readme))
+            read_tags(tmp_path / "tags.csv", "anna", listed["classes"], 3)
+            write_listed(code, slice_table(readme), tmp_path)
             store = tmp_path / f"store{number}"
             prepare("datalist", tmp_path / "cases.yaml", store, folds=2, workers=1)
             found = json.loads((store / "manifest.json").read_text())["cases"]
             assert [case["id"] for case in found] == [case["id"] for case in listed["cases"]]
 
 
+def test_tables_are_read(tmp_path: Path) -> None:
+    for folder in (REPOSITORY, REPOSITORY / "wsseg/data"):
+        table = image_table(folder / "README.md")
+        write_pictures(table, tmp_path)
+        found = find_cases("table", tmp_path / "tags.csv")
+        assert len(found.cases) == len(table.splitlines()) - 1
+        assert list(found.classes) == table.splitlines()[0].partition("patient,")[2].split(",")
+
+
 def test_the_steps_of_the_readme_follow_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All commands on own data, on the datalist that is shown, with small networks."""
+    """All commands on own data, on the table that is shown, with small networks."""
     path = REPOSITORY / "README.md"
-    (datalist,) = blocks(path, "yaml")
-    write_listed(datalist, blocks(path, ""), tmp_path)
+    write_pictures(image_table(path), tmp_path)
     (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
     monkeypatch.chdir(tmp_path)
     lines = [words[1:] for words in shell_lines(path) if words[0] == "wsseg"]
     made = []
     for command, *rest in lines:
-        words = ["cases.yaml" if word == "CASE_OR_FOLDER" else word for word in rest]
+        words = ["tags.csv" if word == "CASE_OR_FOLDER" else word for word in rest]
         if command == "fit":
-            splits = SliceStore(Path("STORE"))
-            fold = next(n for n in range(2) if splits.split(n)["test"][0].id == "ben")
-            words += [f"--data.fold={fold}", "--trainer.max_epochs=2", "--model.widths=[4,8,8]"]
+            words += ["--trainer.max_epochs=2", "--model.widths=[4,8,8]"]
             words += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
             words += ["--trainer.callbacks.warmup_epochs=1"] * any("quickstart" in w for w in words)
         if "BRATS_FOLDER" not in words:
             assert main([command, *words]) == 0, words
             made.append(command)
     assert made == ["prepare", "fit", "test", "predict", "fit"]
-    assert (tmp_path / "OUT/masks/anna.nii.gz").is_file()
+    assert (tmp_path / "OUT/masks/scans/anna_1.png").is_file()
     assert (tmp_path / "RUN2/last.ckpt").is_file()
 
 

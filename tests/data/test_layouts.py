@@ -273,7 +273,12 @@ def test_bad_datalist(tmp_path: Path, changes: dict[str, object], word: str) -> 
     [
         ("", "cannot be used as a file name"),
         (".hidden", "cannot be used as a file name"),
-        ("a/b", "cannot be used as a file name"),
+        ("a//b", "cannot be used as a file name"),
+        ("/a", "cannot be used as a file name"),
+        ("a/", "cannot be used as a file name"),
+        ("a/../b", "cannot be used as a file name"),
+        ("a/.b", "cannot be used as a file name"),
+        ("a\\b", "cannot be used as a file name"),
         ("a\nb", "signs that cannot be printed"),
         ("a\tb", "signs that cannot be printed"),
         ("a\x1b[31mb", "signs that cannot be printed"),
@@ -292,13 +297,15 @@ def test_ids_that_no_file_can_have(tmp_path: Path, name: str, problem: str) -> N
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["BraTS-GLI-00001-000", "Käthe Ö.", "患者7", "a" * 200])
+@pytest.mark.parametrize("name", ["BraTS-GLI-00001-000", "Käthe Ö.", "患者7", "a" * 200, "a/b.c/d"])
 def test_ids_that_files_can_have(tmp_path: Path, name: str) -> None:
     (case,) = find_cases(
         "datalist", datalist(tmp_path, cases=[{"id": name, "images": IMAGES}])
     ).cases
     assert case.id == name
-    (tmp_path / f".part-{name}.nii.gz").touch()
+    path = tmp_path / f"{name}.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f".part-{path.name}").touch()
 
 
 def test_ids_from_names_of_files(tmp_path: Path) -> None:

@@ -80,27 +80,20 @@ def test_a_folder_of_no_layout_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_table_of_tags(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("")
-    with pytest.raises(InputError, match="no column `slice`"):
-        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+    with pytest.raises(InputError, match="is empty"):
+        read_tags(tmp_path / "tags.csv", "c0", {"tumour": (1,)}, 12)
 
 
 def test_a_table_of_floating_point_numbers(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("slice,tumour\n0.0,1.0\n1.0,0.0\n")
-    assert read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12) == {0: [1], 1: [0]}
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_a_table_of_another_encoding(tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "tags.csv").write_text("slice,tumour\n0,1\n1,ö\n", encoding=encoding)
-    with pytest.raises(InputError, match="c0 are not encoded in UTF-8; save the table as CSV in"):
-        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+    assert read_tags(tmp_path / "tags.csv", "c0", {"tumour": (1,)}, 12) == {0: [1], 1: [0]}
 
 
 @pytest.mark.parametrize("name", ["image.nrrd", "image.mgz", "image.img"])
 def test_a_file_of_another_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"NRRD0004")
     with pytest.raises(InputError, match=rf"{name} \(case c0\): is not a readable .*; convert it"):
-        check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), ["tumour"], "axial")
+        check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), {"tumour": (1,)}, "axial")
 
 
 def test_tags_of_another_axis(tmp_path: Path) -> None:
@@ -109,7 +102,7 @@ def test_tags_of_another_axis(tmp_path: Path) -> None:
     shown = [[int(6 <= n < 10)] for n in range(24)]
     path = tmp_path / "tags.csv"
     path.write_text("\n".join(["slice,tumour", *rows[12:]]))
-    table = read_tags(path, "c0", ["tumour"], 24)
+    table = read_tags(path, "c0", {"tumour": (1,)}, 24)
     with pytest.raises(InputError, match=r"of another axis\? there are 24 slices along --axis"):
         compare_tags(path, "c0", table, shown)
 
@@ -157,15 +150,7 @@ def test_one_file_for_two_modalities(tmp_path: Path) -> None:
     image = ImageFile(tmp_path / "image.nii.gz")
     case = CaseFiles("c0", {"FLAIR": image, "T1": image._replace(channel=1), "T2": image})
     with pytest.raises(InputError, match="is named for both FLAIR and T2 of case c0"):
-        check_files(case, ["tumour"], "axial")
-
-
-@pytest.mark.parametrize("mark", [";", "\t"])
-def test_a_table_with_other_marks(tmp_path: Path, mark: str) -> None:
-    (tmp_path / "tags.csv").write_text(f"slice{mark}tumour\n0{mark}1\n")
-    found = rf"\(found: `slice{mark}tumour`\); separate columns by commas"
-    with pytest.raises(InputError, match=found):
-        read_tags(tmp_path / "tags.csv", "c0", ["tumour"], 12)
+        check_files(case, {"tumour": (1,)}, "axial")
 
 
 @pytest.mark.parametrize(("axis", "last"), [("axial", 11), ("coronal", 25), ("sagittal", 23)])
@@ -174,10 +159,10 @@ def test_rows_beyond_the_slicing_axis(tmp_path: Path, axis: str, last: int) -> N
     path = tmp_path / "tags.csv"
     case = CaseFiles("c0", {"A": ImageFile(tmp_path / "image.nii.gz")}, tags=path)
     path.write_text(f"slice,tumour\n{last},1\n")
-    check_files(case, ["tumour"], axis)
+    check_files(case, {"tumour": (1,)}, axis)
     path.write_text(f"slice,tumour\n{last + 1},1\n")
     with pytest.raises(InputError, match=f"line 2 .* from 0 to {last} and"):
-        check_files(case, ["tumour"], axis)
+        check_files(case, {"tumour": (1,)}, axis)
 
 
 def test_labels_that_a_scale_factor_has_rounded(tmp_path: Path) -> None:
@@ -276,7 +261,7 @@ def test_an_image_in_place_of_the_mask(tmp_path: Path) -> None:
     (tmp_path / "link.nii.gz").symlink_to(image.path)
     case = CaseFiles("c0", {"FLAIR": image}, tmp_path / "link.nii.gz")
     with pytest.raises(InputError, match="is named for both FLAIR and mask of case c0"):
-        check_files(case, ["tumour"], "axial")
+        check_files(case, {"tumour": (1,)}, "axial")
 
 
 def test_slices_that_would_not_fit_into_memory(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_rounded_rotation(case: CaseFiles) -> None:
     path.write_bytes(gzip.compress(bytes(content)))
     assert "correct the qform" in refused(case)
     with pytest.raises(InputError, match=r"FLAIR\.nii\.gz.*correct the qform"):
-        check_files(case, ["tumour"], "axial")
+        check_files(case, {"tumour": (1,)}, "axial")
 
 
 def test_other_shape_and_affine(case: CaseFiles) -> None:

@@ -1,4 +1,7 @@
-"""Which ids cases may have: files of stores and predictions are named after them."""
+"""Which ids cases may have: files of stores and predictions are named after them.
+
+An id may have several parts, such as ``benign/17``: these make folders.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ def check_id(source: Path, case: str) -> None:
     Raises:
         InputError: It is empty or too long, or holds signs that no name of a file can have.
     """
-    if not case or case.startswith(".") or any(sign in case for sign in "/\\:"):
+    parts = case.split("/")  # folders of the store, and of predictions
+    if not all(parts) or any(part.startswith(".") or set(part) & set("\\:") for part in parts):
         raise InputError(
             f"{source}: case id {case!r} cannot be used as a file name; rename the case"
         )

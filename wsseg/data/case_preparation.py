@@ -20,7 +20,7 @@ from wsseg.data.planes import box_to_planes, to_planes
 from wsseg.data.slicing import cut, mask_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.data.store_files import ArrayFolder
-from wsseg.data.tags import compare_tags, read_tags
+from wsseg.data.tags import SliceTags, compare_tags, read_tags
 from wsseg.data.unfinished_store import Record, UnfinishedStore
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.utils.errors import InputError
@@ -113,7 +113,9 @@ def plan_fit(job: CaseJob, record: Record, size: tuple[int, int]) -> Fit:
     """
     rows, own = record["rows"], record["geometry"]["size"]
     areas = dict(zip(rows, record["areas"], strict=True))
-    kept = keep_slices(areas, size, job.min_anatomy, job.slice_step)
+    kept = keep_slices(
+        areas, size, _least_share(job, Geometry(**record["geometry"])), job.slice_step
+    )
     if not kept:
         raise InputError(
             f"{job.files.id}: no slice of the case holds anatomy in {job.min_anatomy:g} of its "
@@ -207,7 +209,7 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     geometry = centred(anatomy, spec.size if given else _holding(anatomy, labels))
     areas = _areas(anatomy, geometry)
     least = spec.size if given else enough(anatomy.size)
-    rows = keep_slices(areas, least, job.min_anatomy)
+    rows = keep_slices(areas, least, _least_share(job, geometry))
     slices = cut(anatomy, geometry, rows, np.float16)
     store.images.write(case, slices.image)
     store.valid.write(case, slices.valid)
@@ -252,6 +254,11 @@ def _holding(anatomy: Anatomy, labels: CaseLabels | None) -> tuple[int, int]:
     return enough(anatomy.size, (reach[0], reach[1]))
 
 
+def _least_share(job: CaseJob, geometry: Geometry) -> float:
+    """Return the least share of a slice that must hold anatomy: of a picture none is left out."""
+    return job.min_anatomy if geometry.depth > 1 else 0.0
+
+
 def _areas(anatomy: Anatomy, geometry: Geometry) -> dict[int, int]:
     """Return how many pixels of each slice hold anatomy, of those where any does."""
     start = [n - m for n, m in zip(geometry.start, anatomy.corner, strict=True)]
@@ -268,10 +275,13 @@ def _tags(
     shown: list[list[int]] | None,
 ) -> tuple[list[list[int] | None], str | None]:
     """Return the tags of each slice, and a warning if table and mask seem not to fit."""
-    path, case = job.files.tags, job.files.id
-    if path is not None:
-        table = read_tags(path, case, list(job.spec.classes), slices)
-        doubt = None if shown is None else compare_tags(path, case, table, shown)
+    given, case = job.files.tags, job.files.id
+    if given is not None:
+        table = read_tags(given, case, job.spec.classes, slices)
+        if shown is not None and isinstance(given, SliceTags) and not given.names_slices:
+            anywhere = [int(any(column)) for column in zip(*shown, strict=True)]
+            shown = [anywhere] * slices
+        doubt = None if shown is None else compare_tags(given, case, table, shown)
         return [table.get(number) for number in rows], doubt
     if masks is None:
         raise InputError(f"case {case}: has neither mask nor tags; add one")

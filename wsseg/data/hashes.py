@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.readers import files_of
+from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError
 
 EVERY_NTH, LEAST_PLANES = (
@@ -26,16 +28,23 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
         files: The case.
 
     Returns:
-        SHA-256 by role: each modality, ``mask`` and ``tags``.
+        SHA-256 by role: each modality, ``mask`` (or one of each file of it) and ``tags``.
 
     Raises:
         InputError: A file cannot be read.
     """
     places = {name: image.path for name, image in files.images.items()}
-    places |= {"mask": files.mask} if files.mask else {}
-    places |= {"tags": files.tags} if files.tags else {}
+    if isinstance(files.mask, Path):
+        places["mask"] = files.mask
+    for number, mask in enumerate(files.mask if isinstance(files.mask, tuple) else (), start=1):
+        places[f"mask {number}, label {mask.label}"] = mask.path
+    places |= {"tags": files.tags} if isinstance(files.tags, Path) else {}
     digests = {path: _digest(path, files.id) for path in set(places.values())}
-    return {role: digests[path] for role, path in places.items()}
+    hashes = {role: digests[path] for role, path in places.items()}
+    if isinstance(files.tags, SliceTags):
+        text = json.dumps([files.tags.cells, files.tags.labels])
+        hashes["tags"] = hashlib.sha256(text.encode()).hexdigest()
+    return hashes
 
 
 def hash_volume(volume: NDArray[Any]) -> str:

@@ -46,7 +46,7 @@ Entry = dict[str, Any]
 
 
 def prepare(
-    layout: Literal["brats", "decathlon", "lgg", "datalist"],
+    layout: Literal["table", "folders", "brats", "decathlon", "lgg", "datalist"],
     source: Path,
     out: Path,
     *,
@@ -70,12 +70,15 @@ def prepare(
     use, resumes where it stopped when the same command is given again; a complete store is kept.
 
     Args:
-        layout: How the volumes are named: brats, decathlon, lgg or datalist.
-        source: Folder of the cases, or the datalist file.
+        layout: How the files are listed or named: table (a line for each image, with its tags),
+            folders (one for each class and one without findings), datalist, brats, decathlon or
+            lgg.
+        source: The table or datalist, or the folder of the cases.
         out: Folder to write the store to.
         modalities: Names of the images to use, in channel order; by default all.
         classes: For each class the mask labels that make it, such as '{"core": [1, 4]}'; by
-            default the classes of the layout.
+            default the classes of the layout. Columns of a table, and folders, have the labels
+            1, 2, ...
         axis: Slicing axis.
         spacing: In-plane pixel size of the slices in mm; by default that of the source.
         size: Height and width of slices in pixels, multiples of 16; larger anatomy is cropped. By
@@ -101,7 +104,7 @@ def prepare(
     source, out = Path(source), Path(out).resolve()  # what a link points to is replaced, not it
     check_options(options, workers)
     listed = find_cases(layout, source, modalities)
-    if classes and not listed.classes:  # a list of volumes that leaves the classes to us
+    if classes and not listed.classes and listed.labels:  # a list that leaves the classes to us
         given = {label for labels in classes.values() for label in labels}
         listed = replace(listed, labels=listed.labels | given)
     chosen = check_classes(source, listed, classes)
@@ -110,10 +113,11 @@ def prepare(
     check_output(out)
     store = UnfinishedStore(out)
     store.finish_move()
+    labels = listed.labels or frozenset({0}.union(*chosen.values()))
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
-    jobs = [CaseJob(case, spec, listed.labels, slice_step, min_anatomy) for case in listed.cases]
+    jobs = [CaseJob(case, spec, labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        check = partial(check_files, classes=list(chosen), axis=axis, spacing=spacing)
+        check = partial(check_files, classes=chosen, axis=axis, spacing=spacing)
         results([*listed.faults, attempt(run, "Checking", check, listed.cases)])
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / MANIFEST).read_text())

@@ -71,11 +71,15 @@ def check_classes(
     chosen = listed.classes if classes is None else {n: tuple(v) for n, v in classes.items()}
     example = "'{\"tumour\": [1]}'"
     if not chosen:
-        raise InputError(f"{source}: names no class; give --classes {example}")
+        raise InputError(
+            f"{source}: names no class; give --classes {example}, or add a column of 0 and 1 if it "
+            "is a table of images"
+        )
     for name, labels in chosen.items():
-        wrong = [label for label in labels if label not in listed.labels or label == 0]
+        known_labels = listed.labels or frozenset(labels)
+        wrong = [label for label in labels if label not in known_labels or label == 0]
         if wrong or not labels:
-            known = ", ".join(str(label) for label in sorted(listed.labels - {0})) or "1, 2, 3"
+            known = ", ".join(str(label) for label in sorted(known_labels - {0})) or "1, 2, 3"
             problem = f"label {wrong[0]}, which no mask may hold" if wrong else "no label"
             raise InputError(f"{source}: class {name} is made of {problem}; choose from {known}")
     return chosen
@@ -118,7 +122,8 @@ def check_named_once(source: Path, listed: CaseList) -> None:
         for path in {path.resolve(): path for path in case.paths}.values():
             other = seen.setdefault(path.resolve(), case.id)
             if other != case.id:
-                kind = {case.mask: "mask", case.tags: "tags"}.get(path, "images")
+                kind = "mask" if path in case.masks else "images"
+                kind = "tags" if path == case.tags else kind
                 raise InputError(
                     f"{source}: cases {other} and {case.id} have the same {kind} ({path}); "
                     "correct the path, or remove one of them"

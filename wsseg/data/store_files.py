@@ -123,8 +123,8 @@ class ArrayFolder:
     def keep_only(self, cases: set[str]) -> None:
         """Delete all files of the folder but the arrays of these cases."""
         names = {f"{case}.npy" for case in cases}
-        for path in self.folder.glob("*"):
-            if path.name not in names:
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.relative_to(self.folder).as_posix() not in names:
                 path.unlink()
 
     def __reduce__(self) -> tuple[type[ArrayFolder], tuple[Any, ...]]:

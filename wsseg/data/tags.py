@@ -1,28 +1,122 @@
-"""Image-level tags of a case from a table."""
+"""Image-level tags of a case: from a table of its slices, or from the list of cases itself."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr  # noqa: A004 (which shortens what is long)
 
+from wsseg.data.tables import read_table
 from wsseg.utils.errors import InputError
 
 SLICE = "slice"
-WHOLE = re.compile(r"([0-9]+)(\.0*)?")
+WHOLE = re.compile(r"([0-9]+)([.,]0*)?")
+WORDS = {"true": 1, "yes": 1, "false": 0, "no": 0}  # as Excel and people write them
+RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+BETWEEN_RANGES = re.compile(r"[;,\s]+")
+Classes = Mapping[str, Sequence[int]]
 
 
-def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dict[int, list[int]]:
+@dataclass(frozen=True)
+class SliceTags:
+    """Tags of a case that stand in the list of cases itself.
+
+    Attributes:
+        place: Where they stand, for messages, such as ``tags.csv: line 7``.
+        cells: For each class 0 or 1 of all slices, or the slices that show it, such as
+            ``12-40;55``, counted as in a table of slices.
+        labels: The mask labels of each of these classes: a class that is not among them is tagged
+            where any of those is that have no other labels than it has.
+
+    Example:
+        >>> tags = SliceTags("tags.csv: line 7", {"cyst": "0", "mass": "1-2"},
+        ...                  {"cyst": (1,), "mass": (2,)})
+        >>> tags.rows({"cyst": (1,), "lesion": (1, 2)}, slices=4)
+        {0: [0, 0], 1: [0, 1], 2: [0, 1], 3: [0, 0]}
+    """
+
+    place: str
+    cells: dict[str, str]
+    labels: dict[str, tuple[int, ...]]
+
+    @property
+    def names_slices(self) -> bool:
+        """Whether they tell slices apart."""
+        return any(is_tag(cell) and read_flag(cell) is None for cell in self.cells.values())
+
+    def rows(self, classes: Classes, slices: int) -> dict[int, list[int]]:
+        """Return a multi-hot row for each slice.
+
+        Args:
+            classes: The mask labels of each class.
+            slices: Number of slices of the volume.
+
+        Raises:
+            InputError: A class has no tag, or one that is not valid.
+        """
+        columns = [self._column(name, labels, slices) for name, labels in classes.items()]
+        return {number: list(row) for number, row in enumerate(zip(*columns, strict=True))}
+
+    def _column(self, name: str, labels: Sequence[int], slices: int) -> list[int]:
+        parts = [part for part, own in self.labels.items() if set(own) <= set(labels)]
+        names = [name] if name in self.cells else [part for part in parts if part in self.cells]
+        if not names:
+            known = ", ".join(f"`{known}`" for known in self.cells) or "none"
+            raise InputError(f"{self.place}: has no tag of class `{name}` (found: {known}); add it")
+        columns = [self._flags(part, slices) for part in names]
+        return [int(any(flags)) for flags in zip(*columns, strict=True)]
+
+    def _flags(self, name: str, slices: int) -> list[int]:
+        cell = self.cells[name]
+        flag = read_flag(cell)
+        if flag is not None:
+            return [flag] * slices
+        spans = _spans(cell)
+        if spans is None or any(first > last or last >= slices for first, last in spans):
+            what = f"{self.place}: `{name}` is {repr(cell) if cell else 'empty'}"
+            if slices == 1:
+                raise InputError(f"{what}; give 0 or 1")
+            raise InputError(
+                f"{what}; give 0 or 1 for all slices, or those that show it, from 0 to "
+                f"{slices - 1}, such as 12-40;55 (or 55-55)"
+            )
+        return [int(any(a <= n <= b for a, b in spans)) for n in range(slices)]
+
+
+def is_tag(cell: str) -> bool:
+    """Tell whether a cell can be a tag: 0, 1, true, false, yes, no, or ranges of slices.
+
+    A number by itself is none: it may be an age. ``55-55`` is a slice by itself.
+
+    Example:
+        >>> [cell for cell in ("1", "0.0", "yes", "12-40;55", "57", "mild", "") if is_tag(cell)]
+        ['1', '0.0', 'yes', '12-40;55']
+    """
+    return read_flag(cell) is not None or _spans(cell) is not None
+
+
+def read_flag(cell: str) -> int | None:
+    """Return 0 or 1 where that is what a cell says, in numbers or words; otherwise None."""
+    match = WHOLE.fullmatch(cell)
+    number = match[1].lstrip("0") if match else None
+    if number in ("", "1"):
+        return int(number or 0)
+    return WORDS.get(cell.lower())
+
+
+def read_tags(
+    tags: Path | SliceTags, case: str, classes: Classes, slices: int
+) -> dict[int, list[int]]:
     r"""Read which classes each slice shows.
 
     Args:
-        path: Comma-separated table with the column ``slice`` (slice number along the slicing axis
-            of the volume in RAS orientation, from 0 at the left, posterior or inferior end) and a
-            column of 0 and 1 for each class.
+        tags: Table with the column ``slice`` (slice number along the slicing axis of the volume in
+            RAS orientation, from 0 at the left, posterior or inferior end) and a column of 0 and 1
+            for each class; or tags that stand in the list of cases.
         case: Name of the case, for messages.
-        classes: Names of the classes.
+        classes: Names of the classes, with their mask labels.
         slices: Number of slices of the volume.
 
     Returns:
@@ -34,29 +128,33 @@ def read_tags(path: Path, case: str, classes: Sequence[str], slices: int) -> dic
     Example:
         >>> table = Path(getfixture("tmp_path")) / "tags.csv"
         >>> _ = table.write_text("slice,tumour,core\n7,1,0\n8,1,1\n")
-        >>> read_tags(table, "ann", ["tumour", "core"], slices=155)
+        >>> read_tags(table, "ann", {"tumour": [1, 2], "core": [2]}, slices=155)
         {7: [1, 0], 8: [1, 1]}
     """
-    tags: dict[int, list[int]] = {}
-    for line, row in _rows(path, case, classes):
-        try:
-            number = _whole(row[SLICE])
-            values = [_whole(row[name]) for name in classes]
-        except ValueError:
-            number, values = -1, []
-        if not 0 <= number < slices or number in tags or set(values) - {0, 1}:
-            cells = ", ".join(f"{name} {repr(row[name])}" for name in (SLICE, *classes))
+    if isinstance(tags, SliceTags):
+        return tags.rows(classes, slices)
+    table = read_table(tags)
+    columns = [table.column(name) for name in (SLICE, *classes)]
+    found: dict[int, list[int]] = {}
+    for line, (where, *cells) in zip(table.lines, zip(*columns, strict=True), strict=True):
+        match = WHOLE.fullmatch(where)
+        number = int(match[1].lstrip("0")[:9] or 0) if match else -1
+        flags = [read_flag(cell) for cell in cells]
+        values = [flag for flag in flags if flag is not None]
+        if not 0 <= number < slices or number in found or len(values) < len(flags):
+            named = zip((SLICE, *classes), (where, *cells), strict=True)
+            told = ", ".join(f"{name} {repr(cell)}" for name, cell in named)
             raise InputError(
-                f"{path}: line {line} of the tags of case {case} is not valid ({cells}); each line "
+                f"{tags}: line {line} of the tags of case {case} is not valid ({told}); each line "
                 f"needs a slice number from 0 to {slices - 1} and 0 or 1 for each class, and no "
                 "slice may come twice"
             )
-        tags[number] = values
-    return tags
+        found[number] = values
+    return found
 
 
 def compare_tags(
-    path: Path, case: str, table: Mapping[int, list[int]], shown: Sequence[list[int]]
+    tags: Path | SliceTags, case: str, table: Mapping[int, list[int]], shown: Sequence[list[int]]
 ) -> str | None:
     """Compare a table with the mask of the same case.
 
@@ -64,7 +162,7 @@ def compare_tags(
     counted from the other end is, for then they teach nonsense without anyone noticing.
 
     Args:
-        path: File of the table, for messages.
+        tags: Where the tags stand, for messages.
         case: Name of the case, for messages.
         table: For each slice of the table a multi-hot row.
         shown: Of every slice of the volume, what its mask shows.
@@ -79,7 +177,8 @@ def compare_tags(
     if not wrong:
         return None
     places = f"in {len(wrong)} of {len(table)} slices, first in slice {wrong[0]}"
-    found = f"{path}: tags of case {case} disagree with its mask {places}"
+    place = tags.place if isinstance(tags, SliceTags) else tags
+    found = f"{place}: tags of case {case} disagree with its mask {places}"
     last = len(shown) - 1
     backwards = sum(row != shown[last - number] for number, row in table.items())
     if 2 * backwards < len(wrong):
@@ -92,48 +191,9 @@ def compare_tags(
     return found
 
 
-def _whole(text: str) -> int:
-    """Read a whole number, also as tables of floating-point numbers hold it, such as 1.0.
-
-    Python's own int takes 1_0 for 10, and digits of any script.
-    """
-    match = WHOLE.fullmatch(text.strip(" "))
-    if match is None:
-        raise ValueError(text)
-    return int(match[1])
-
-
-def _rows(path: Path, case: str, classes: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each line of a table and its cells by column."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, skipinitialspace=True, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except UnicodeError:
-        raise InputError(
-            f"{path}: tags of case {case} are not encoded in UTF-8; save the table as CSV in UTF-8"
-        ) from None
-    except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{path}: tags of case {case} cannot be read ({reason}); check the file"
-        ) from None
-    columns = lines[0][1] if lines else []
-    for name in (SLICE, *classes):
-        if columns.count(name) != 1:
-            found = ", ".join(f"`{column}`" for column in columns) or "none"
-            many, advice = ("no", "add it") if name not in columns else ("two", "remove one")
-            advice = "separate columns by commas" if len(columns) == 1 else advice
-            raise InputError(
-                f"{path}: tags of case {case} have {many} column{'s' * (many == 'two')} `{name}` "
-                f"(found: {found}); {advice}"
-            )
-    if len(lines) == 1:
-        raise InputError(f"{path}: tags of case {case} have no line below the names; add them")
-    for number, cells in lines[1:]:
-        if len(cells) != len(columns):
-            raise InputError(
-                f"{path}: line {number} of the tags of case {case} has {len(cells)} cells for "
-                f"{len(columns)} columns; correct it"
-            )
-        yield number, dict(zip(columns, cells, strict=True))
+def _spans(cell: str) -> list[tuple[int, int]] | None:
+    """Return first and last slice of each range, such as 12-40;55; None if a cell holds others."""
+    matches = [RANGE.fullmatch(part) for part in BETWEEN_RANGES.split(cell) if part]
+    spans = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
+    lone = cell.isdecimal()
+    return spans if matches and len(spans) == len(matches) and not lone else None

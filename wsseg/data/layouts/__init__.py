@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wsseg.data.layouts import brats, datalist, decathlon, lgg
+from wsseg.data.layouts import brats, datalist, decathlon, folders, lgg, table
 from wsseg.data.layouts.cases import CaseFiles, CaseList, ImageFile
 from wsseg.utils.errors import InputError
 
 __all__ = ["LAYOUTS", "CaseFiles", "CaseList", "ImageFile", "detect", "find_cases"]
 
 LAYOUTS: dict[str, Callable[[Path, Sequence[str] | None], CaseList]] = {
+    "table": table.find_cases,
+    "folders": folders.find_cases,
     "brats": brats.find_cases,
     "decathlon": decathlon.find_cases,
     "lgg": lgg.find_cases,
@@ -24,7 +26,7 @@ def find_cases(layout: str, source: Path, modalities: Sequence[str] | None = Non
 
     Args:
         layout: Name of the layout.
-        source: Folder, or datalist file.
+        source: Folder, table or datalist file.
         modalities: Names in the order of the channels; by default all that the layout has.
 
     Raises:
@@ -34,7 +36,7 @@ def find_cases(layout: str, source: Path, modalities: Sequence[str] | None = Non
         raise InputError(f"{layout}: unknown layout; choose from {', '.join(LAYOUTS)}")
     if not source.exists():
         raise InputError(
-            f"{source}: does not exist; give the folder of the cases, or the datalist file"
+            f"{source}: does not exist; give the folder of the cases, or the file that lists them"
         )
     return LAYOUTS[layout](source, modalities)
 
@@ -53,6 +55,8 @@ def detect(path: Path) -> str:
     """
     if path.is_file() and path.suffix.lower() in (".json", ".yaml", ".yml"):
         return "decathlon" if path.name == decathlon.DESCRIPTION else "datalist"
+    if path.is_file() and path.suffix.lower() in table.SUFFIXES:
+        return "table"
     if (path / decathlon.DESCRIPTION).is_file():
         return "decathlon"
     if next(brats.matching_files(path), None):
@@ -61,7 +65,10 @@ def detect(path: Path) -> str:
         return "lgg"
     if path.is_dir() and (path.parent / decathlon.DESCRIPTION).is_file():
         return "decathlon"
+    if folders.follows(path):
+        return "folders"
     problem = "follows no known layout" if path.exists() else "does not exist"
     raise InputError(
-        f"{path}: {problem}; give a BraTS, Decathlon or TCGA-LGG folder, or a datalist file"
+        f"{path}: {problem}; give a table or a datalist, a folder of one folder for each class, or "
+        "a BraTS, Decathlon or TCGA-LGG folder"
     )

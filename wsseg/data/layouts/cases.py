@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsseg.data.case_ids import check_id
+from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError
 
 TIME_POINT = re.compile(r"(BraTS-\w+-\d+)-\d{3}")
@@ -27,29 +28,49 @@ class ImageFile(NamedTuple):
     channel: int | None = None
 
 
+class MaskFile(NamedTuple):
+    """A mask that shows one label: wherever it is not 0.
+
+    Attributes:
+        path: The file.
+        label: What it shows. Masks of one label are joined; those of others may overlap.
+    """
+
+    path: Path
+    label: int
+
+
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case.
+    """The files of one case, and its tags where they are no file.
 
     Attributes:
         id: Name of the case, unique in its list.
         images: The image of each modality, in channel order.
-        mask: Label volume (or folder of mask slices), if there is one.
-        tags: Table of slice tags, if there is one.
+        mask: Label volume (or folder of mask slices), or a mask for each label, if there is any.
+        tags: Table of slice tags, or the tags themselves, if there are any.
         patient: Whose volumes they are, if that is said.
     """
 
     id: str
     images: dict[str, ImageFile]
-    mask: Path | None = None
-    tags: Path | None = None
+    mask: Path | tuple[MaskFile, ...] | None = None
+    tags: Path | SliceTags | None = None
     patient: str | None = None
 
     @property
     def paths(self) -> list[Path]:
         """Every file (or folder of slices) of the case once, images first."""
-        others = [path for path in (self.mask, self.tags) if path is not None]
-        return list(dict.fromkeys([*(image.path for image in self.images.values()), *others]))
+        images = [image.path for image in self.images.values()]
+        tables = [self.tags] if isinstance(self.tags, Path) else []
+        return list(dict.fromkeys([*images, *self.masks, *tables]))
+
+    @property
+    def masks(self) -> list[Path]:
+        """The files of the mask."""
+        if isinstance(self.mask, Path):
+            return [self.mask]
+        return [mask.path for mask in self.mask or ()]
 
 
 @dataclass(frozen=True)
@@ -59,14 +80,14 @@ class CaseList:
     Attributes:
         modalities: Names of the channels, in channel order.
         classes: The layout's default classes, each with the mask labels that make it.
-        labels: Every label that a mask may hold, 0 included.
+        labels: Every label that a mask may hold, 0 included; None for those of the classes.
         cases: The cases, sorted by id.
         faults: Why others cannot be used.
     """
 
     modalities: tuple[str, ...]
     classes: dict[str, tuple[int, ...]]
-    labels: frozenset[int]
+    labels: frozenset[int] | None
     cases: tuple[CaseFiles, ...]
     faults: tuple[InputError, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from reprlib import repr  # noqa: A004 (which shortens what is long)
 from typing import Any
@@ -16,6 +17,7 @@ from wsseg.data.layouts.cases import (
     pick_images,
     sorted_cases,
 )
+from wsseg.data.tags import SliceTags
 from wsseg.utils.documents import read_document
 from wsseg.utils.errors import InputError, attempt, partition
 
@@ -31,10 +33,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     labels that make it), optionally ``labels`` (further labels that masks may hold), and ``cases``:
     each has an ``id``, ``images`` (a path per modality), and optionally ``patient`` (a name that
     cases of one patient share, so that no split separates them), ``mask`` (a label volume) and
-    ``tags`` (a table with the column ``slice``, the slice number along the slicing axis of the
+    ``tags``: a table with the column ``slice``, the slice number along the slicing axis of the
     volume in RAS orientation, from 0 at its left, posterior or inferior end, and a column of 0 and
-    1 for each class). Paths are relative to the file. ``mask`` and ``tags`` may both be absent for
-    prediction.
+    1 for each class; or for each class 0, 1, or a list of slices such as ``[12-40, 55]``. Paths are
+    relative to the file. ``mask`` and ``tags`` may both be absent for prediction.
 
     Args:
         source: The file.
@@ -56,7 +58,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         )
     chosen = choose_modalities(source, modalities, [str(name) for name in known])
     classes = _classes(source, content)
-    made = (attempt(_case, source, n, entry, chosen) for n, entry in enumerate(entries))
+    made = (attempt(_case, source, n, entry, chosen, classes) for n, entry in enumerate(entries))
     cases, faults = partition(made)
     found = sorted_cases(source, cases, DATALIST_EXAMPLE, faults)
     labels = {label for values in classes.values() for label in values}
@@ -80,7 +82,13 @@ def _labels(source: Path, what: str, values: Any) -> set[int]:
     return set(values)
 
 
-def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) -> CaseFiles:
+def _case(
+    source: Path,
+    number: int,
+    entry: Any,
+    modalities: tuple[str, ...],
+    classes: dict[str, tuple[int, ...]],
+) -> CaseFiles:
     if (
         not isinstance(entry, dict)
         or entry.get("id") is None
@@ -102,11 +110,28 @@ def _case(source: Path, number: int, entry: Any, modalities: tuple[str, ...]) ->
         str(n): ImageFile(_path(source, name, f"image {n}", p)) for n, p in entry["images"].items()
     }
     mask, tags = (
-        None if entry.get(k) in (None, "") else _path(source, name, k, entry[k])
-        for k in ("mask", "tags")
+        None if entry.get(key) in (None, "") else read(source, name, key, entry[key])
+        for key, read in (("mask", _path), ("tags", partial(_tags, classes)))
     )
     chosen = pick_images(name, source, images, modalities)
     return CaseFiles(name, chosen, mask, tags, _patient(source, name, entry.get("patient")))
+
+
+def _tags(
+    classes: dict[str, tuple[int, ...]], source: Path, case: str, what: str, value: Any
+) -> Path | SliceTags:
+    if not isinstance(value, dict):
+        return _path(source, case, what, value)
+    cells = {str(name): _cell(cell) for name, cell in value.items()}
+    labels = {name: labels for name, labels in classes.items() if name in cells}
+    return SliceTags(f"{source}: tags of case {case}", cells, labels)
+
+
+def _cell(value: Any) -> str:
+    """Return a tag as a table would have it: lists of slices, such as [12-40, 55], are ranges."""
+    if not isinstance(value, list):
+        return "" if value is None else str(value)
+    return ";".join(f"{n}-{n}" if type(n) is int else str(n) for n in value) or "0"
 
 
 def _patient(source: Path, case: str, value: Any) -> str | None:

@@ -1,0 +1,244 @@
+"""A table of images with their tags: what its columns mean, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from wsseg.data.layouts import detect, find_cases
+from wsseg.data.layouts.cases import CaseFiles, CaseList, ImageFile, MaskFile
+from wsseg.data.preparation import prepare
+from wsseg.utils.errors import InputError, results
+
+
+def picture(path: Path, seed: int, shape: tuple[int, ...] = (24, 32), square: bool = True) -> None:
+    """Write noise with a bright square, and the square as a mask in ``masks`` beside its folder."""
+    pixels = np.random.default_rng(seed).integers(1, 90, shape).astype(np.uint8)
+    pixels[4:12, 6:16] += 120 * square
+    mask = np.zeros(shape[:2], np.uint8)
+    mask[4:12, 6:16] = 255 * square
+    for place, array in ((path, pixels), (path.parents[1] / "masks" / path.name, mask)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(place)
+
+
+def write(folder: Path, text: str, name: str = "tags.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def listed(folder: Path, text: str, modalities: Sequence[str] | None = None) -> CaseList:
+    return find_cases("table", write(folder, text), modalities)
+
+
+def one(folder: Path, text: str) -> CaseFiles:
+    found = listed(folder, text)
+    results(found.faults)
+    return found.cases[0]
+
+
+def test_pictures(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", 0)
+    text = "image,mask,patient,cyst,mass\nimages/a.png,masks/a.png,ann,0,1\nimages/b.png,,,1,0\n"
+    found = listed(tmp_path, text)
+    assert detect(tmp_path / "tags.csv") == "table"
+    assert (found.modalities, found.classes, found.labels) == (
+        ("image",),
+        {"cyst": (1,), "mass": (2,)},
+        None,
+    )
+    a, b = found.cases
+    assert [a.id, b.id] == ["images/a", "images/b"]
+    assert a.images == {"image": ImageFile(tmp_path / "images" / "a.png")}
+    assert (a.mask, a.patient) == (tmp_path / "masks" / "a.png", "ann")
+    assert (b.mask, b.patient) == (None, None)
+    assert [tags.cells for tags in (a.tags, b.tags)] == [  # type: ignore[union-attr]
+        {"cyst": "0", "mass": "1"},
+        {"cyst": "1", "mass": "0"},
+    ]
+
+
+def test_colours(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", 0, (24, 32, 3))
+    text = "Image,Lesion\nimages/none.png,1\nimages\\a.png,0\n"
+    found = listed(tmp_path, text)
+    assert found.modalities == ("red", "green", "blue")
+    assert [image.channel for image in found.cases[0].images.values()] == [0, 1, 2]
+    assert listed(tmp_path, text, ["green", "red"]).modalities == ("green", "red")
+    (case, _) = listed(tmp_path, text, ["image"]).cases  # whose colours may prove to be grey
+    assert case.images["image"].channel is None
+    with pytest.raises(InputError, match="has no modality FLAIR; choose each once from red, green"):
+        listed(tmp_path, text, ["FLAIR", "T1"])
+
+
+def test_a_grey_picture_serves_a_network_for_colours(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", 0)
+    found = listed(tmp_path, "image\nimages/a.png\n", ["red", "green", "blue"])
+    assert [image.channel for image in found.cases[0].images.values()] == [0, 1, 2]
+    assert found.classes == {}
+    assert found.cases[0].tags is None
+
+
+def test_a_file_for_each_modality(tmp_path: Path) -> None:
+    text = "image:FLAIR;image: T1;tumour\nann/flair.nii.gz;ann/t1.nii.gz;12-40;\n"
+    with pytest.raises(InputError, match="line 2 has 4 cells for 3 columns"):
+        listed(tmp_path, text)
+    text = 'image:FLAIR;image: T1;tumour\nann/flair.nii.gz;ann/t1.nii.gz;"12-40;55"\n'
+    found = listed(tmp_path, text)
+    assert found.modalities == ("FLAIR", "T1")
+    assert found.cases[0].id == "ann"
+    assert found.cases[0].images["T1"] == ImageFile(tmp_path / "ann" / "t1.nii.gz")
+    assert listed(tmp_path, text, ["T1"]).modalities == ("T1",)
+    found = listed(tmp_path, "image:FLAIR,image:T1\na.nii,\n")
+    with pytest.raises(InputError, match=r"tags\.csv: line 2: case a has no T1 image"):
+        results(found.faults)
+
+
+def test_a_mask_for_each_class(tmp_path: Path) -> None:
+    text = "image,mask:b,mask:a,a,b\nx.png,b.png,,0,1\ny.png,b2.png,a2.png,1,1\n"
+    x, y = listed(tmp_path, text).cases
+    assert x.mask == (MaskFile(tmp_path / "b.png", 2),)
+    assert y.mask == (MaskFile(tmp_path / "b2.png", 2), MaskFile(tmp_path / "a2.png", 1))
+    found = listed(tmp_path, "image,mask:b,mask:a\nx.png,b.png,a.png\n")  # tags come from them
+    assert found.classes == {"b": (1,), "a": (2,)}
+    assert found.cases[0].tags is None
+
+
+def test_columns_that_are_no_tags(tmp_path: Path) -> None:
+    text = (
+        "image,age,note,grade,lesion,empty,,malignant\n"
+        "a,1,mild,0,1,,,0\nb,57,,2,0,,,\nc,62,x,3,1,,,1\nd,4,,1,0,,x,1\n"
+    )
+    with pytest.warns(UserWarning, match=r"tags\.csv: `age`, `note`, `grade`, `empty` not used"):
+        found = listed(tmp_path, text)
+    assert found.classes == {"lesion": (1,), "malignant": (2,)}
+
+
+def test_ids(tmp_path: Path) -> None:
+    assert one(tmp_path, "image,ID,x\na/b.png,Käthe/2,1\n").id == "Käthe/2"
+    assert one(tmp_path, "image,id,x\na/b.png,,1\n").id == "a/b"
+    found = listed(tmp_path, "image,id,x\na/b.png,.c,1\n")
+    with pytest.raises(InputError, match=r"tags\.csv: line 2: case id '\.c' cannot be used"):
+        results(found.faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("picture,lesion\na.png,1\n", r"has no column `image` \(found: `picture`, `lesion`\); add"),
+        ("image,image:T1,x\na,b,1\n", "has the column `image` beside `image:T1`; name the"),
+        ("image,x,x\na,1,1\n", "has two columns `x`; remove one"),
+        ("image,Image,x\na,b,1\n", "has two columns `Image`; remove one"),
+        ("image,x\na.png,1\n,0\n", "line 3: names no image; give its path, or remove the line"),
+        ("image,x\na.png,1\nb.png,1\na.png,0\n", r"line 4: names the same image as line 2 \(a.png"),
+        ("image,id,x\na.png,1,1\nb.png,1,0\n", r"two cases are called 1 \(.*; rename or remove"),
+        ("image,mask,mask:x,x\na,b,c,1\n", "line 2: names a `mask` and others of single classes"),
+        ("image,mask:y,x\na,b,1\n", "line 2: names a mask of `y`, which no column tags; add the"),
+    ],
+)
+def test_a_wrong_table(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
+        results(listed(tmp_path, text).faults)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'tags.csv'}: ")
+    assert "\n" not in message
+    assert ";" in message
+
+
+def table_of_pictures(folder: Path, count: int = 6, **columns: Sequence[Any]) -> Path:
+    for number in range(count):
+        picture(folder / "images" / f"{number}.png", number, square=number % 2 == 1)
+    lines = [",".join(["image", "mask", "lesion", *columns])]
+    for n in range(count):
+        more = [str(values[n]) for values in columns.values()]
+        lines.append(",".join([f"images/{n}.png", f"masks/{n}.png", str(n % 2), *more]))
+    return write(folder, "\n".join(lines))
+
+
+def test_pictures_become_a_store(tmp_path: Path) -> None:
+    source = table_of_pictures(tmp_path, patient=["p", "p", "q", "r", "s", "s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of small pictures
+        store = prepare("table", source, tmp_path / "store", folds=3, workers=1)
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert manifest["spec"]["classes"] == {"lesion": [1]}
+    assert [case["tags"] for case in manifest["cases"]] == [[[0]], [[1]]] * 3
+    assert {case.get("patient") for case in manifest["cases"]} == {"p", "s", None}
+    mask = np.load(store / "masks" / "images" / "1.npy")
+    assert mask.sum() == 80
+    assert not np.load(store / "masks" / "images" / "0.npy").any()
+    for fold in json.loads((store / "splits.json").read_text())["folds"]:
+        assert any({"images/0", "images/1"} <= set(cases) for cases in fold.values())
+    before = (store / "manifest.json").stat().st_mtime_ns
+    prepare("table", source, store, folds=3, workers=1)
+    assert (store / "manifest.json").stat().st_mtime_ns == before
+    write(tmp_path, source.read_text().replace("masks/0.png,0", "masks/0.png,1"))
+    with pytest.raises(InputError, match="was prepared from other files; name another"):
+        prepare("table", source, store, folds=3, workers=1)
+
+
+def test_an_unknown_tag_is_refused_in_training_alone(tmp_path: Path) -> None:
+    source = table_of_pictures(tmp_path)
+    write(tmp_path, source.read_text().replace("masks/2.png,0", "masks/2.png,"))
+    assert len(find_cases("table", source).cases) == 6
+    with pytest.raises(InputError, match=r"line 4: `lesion` is empty; give 0 or 1$"):
+        prepare("table", source, tmp_path / "store", folds=3, workers=1)
+
+
+def test_classes_that_are_joined(tmp_path: Path) -> None:
+    source = table_of_pictures(tmp_path, other=[0, 0, 1, 0, 0, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = prepare(
+            "table",
+            source,
+            tmp_path / "store",
+            classes={"finding": [1, 2], "lesion": [1]},
+            folds=2,
+            workers=1,
+        )
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert [case["tags"][0] for case in manifest["cases"]] == [
+        [0, 0],
+        [1, 1],
+        [1, 0],
+        [1, 1],
+        [0, 0],
+        [1, 1],
+    ]
+
+
+def test_volumes_with_masks_that_overlap(tmp_path: Path) -> None:
+    lines = ["image:CT,mask:liver,mask:lesion,liver,lesion"]
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        image = np.zeros((24, 24, 8))
+        image[2:-2, 2:-2] = rng.uniform(10, 90, (20, 20, 8))
+        liver, lesion = np.zeros((2, 24, 24, 8))
+        liver[4:12, 4:12, 2:6] = 1
+        lesion[8:16, 4:6, 3:5] = 1 if number % 2 else 0
+        for name, array in (("ct", image), ("liver", liver), ("lesion", lesion)):
+            path = tmp_path / str(number) / f"{name}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), path)
+        files = [f"{number}/{name}.nii.gz" for name in ("ct", "liver", "lesion")]
+        lines.append(",".join([*files, "2-5", "3-4" if number % 2 else "0"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = prepare(
+            "table", write(tmp_path, "\n".join(lines)), tmp_path / "store", folds=2, workers=1
+        )
+    manifest = json.loads((store / "manifest.json").read_text())
+    (case,) = (case for case in manifest["cases"] if case["id"] == "1/ct")
+    assert case["tags"] == [[int(2 <= n <= 5), int(3 <= n <= 4)] for n in range(8)]
+    masks = np.load(store / "masks" / "1" / "ct.npy")
+    assert masks.sum(axis=(0, 2, 3)).tolist() == [8 * 8 * 4, 8 * 2 * 2]
+    assert (masks[:, 0] & masks[:, 1]).sum() == 4 * 2 * 2
