@@ -29,7 +29,6 @@ from wsseg.cli import main
 from wsseg.cli.commands import COMMANDS
 from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
-from wsseg.data.store import SliceStore
 from wsseg.data.tags import read_tags
 from wsseg.phantom import write_phantom
 from wsseg.prediction import predict

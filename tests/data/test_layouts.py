@@ -209,7 +209,7 @@ def test_lgg(tmp_path: Path) -> None:
     spec = DataSpec(found.modalities, found.classes, "axial", None, (32, 32))
     shown = volume_to_slices(images.volumes, images.affine, spec).image[3, 0, 6:26, 4:28]
     assert np.corrcoef(shown.ravel(), truth[3, :, :, 1].ravel())[0, 1] > 0.99
-    mask, _ = read_case_mask(case, found.labels, images)
+    mask = read_case_mask(case, (0, 1), images).volume
     assert mask[5:9, 2:4, 9].all()
     assert mask.sum() == 8
 

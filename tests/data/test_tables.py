@@ -113,7 +113,7 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
         table.column("c")
     with pytest.raises(InputError, match=r"has two columns `b` .*; remove one"):
         table.column("b")
-    with pytest.raises(InputError, match="cannot be read .*; check the file"):
+    with pytest.raises(InputError, match=r"cannot be read .*; check the file"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is a folder"):
         read_table(tmp_path)

@@ -236,7 +236,7 @@ def test_background_is_shifted_to_zero() -> None:
 
 def test_mask(case: CaseFiles) -> None:
     images = read_case_images(case, ("T1", "FLAIR"))
-    labels, box = read_case_mask(case, (0, 1), images)
+    labels, box, _ = read_case_mask(case, (0, 1), images)
     np.testing.assert_array_equal(labels, nib.load(case.mask).get_fdata())
     assert box == tuple(slice(0, n) for n in SHAPE)
 

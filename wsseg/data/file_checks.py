@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.layouts.cases import CaseFiles, ImageFile
 from wsseg.data.readers import COLOURS, Header, read_header
-from wsseg.data.tags import read_tags
+from wsseg.data.tags import Classes, read_tags
 from wsseg.utils.errors import InputError, attempt, results
 
 # Pixels: a slice that is to be resampled to more than this has a wrong spacing in its header, or a
@@ -21,25 +20,23 @@ LONGEST_SIDE = 4096
 LARGEST_SHIFT = 0.05
 
 
-def check_files(
-    case: CaseFiles, classes: Sequence[str], axis: str, spacing: float | None = None
-) -> None:
+def check_files(case: CaseFiles, classes: Classes, axis: str, spacing: float | None = None) -> None:
     """Check all that can be known of a case without reading its volumes.
 
     Args:
         case: Its files.
-        classes: Names of the classes, for the table of tags.
+        classes: The mask labels of each class, for the tags.
         axis: Slicing axis.
         spacing: Pixel size of slices in mm; None for that of the volumes.
 
     Raises:
         InputError: A file is missing or has no valid header, volumes differ in shape or position,
-            slices would be enormous, or the table of tags is not as it must be.
+            slices would be enormous, or the tags are not as they must be.
     """
     _check_named_once(case)
     headers = _read_headers(case)
     places = [(image, False) for image in case.images.values()]
-    places += [(ImageFile(case.mask), True)] if case.mask else []
+    places += [(ImageFile(path), True) for path in case.masks]
     results(
         attempt(check_channel, headers[place.path, mask], place, case.id) for place, mask in places
     )
@@ -63,15 +60,15 @@ def check_files(
 def _read_headers(case: CaseFiles) -> dict[tuple[Path, bool], Header]:
     """Return the header of each file of a case, by its path and whether it is the mask."""
     paths = dict.fromkeys((image.path, False) for image in case.images.values())
-    paths |= {(case.mask, True): None} if case.mask else {}
+    paths |= dict.fromkeys((path, True) for path in case.masks)
     read = (attempt(read_header, path, case.id, mask=mask) for path, mask in paths)
     return dict(zip(paths, results(read), strict=True))
 
 
 def _check_named_once(case: CaseFiles) -> None:
-    mask = {"mask": ImageFile(case.mask)} if case.mask else {}
+    masks = [("mask", ImageFile(path)) for path in case.masks]
     users: dict[ImageFile, list[str]] = {}
-    for name, (path, channel) in {**case.images, **mask}.items():
+    for name, (path, channel) in [*case.images.items(), *masks]:
         users.setdefault(ImageFile(path.resolve(), channel), []).append(name)
     for place, names in users.items():
         if len(names) > 1:

@@ -46,6 +46,12 @@ class SliceTags:
         """Whether they tell slices apart."""
         return any(is_tag(cell) and read_flag(cell) is None for cell in self.cells.values())
 
+    @property
+    def shown_labels(self) -> set[int]:
+        """The labels of the classes that are tagged."""
+        shown = [name for name, cell in self.cells.items() if is_tag(cell) and read_flag(cell) != 0]
+        return {label for name in shown for label in self.labels.get(name, ())}
+
     def rows(self, classes: Classes, slices: int) -> dict[int, list[int]]:
         """Return a multi-hot row for each slice.
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.data.file_checks import check_channel, check_grid
-from wsseg.data.layouts.cases import CaseFiles, ImageFile
+from wsseg.data.layouts.cases import CaseFiles, ImageFile, MaskFile
 from wsseg.data.planes import box_of
 from wsseg.data.readers import Header, read_voxels
+from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError, attempt, results
 
 
@@ -40,10 +41,12 @@ class CaseLabels(NamedTuple):
     Attributes:
         volume: [X, Y, Z] whole numbers, of whatever type.
         box: What holds all labels but 0; everything if there is none.
+        bits: Empty; or, where labels may overlap, which label each bit of a number stands for.
     """
 
     volume: NDArray[Any]
     box: tuple[slice, ...]
+    bits: tuple[int, ...] = ()
 
 
 def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
@@ -87,14 +90,14 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
         InputError: There is no mask, it cannot be read, lies elsewhere than the images or holds
             unknown labels.
     """
-    path = case.mask
-    if path is None:
+    if not case.mask:
         raise InputError(f"case {case.id}: has no mask; add one")
-    header, array = read_voxels(path, case.id, mask=True)
-    volume = _channel(header, array, ImageFile(path), case.id)
-    check_grid(path, header, case.id, images.source, case.paths[0])
-    if header.is_picture:
-        volume = _with_label(volume, labels)
+    if isinstance(case.mask, tuple):
+        return _joined(case, case.mask, images)
+    path = case.mask
+    volume = _read_mask(path, case, images)
+    if images.source.is_picture:
+        volume = _with_label(volume, labels, case)
     box = box_of(volume != 0)
     found = np.unique(volume[box])
     if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994
@@ -106,7 +109,7 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
         raise InputError(
             f"{path}: mask of case {case.id} holds the unknown label {unknown[0]:g}; known are "
             f"{', '.join(map(str, sorted(labels)))}; correct the mask, or declare the label in the "
-            "datalist (`labels`)"
+            "datalist (`labels`), or give a file for each class in a table (`mask:CLASS`)"
         )
     return CaseLabels(volume, box)
 
@@ -131,8 +134,31 @@ def class_masks(labels: CaseLabels, classes: dict[str, tuple[int, ...]]) -> NDAr
     masks = np.zeros((len(classes), *labels.volume.T.shape), bool).transpose(0, 3, 2, 1)
     inside = labels.volume[labels.box]
     for mask, values in zip(masks, classes.values(), strict=True):
-        mask[labels.box] = np.isin(inside, values)
+        if labels.bits:
+            mask[labels.box] = inside & _bits(labels.bits, values) != 0
+        else:
+            mask[labels.box] = np.isin(inside, values)
     return masks
+
+
+def _bits(labels: Sequence[int], values: Collection[int]) -> int:
+    """Return the number whose bits stand for some of the labels."""
+    return sum(1 << n for n, label in enumerate(labels) if label in values)
+
+
+def _joined(case: CaseFiles, masks: Sequence[MaskFile], images: CaseImages) -> CaseLabels:
+    """Read masks of one label each, which may overlap, as one volume."""
+    bits = tuple(sorted({mask.label for mask in masks}))
+    volume = np.zeros(images.volumes[0].shape, np.min_scalar_type((1 << len(bits)) - 1))
+    for mask in masks:
+        volume[_read_mask(mask.path, case, images) != 0] |= _bits(bits, (mask.label,))
+    return CaseLabels(volume, box_of(volume != 0), bits)
+
+
+def _read_mask(path: Path, case: CaseFiles, images: CaseImages) -> NDArray[Any]:
+    header, array = read_voxels(path, case.id, mask=True)
+    check_grid(path, header, case.id, images.source, case.paths[0])
+    return _channel(header, array, ImageFile(path), case.id)
 
 
 def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -> NDArray[Any]:
@@ -147,15 +173,18 @@ def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -
     return array[..., place.channel or 0]
 
 
-def _with_label(volume: NDArray[Any], labels: Collection[int]) -> NDArray[Any]:
-    """Return a mask whose only value is that of the only label, if it is no label itself.
+def _with_label(volume: NDArray[Any], labels: Collection[int], case: CaseFiles) -> NDArray[Any]:
+    """Return a mask in black and white as one of 0 and a label.
 
-    Pictures show a mask in white, 255, where volumes hold a label such as 1.
+    Pictures show a mask in white, 255, where volumes hold a label such as 1. It is that of the only
+    class, or of the only one that the case is tagged with.
     """
-    known = [label for label in labels if label != 0]
+    known = set(labels) - {0}
+    if len(known) > 1 and isinstance(case.tags, SliceTags):
+        known = case.tags.shown_labels
     value = volume.max()
-    only = len(known) == 1 and value not in known and ((volume == 0) | (volume == value)).all()
-    return np.where(volume == value, known[0], 0) if only and value > 0 else volume
+    only = len(known) == 1 and value not in labels and ((volume == 0) | (volume == value)).all()
+    return np.where(volume == value, known.pop(), 0) if only else volume
 
 
 def _check_values(volume: NDArray[Any], path: Path, what: str) -> None:

@@ -60,7 +60,7 @@ def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:
     Raises:
         InputError: An image cannot be used.
     """
-    check_files(replace(case, mask=None, tags=None), list(spec.classes), spec.axis)
+    check_files(replace(case, mask=None, tags=None), spec.classes, spec.axis)
     return case
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from reprlib import repr  # noqa: A004 (which shortens what is long)
 from typing import Any
@@ -109,19 +108,18 @@ def _case(
     images = {
         str(n): ImageFile(_path(source, name, f"image {n}", p)) for n, p in entry["images"].items()
     }
-    mask, tags = (
-        None if entry.get(key) in (None, "") else read(source, name, key, entry[key])
-        for key, read in (("mask", _path), ("tags", partial(_tags, classes)))
-    )
+    given = {key: value for key, value in entry.items() if value not in (None, "")}
+    mask = _path(source, name, "mask", given["mask"]) if "mask" in given else None
+    tags = _tags(source, name, classes, given["tags"]) if "tags" in given else None
     chosen = pick_images(name, source, images, modalities)
     return CaseFiles(name, chosen, mask, tags, _patient(source, name, entry.get("patient")))
 
 
 def _tags(
-    classes: dict[str, tuple[int, ...]], source: Path, case: str, what: str, value: Any
+    source: Path, case: str, classes: dict[str, tuple[int, ...]], value: Any
 ) -> Path | SliceTags:
     if not isinstance(value, dict):
-        return _path(source, case, what, value)
+        return _path(source, case, "tags", value)
     cells = {str(name): _cell(cell) for name, cell in value.items()}
     labels = {name: labels for name, labels in classes.items() if name in cells}
     return SliceTags(f"{source}: tags of case {case}", cells, labels)

@@ -55,7 +55,9 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
             f"{source}: {problem} (folders of images: {found}); rename or join folders, or list "
             "the images in a table"
         )
-    labels = {name: (number,) for number, name in enumerate(classes, start=1)}
+    labels: dict[str, tuple[int, ...]] = {
+        name: (number,) for number, name in enumerate(classes, start=1)
+    }
     paths = [ImageFile(image) for images in folders.values() for image in images]
     channels = channels_of(paths, modalities)
     chosen = choose_modalities(source, modalities, channels)

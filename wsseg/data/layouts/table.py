@@ -32,7 +32,7 @@ KNOWN = re.compile(rf"({IMAGE}|{MASK})(?:\s*:\s*(.+))?|({PATIENT}|{ID})", re.IGN
 END_OF_PART = re.compile(r"[\s/._-]+[^\s/._-]*$")
 
 Channels = Mapping[str, int | None]
-Labels = Mapping[str, tuple[int, ...]]
+Labels = dict[str, tuple[int, ...]]
 
 
 class _Line(NamedTuple):
@@ -78,7 +78,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     lines = [_line(table, number, roles) for number in range(len(table.rows))]
     names = [name for kind, name in roles if kind == TAG]
     names = names or [name for kind, name in roles if kind == MASK and name]
-    labels = {name: (number,) for number, name in enumerate(names, start=1)}
+    labels: Labels = {name: (number,) for number, name in enumerate(names, start=1)}
     if (IMAGE, "") in roles:
         images = (ImageFile(source.parent / _path(cell)) for cell in _lone_images(lines))
         channels = channels_of(images, modalities)
@@ -198,7 +198,8 @@ def default_id(paths: Sequence[str]) -> str:
     names = [PurePosixPath(each).name for each in paths]
     own = stem(Path(path.name))
     if len(paths) > 1 and len({PurePosixPath(each).parent for each in paths}) == 1:
-        own = END_OF_PART.sub("", "/" + commonprefix(names) + "*").strip("/")
+        common = commonprefix(names)  # noqa: RUF071 (of letters, not of folders)
+        own = END_OF_PART.sub("", f"/{common}*").strip("/")
     parts = [part for part in (*path.parent.parts, own) if part.strip("/.")]
     return "/".join(parts) or stem(Path(path.name))
 
