@@ -54,7 +54,8 @@ def predict(
         input: Folder of one case or of many, a file that lists cases, an image, or a folder of
             images that each make a case.
         output: Folder to write to; files of an earlier prediction are replaced.
-        layout: How the images are named: brats, decathlon, lgg or datalist. By default detected.
+        layout: How the images are listed or named: table, folders, datalist, brats, decathlon or
+            lgg. By default detected.
         device: Where to compute: auto, cpu, cuda, cuda:1, ...
         batch_size: Slices per forward pass.
         threshold: Probability above which a voxel belongs to a class; by default the

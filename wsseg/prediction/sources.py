@@ -99,7 +99,7 @@ def _lone_case(source: Path, path: Path, spec: DataSpec) -> CaseFiles:
             raise InputError(
                 f"{path}: is a single image of {channels} channel{'s' * (channels > 1)}, but the "
                 f"checkpoint takes {', '.join(spec.modalities)}; list the files of each case in a "
-                "datalist"
+                "table (`image:NAME`)"
             )
     images = {modality: ImageFile(path, n) for n, modality in enumerate(spec.modalities)}
     return CaseFiles(name, images)

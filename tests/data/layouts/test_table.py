@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from collections.abc import Sequence
@@ -242,3 +243,39 @@ def test_volumes_with_masks_that_overlap(tmp_path: Path) -> None:
     masks = np.load(store / "masks" / "1" / "ct.npy")
     assert masks.sum(axis=(0, 2, 3)).tolist() == [8 * 8 * 4, 8 * 2 * 2]
     assert (masks[:, 0] & masks[:, 1]).sum() == 4 * 2 * 2
+
+
+def test_masks_alone(tmp_path: Path) -> None:
+    """Tags are read from them, once the command says what their labels mean."""
+    source = table_of_pictures(tmp_path)
+    lines = [line.rpartition(",")[0] for line in source.read_text().splitlines()]
+    write(tmp_path, "\n".join(lines))
+    with pytest.raises(InputError, match=r"names no class; give --classes .*add a column of 0 and"):
+        prepare("table", source, tmp_path / "store", folds=3, workers=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = prepare(
+            "table", source, tmp_path / "store", classes={"lesion": [1]}, folds=3, workers=1
+        )
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert [case["tags"] for case in manifest["cases"]] == [[[0]], [[1]]] * 3
+
+
+@pytest.mark.parametrize("name", ["busi", "ph2-tiles", "kvasir-seg-tiles", "glas-goblet"])
+def test_real_tables(shared_data: Path, tmp_path: Path, name: str) -> None:
+    source = shared_data / name / "tags.csv"
+    with source.open() as stream:
+        columns, *rows = csv.reader(stream)
+    assert len(find_cases("table", source).cases) == len(rows)
+    some = [columns]
+    for flag in "111000":  # of as many patients
+        known = {row[2] for row in some}
+        image, mask, *more = next(row for row in rows if row[3] == flag and row[2] not in known)
+        some.append([f"{source.parent}/{image}", f"{source.parent}/{mask}", *more])
+    table = write(tmp_path, "\n".join(map(",".join, some)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = prepare("table", table, tmp_path / "store", folds=2, workers=1, seed=1)
+    for case in json.loads((store / "manifest.json").read_text())["cases"]:
+        shown = np.load(store / "masks" / f"{case['id']}.npy")
+        assert shown.any() == case["tags"][0][0]
