@@ -168,7 +168,7 @@ def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -
     if place.channel is None and (array != array[..., :1]).any():
         raise InputError(
             f"{place.path} (case {case}): is in colour, where a grey image is expected; "
-            f"save it as grey, or name the modalities {', '.join(header.names)}"
+            f"save it as grey, or prepare all with --modalities '[{', '.join(header.names)}]'"
         )
     return array[..., place.channel or 0]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from wsseg.data.layouts import find_cases
+from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError, results
 
 IMAGES = {"T1": "a.nii"}
@@ -62,6 +63,51 @@ def test_yaml_makes_numbers_of_ids(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text(f"modalities: [T1]\ncases:\n{cases}\n")
     with pytest.raises(InputError, match=r"as 7; quote the id\n.* as 8; quote the id"):
         results(find_cases("datalist", tmp_path / "list.yaml").faults)
+
+
+@pytest.mark.parametrize("name", ["list.json", "list.yaml"])
+@pytest.mark.parametrize(
+    ("value", "slices"),
+    [
+        (1, range(8)),
+        (True, range(8)),
+        (0, []),
+        ([], []),
+        ([2], [2]),
+        (["1-3", 5], [1, 2, 3, 5]),
+        ("1-3;5", [1, 2, 3, 5]),
+    ],
+)
+def test_tags_in_the_list_itself(
+    tmp_path: Path, name: str, value: object, slices: list[int]
+) -> None:
+    written = write(tmp_path, {"id": "a", "images": IMAGES, "tags": {"tumour": value}})
+    (tmp_path / name).write_text(written.read_text())  # JSON is YAML, too
+    found = find_cases("datalist", tmp_path / name)
+    tags = found.cases[0].tags
+    assert isinstance(tags, SliceTags)
+    assert tags.rows(found.classes, 8) == {n: [int(n in slices)] for n in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        ({}, "has no tag of class `tumour` .*; add it"),
+        ({"Tumour": 1}, r"has no tag of class `tumour` \(found: `Tumour`\); add it"),
+        ({"tumour": None}, "`tumour` is empty; give 0 or 1 for all slices, or those"),
+        ({"tumour": 5}, "`tumour` is '5'; give 0 or 1 for all slices, or those"),
+        ({"tumour": [8]}, r"`tumour` is '8-8'; .* from 0 to 7, such as 12-40;55"),
+        ({"tumour": ["3-1"]}, "`tumour` is '3-1'; give"),
+        ({"tumour": [[1]]}, r"`tumour` is '\[1\]'; give"),
+        ({"tumour": {"a": 1}}, "`tumour` is .*; give"),
+    ],
+)
+def test_wrong_tags_in_the_list_itself(tmp_path: Path, tags: object, problem: str) -> None:
+    path = write(tmp_path, {"id": "a", "images": IMAGES, "tags": tags})
+    found = find_cases("datalist", path)
+    with pytest.raises(InputError, match=problem) as caught:
+        found.cases[0].tags.rows(found.classes, 8)  # type: ignore[union-attr]
+    assert str(caught.value).startswith(f"{path}: tags of case a: ")
 
 
 @pytest.mark.parametrize("absent", [None, ""])
