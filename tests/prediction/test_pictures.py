@@ -195,3 +195,20 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, module: Bright) -> Non
         run(tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out" / "masks" / "ann.png").is_file()
     assert [row["case"] for row in rows_of(tmp_path / "out")] == ["ann"]
+
+
+def test_a_table_and_folders_of_classes_list_cases_too(tmp_path: Path, module: Bright) -> None:
+    for name in ("normal/ann", "cyst/ben"):
+        save(colours(), tmp_path / "in" / f"{name}.png")
+    save(truth() * 255, tmp_path / "in" / "cyst" / "ben_mask.png")
+    (tmp_path / "cases.csv").write_text("image;age\nin/normal/ann.png;41\n")
+    assert run(tmp_path / "in", tmp_path / "out") == [
+        tmp_path / "out/masks/cyst/ben.png",
+        tmp_path / "out/masks/normal/ann.png",
+    ]
+    with pytest.warns(UserWarning, match="age"):
+        [mask] = run(tmp_path / "cases.csv", tmp_path / "listed")
+    assert mask == tmp_path / "listed/masks/in/normal/ann.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)), truth())
+    with pytest.raises(InputError, match=r"cases.csv: would overwrite an input file"):
+        run(tmp_path / "cases.csv", tmp_path)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from wsseg.data.case_ids import check_id
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
-from wsseg.data.readers import COLOURS, is_readable, read_header, stem
+from wsseg.data.layouts.channels import channels_of
+from wsseg.data.layouts.folders import MASK
+from wsseg.data.readers import is_readable, read_header, stem
 from wsseg.data.spec import DataSpec
 from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.output import OUTPUT_FOLDERS
@@ -35,6 +37,8 @@ def find_raw_cases(
         if not images:
             raise unknown from None
         return lone_images(source, images, spec)
+    if name == "folders":  # here it does not matter what images are tagged with
+        return lone_images(source, list(images_below(source)), spec)
     needed = f"(the checkpoint takes {', '.join(spec.modalities)})"
     try:
         listed = find_cases(name, source, spec.modalities)
@@ -72,7 +76,9 @@ def lone_images(
     Returns:
         The cases, sorted by id, and why other images cannot be used.
     """
-    cases, faults = partition(attempt(_lone_case, source, path, spec) for path in images)
+    cases, faults = partition(
+        attempt(_lone_case, source, path, spec) for path in _without_masks(images)
+    )
     first: dict[str, CaseFiles] = {}
     for case in cases:
         if first.setdefault(case.id, case) is not case:
@@ -86,20 +92,22 @@ def lone_images(
 
 
 def _lone_case(source: Path, path: Path, spec: DataSpec) -> CaseFiles:
-    folders = path.parent.relative_to(source).parts if source.is_dir() else ()
-    parts = (*folders, stem(path))
-    for part in parts:
-        check_id(path, part)
-    name = "/".join(parts)
-    if len(spec.modalities) == 1:
-        return CaseFiles(name, {spec.modalities[0]: ImageFile(path)})
-    if spec.modalities != COLOURS:
-        channels = read_header(path, name).channels
-        if channels != len(spec.modalities):
-            raise InputError(
-                f"{path}: is a single image of {channels} channel{'s' * (channels > 1)}, but the "
-                f"checkpoint takes {', '.join(spec.modalities)}; list the files of each case in a "
-                "table (`image:NAME`)"
-            )
-    images = {modality: ImageFile(path, n) for n, modality in enumerate(spec.modalities)}
-    return CaseFiles(name, images)
+    place = path.relative_to(source).parent if source.is_dir() else Path()
+    name = (place / stem(path)).as_posix()
+    check_id(path, name)
+    channels = channels_of([ImageFile(path)], spec.modalities)
+    if not set(spec.modalities) <= set(channels):
+        count = read_header(path, name).channels
+        raise InputError(
+            f"{path}: is a single image of {count} channel{'s' * (count > 1)}, but the checkpoint "
+            f"takes {', '.join(spec.modalities)}; list the files of each case in a table "
+            "(`image:NAME`)"
+        )
+    return CaseFiles(name, {each: ImageFile(path, channels[each]) for each in spec.modalities})
+
+
+def _without_masks(images: Sequence[Path]) -> list[Path]:
+    """Leave out the drawn masks that lie beside their images, as ``wsseg prepare`` knows them."""
+    stems = {path.with_name(stem(path)) for path in images}
+    masks = {path: MASK.fullmatch(stem(path)) for path in images}
+    return [path for path, m in masks.items() if not (m and path.with_name(m[1]) in stems)]
