@@ -204,7 +204,9 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     spec, case = job.spec, job.files.id
     images = read_case_images(job.files, spec.modalities)
     anatomy = find_anatomy(images.volumes, images.affine, spec.axis, spec.spacing)
-    labels = read_case_mask(job.files, job.labels, images) if job.files.mask else None
+    labels = None
+    if job.files.mask is not None:
+        labels = read_case_mask(job.files, job.labels, images)
     given = any(spec.size)
     geometry = centred(anatomy, spec.size if given else _holding(anatomy, labels))
     areas = _areas(anatomy, geometry)

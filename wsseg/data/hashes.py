@@ -41,6 +41,8 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
     places |= {"tags": files.tags} if isinstance(files.tags, Path) else {}
     digests = {path: _digest(path, files.id) for path in set(places.values())}
     hashes = {role: digests[path] for role, path in places.items()}
+    if files.mask == ():
+        hashes["mask"] = "empty"
     if isinstance(files.tags, SliceTags):
         text = json.dumps([files.tags.cells, files.tags.labels])
         hashes["tags"] = hashlib.sha256(text.encode()).hexdigest()

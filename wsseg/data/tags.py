@@ -47,6 +47,11 @@ class SliceTags:
         return any(is_tag(cell) and read_flag(cell) is None for cell in self.cells.values())
 
     @property
+    def show_nothing(self) -> bool:
+        """Whether every class is known to be absent."""
+        return all(read_flag(cell) == 0 for cell in self.cells.values())
+
+    @property
     def shown_labels(self) -> set[int]:
         """The labels of the classes that are tagged."""
         shown = [name for name, cell in self.cells.items() if is_tag(cell) and read_flag(cell) != 0]

@@ -90,7 +90,7 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
         InputError: There is no mask, it cannot be read, lies elsewhere than the images or holds
             unknown labels.
     """
-    if not case.mask:
+    if case.mask is None:
         raise InputError(f"case {case.id}: has no mask; add one")
     if isinstance(case.mask, tuple):
         return _joined(case, case.mask, images)

@@ -113,6 +113,19 @@ def test_a_mask_for_each_class(tmp_path: Path) -> None:
     assert found.cases[0].tags is None
 
 
+def test_images_without_findings_have_empty_masks_where_others_have_masks(tmp_path: Path) -> None:
+    text = "image,mask,a,b\nx.png,x_mask.png,1,0\ny.png,,0,0.0\nz.png,,0,1\nu.png,,0,\n"
+    u, _, y, z = listed(tmp_path, text).cases
+    assert (u.mask, y.mask, z.mask) == (None, (), None)
+    assert all(case.mask is None for case in listed(tmp_path, text.replace("x_mask.png", "")).cases)
+    source = table_of_pictures(tmp_path)
+    write(tmp_path, source.read_text().replace("masks/2.png", ""))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = prepare("table", source, tmp_path / "store", folds=3, workers=1)
+    assert not np.load(store / "masks" / "images" / "2.npy").any()
+
+
 def test_columns_that_are_no_tags(tmp_path: Path) -> None:
     text = (
         "image,age,note,grade,lesion,empty,,malignant\n"

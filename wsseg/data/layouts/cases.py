@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,8 @@ class CaseFiles:
     Attributes:
         id: Name of the case, unique in its list.
         images: The image of each modality, in channel order.
-        mask: Label volume (or folder of mask slices), or a mask for each label, if there is any.
+        mask: Label volume (or folder of mask slices), or a mask for each label, if there is any;
+            no mask at all, (), if it is known to be empty.
         tags: Table of slice tags, or the tags themselves, if there are any.
         patient: Whose volumes they are, if that is said.
     """
@@ -164,6 +165,23 @@ def sorted_cases(
     if not found and not faults:
         raise InputError(f"{source}: holds no case; expected {expected}")
     return tuple(found[name] for name in sorted(found))
+
+
+def with_empty_masks(cases: Sequence[CaseFiles]) -> list[CaseFiles]:
+    """Give an empty mask to cases without findings and without a mask, if others have masks.
+
+    Few people draw masks of nothing. Without one the case would not be scored.
+
+    Args:
+        cases: Cases whose tags are in the list itself.
+    """
+    drawn = any(case.mask for case in cases)
+
+    def complete(case: CaseFiles) -> CaseFiles:
+        empty = isinstance(case.tags, SliceTags) and case.tags.show_nothing
+        return replace(case, mask=()) if drawn and empty and case.mask is None else case
+
+    return list(map(complete, cases))
 
 
 def pick_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from wsseg.data.layouts.cases import (
@@ -13,6 +13,7 @@ from wsseg.data.layouts.cases import (
     MaskFile,
     choose_modalities,
     sorted_cases,
+    with_empty_masks,
 )
 from wsseg.data.layouts.channels import channels_of
 from wsseg.data.readers import is_readable, stem
@@ -69,7 +70,8 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
             files = {modality: ImageFile(image, channels[modality]) for modality in chosen}
             shown = tuple(MaskFile(mask, *labels.get(folder, (1,))) for mask in masks)
             cases.append(CaseFiles(name, files, shown or None, tags))
-    return CaseList(chosen, labels, None, sorted_cases(source, cases, FOLDERS_EXAMPLE))
+    listed = sorted_cases(source, with_empty_masks(cases), FOLDERS_EXAMPLE)
+    return CaseList(chosen, labels, None, listed)
 
 
 def follows(source: Path) -> bool:
@@ -92,8 +94,7 @@ def _folders(source: Path) -> dict[str, dict[Path, list[Path]]]:
     """Return the images of each folder that holds any, and the masks of each image."""
     folders = {}
     for folder in sorted(source.glob("[!.]*/")):
-        paths = (path for path in folder.rglob("*") if is_readable(path))
-        files = sorted(path for path in paths if "/." not in path.relative_to(source).as_posix())
+        files = list(_images(folder))
         images = {file.with_name(stem(file)): file for file in files}
         masks: dict[Path, list[Path]] = {}
         for file in files:
@@ -105,3 +106,12 @@ def _folders(source: Path) -> dict[str, dict[Path, list[Path]]]:
         if files:
             folders[folder.name] = {f: masks.get(f, []) for f in files if f not in shown}
     return folders
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Yield what can be read at any depth below a folder: files, and folders that are a volume."""
+    for path in sorted(folder.glob("[!.]*")):
+        if is_readable(path):
+            yield path
+        elif path.is_dir():
+            yield from _images(path)

@@ -18,6 +18,7 @@ from wsseg.data.layouts.cases import (
     choose_modalities,
     pick_images,
     sorted_cases,
+    with_empty_masks,
 )
 from wsseg.data.layouts.channels import channels_of
 from wsseg.data.readers import stem
@@ -29,7 +30,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TABLE_EXAMPLE = "a line for each image"
 IMAGE, MASK, PATIENT, ID, TAG, UNUSED = "image", "mask", "patient", "id", "tag", ""
 KNOWN = re.compile(rf"({IMAGE}|{MASK})(?:\s*:\s*(.+))?|({PATIENT}|{ID})", re.IGNORECASE)
-END_OF_PART = re.compile(r"[\s/._-]+[^\s/._-]*$")
+END_OF_PART = re.compile(r"[\s/._#-]+[^\s/._#-]*$")
 
 Channels = Mapping[str, int | None]
 Labels = dict[str, tuple[int, ...]]
@@ -88,6 +89,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     wanted = {name: channels[name] for name in chosen}
     cases, faults = partition(attempt(_case, source, line, wanted, labels) for line in lines)
     _check_named_once(lines)
+    cases = with_empty_masks(cases)
     found = sorted_cases(source, cases, TABLE_EXAMPLE, faults)
     return CaseList(chosen, labels, None, found, tuple(faults))
 
@@ -155,14 +157,9 @@ def _case(source: Path, line: _Line, channels: Channels, labels: Labels) -> Case
     if "" in files:
         files = {name: files[""]._replace(channel=n) for name, n in channels.items()}
     images = pick_images(name, Path(line.place), files, list(channels))
-    tags = line.cells[TAG]
-    return CaseFiles(
-        name,
-        images,
-        _mask(source, line, labels),
-        SliceTags(line.place, tags, {name: labels[name] for name in tags}) if tags else None,
-        line.lone(PATIENT),
-    )
+    cells = line.cells[TAG]
+    tags = SliceTags(line.place, cells, {name: labels[name] for name in cells}) if cells else None
+    return CaseFiles(name, images, _mask(source, line, labels), tags, line.lone(PATIENT))
 
 
 def _mask(source: Path, line: _Line, labels: Labels) -> Path | tuple[MaskFile, ...] | None:
@@ -191,6 +188,8 @@ def default_id(paths: Sequence[str]) -> str:
         'ann'
         >>> default_id(["raw/ann_flair.nii.gz", "raw/ann_t1.nii.gz"])
         'raw/ann'
+        >>> default_id(["raw/ben#t2", "raw/ben#adc"])
+        'raw/ben'
         >>> default_id(["flair/ann.nii.gz", "t1/ann.nii.gz"])
         'flair/ann'
     """
