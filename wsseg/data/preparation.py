@@ -63,7 +63,7 @@ def prepare(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Turn volumes into a store of normalised slices with tags, masks apart, and splits by case.
+    """Turn images into a store of normalised slices with tags, masks apart, and splits by case.
 
     What can be known without reading volumes is checked first, of all cases. Nothing is written to
     OUT before all of them are prepared. A run that was interrupted, or that found files it cannot
