@@ -16,7 +16,7 @@ from wsseg.data.file_checks import check_files
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.preparation import prepare
 from wsseg.data.readers import read_header, read_voxels
-from wsseg.data.readers.nifti import MOST_EXTRA_BYTES
+from wsseg.data.readers.gzipped import MOST_EXTRA_BYTES
 from wsseg.data.readers.nifti_header import affine_in_mm
 from wsseg.data.store import SliceStore
 from wsseg.data.volumes import read_case_images
@@ -179,19 +179,6 @@ def test_names_that_do_not_fit_the_content(tmp_path: Path) -> None:
     assert "is compressed, but not named so; add .gz to its name" in refused(tmp_path / "a.nii")
     message = refused(tmp_path / "b.nii.gz")
     assert "is not compressed, but named so; rename it to b.nii" in message
-
-
-@pytest.mark.parametrize(("half", "other"), [("hdr", "img"), ("img", "hdr")])
-def test_half_of_a_pair(tmp_path: Path, half: str, other: str) -> None:
-    nib.save(nib.Nifti1Pair(image().dataobj, image().affine), tmp_path / "a.hdr")
-    advice = f"; convert it together with a.{other} to .nii.gz"
-    message = refused(tmp_path / f"a.{half}")
-    assert message.endswith(
-        "is not a readable volume by itself but half of a .hdr/.img pair" + advice
-    )
-    (tmp_path / f"a.{other}").unlink()
-    message = refused(tmp_path / f"a.{half}")
-    assert message.endswith(f" (the other half, {tmp_path / 'a'}.{other}, is missing)" + advice)
 
 
 def test_a_volume_larger_than_memory(tmp_path: Path) -> None:

@@ -89,10 +89,10 @@ def test_a_table_of_floating_point_numbers(tmp_path: Path) -> None:
     assert read_tags(tmp_path / "tags.csv", "c0", {"tumour": (1,)}, 12) == {0: [1], 1: [0]}
 
 
-@pytest.mark.parametrize("name", ["image.nrrd", "image.mgz", "image.img"])
+@pytest.mark.parametrize("name", ["image.xyz", "image.raw", "image"])
 def test_a_file_of_another_format(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"NRRD0004")
-    with pytest.raises(InputError, match=rf"{name} \(case c0\): is not a readable .*; convert it"):
+    with pytest.raises(InputError, match=rf"{name} \(case c0\): is not a readable .*; convert a"):
         check_files(CaseFiles("c0", {"T1": ImageFile(tmp_path / name)}), {"tumour": (1,)}, "axial")
 
 

@@ -9,7 +9,7 @@ from wsseg.data.case_ids import check_id
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.layouts.channels import channels_of
 from wsseg.data.layouts.folders import MASK
-from wsseg.data.readers import is_readable, read_header, stem
+from wsseg.data.readers import images_in, is_readable, read_header, stem
 from wsseg.data.spec import DataSpec
 from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.output import OUTPUT_FOLDERS
@@ -58,8 +58,9 @@ def images_below(source: Path) -> Iterator[Path]:
             yield source
         return
     written = OUTPUT_FOLDERS if (source / SLICER_FILE).is_file() else ()
-    for path in sorted(source.iterdir()):
-        if not path.name.startswith(".") and path.name not in written:
+    yield from images_in(source)
+    for path in sorted(source.glob("[!.]*/")):
+        if path.name not in written:
             yield from images_below(path)
 
 

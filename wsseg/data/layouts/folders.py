@@ -16,7 +16,7 @@ from wsseg.data.layouts.cases import (
     with_empty_masks,
 )
 from wsseg.data.layouts.channels import channels_of
-from wsseg.data.readers import is_readable, stem
+from wsseg.data.readers import images_in, stem
 from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError
 
@@ -109,9 +109,7 @@ def _folders(source: Path) -> dict[str, dict[Path, list[Path]]]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Yield what can be read at any depth below a folder: files, and folders that are a volume."""
-    for path in sorted(folder.glob("[!.]*")):
-        if is_readable(path):
-            yield path
-        elif path.is_dir():
-            yield from _images(path)
+    """Yield the images at any depth below a folder."""
+    yield from images_in(folder)
+    for below in sorted(folder.glob("[!.]*/")):
+        yield from _images(below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,12 +11,28 @@ from numpy.typing import NDArray
 
 from wsseg.data.readers.header import COLOURS, Header
 
-__all__ = ["COLOURS", "Header", "files_of", "is_readable", "read_header", "read_voxels", "stem"]
+__all__ = [
+    "COLOURS",
+    "Header",
+    "files_of",
+    "images_in",
+    "is_readable",
+    "read_header",
+    "read_voxels",
+    "stem",
+]
 
-NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
-PICTURE = re.compile(r"\.(png|jpe?g|bmp|gif|webp)$", re.IGNORECASE)
-TIFF = re.compile(r"\.tiff?$", re.IGNORECASE)
-NAMES = (NIFTI, PICTURE, TIFF)
+# What names of files end in, by the module that reads them.
+ENDINGS = {
+    "nifti": re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE),
+    "mgh": re.compile(r"\.(mgz|mgh)$", re.IGNORECASE),
+    "itk": re.compile(r"\.(nrrd|nhdr|mha|mhd)$", re.IGNORECASE),
+    "dicom": re.compile(r"\.(dcm|dicom|ima)$", re.IGNORECASE),
+    "pictures": re.compile(r"\.(png|jpe?g|bmp|gif|webp)$", re.IGNORECASE),
+    "tiff": re.compile(r"\.tiff?$", re.IGNORECASE),
+}
+
+PAIRED = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)  # the half that needs no mention
 
 
 class Reader(Protocol):
@@ -63,13 +80,33 @@ def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, N
 
 
 def is_readable(path: Path) -> bool:
-    """Tell whether a path looks like an image by its name.
+    """Tell whether a path names an image: a file by its name, or one or a series of DICOM.
 
     Example:
         >>> [is_readable(Path(name)) for name in ("ann.nii.gz", "ann.PNG", "tags.csv")]
         [True, True, False]
     """
-    return any(ending.search(path.name) for ending in NAMES) and not path.is_dir()
+    from wsseg.data.readers.dicom import is_dicom, names_series
+
+    if path.is_dir() or PAIRED.search(path.name):
+        return False
+    if any(ending.search(path.name) for ending in ENDINGS.values()):
+        return True
+    return is_dicom(path) if path.is_file() else names_series(path)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images that lie in a folder, but not in folders below it.
+
+    Args:
+        folder: The folder. If it holds slices of one DICOM series, it is an image itself.
+    """
+    from wsseg.data.readers.dicom import images_of, may_be_dicom
+
+    files = [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
+    images = [path for path in files if is_readable(path)]
+    slices = [path for path in images if may_be_dicom(path)]
+    return [*(path for path in images if path not in slices), *images_of(folder, slices)]
 
 
 def stem(path: Path) -> str:
@@ -79,7 +116,7 @@ def stem(path: Path) -> str:
         >>> [stem(Path(name)) for name in ("ann.1.nii.gz", "ann.1.PNG", "ann.1")]
         ['ann.1', 'ann.1', 'ann.1']
     """
-    matches = (ending.search(path.name) for ending in NAMES)
+    matches = (ending.search(path.name) for ending in ENDINGS.values())
     return next((path.name[: match.start()] for match in matches if match), path.name)
 
 
@@ -87,21 +124,22 @@ def files_of(path: Path) -> list[Path]:
     """Return the files that an image consists of, in a fixed order.
 
     Args:
-        path: A file, or a folder that holds one image.
+        path: A path that :func:`read_header` has read.
     """
-    if not path.is_dir():
-        return [path]
-    return [
-        file for file in sorted(path.iterdir()) if not file.name.startswith(".") and file.is_file()
-    ]
+    files = getattr(_reader(path), "files_of", None)  # of formats that take several
+    return files(path) if files else [path]
 
 
 def _reader(path: Path) -> Reader:
     # Here, since the reader of TIFF slices imports a layout and layouts import this module.
-    from wsseg.data.readers import nifti, pictures, tiff, tiff_stack
+    from wsseg.data.readers import dicom, nifti, tiff_stack
 
     if path.is_dir():
-        return tiff_stack
-    if TIFF.search(path.name):
-        return tiff
-    return pictures if PICTURE.search(path.name) else nifti
+        return tiff_stack if tiff_stack.is_stack(path) else dicom
+    if not path.exists() and dicom.SERIES_MARK in str(path):
+        return dicom
+    for name, ending in ENDINGS.items():
+        if ending.search(path.name):
+            reader: Reader = import_module(f"wsseg.data.readers.{name}")
+            return reader
+    return dicom if path.exists() and dicom.is_dicom(path) else nifti

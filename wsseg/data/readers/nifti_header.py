@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+
+from wsseg.data.readers.affines import problem_of_affine, problem_of_sizes
 
 # By NIfTI's code of the unit of length. Files that name none (0) mean millimetres.
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 XFORM_CODES = nib.nifti1.xform_codes.value_set("code")
 UNIT_BITS = 7  # of `xyzt_units`; the others are those of the unit of time
-# Millimetres. Electron microscopes resolve nanometres; slices of no thickness are given 999 mm by
-# some tools. What lies beyond is a mistake, such as millimetres declared as metres.
-SMALLEST_VOXEL, LARGEST_VOXEL = 1e-6, 1000.0
-LEAST_VOLUME = 1e-6  # of a voxel, as a share of that of a box with its edges: less is a flat one
 
 
 def affine_in_mm(header: nib.Nifti1Header) -> NDArray[np.float64]:
@@ -50,7 +46,9 @@ def problem_of_header(header: nib.Nifti1Header) -> str:
         >>> problem_of_header(header)
         'has voxels of 1 x 1 x 0 mm (`pixdim`); correct the sizes or their unit in its header'
     """
-    least = header.sizeof_hdr + 4
+    least = (
+        header.sizeof_hdr + 4 if header.is_single else 0
+    )  # in pairs they have a file to themselves
     if not header["vox_offset"] >= least:
         return (
             f"says that voxels begin at byte {header['vox_offset']:g}, inside its header of "
@@ -63,26 +61,13 @@ def problem_of_header(header: nib.Nifti1Header) -> str:
     for field in ("qform_code", "sform_code"):
         if int(header[field]) not in XFORM_CODES:  # nibabel would leave out what it describes
             return f"has the unknown `{field}` {header[field]}; correct its header"
-    if problem := _problem_of_sizes(header["pixdim"][1:4] * _mm_per_unit(header), "pixdim"):
+    if problem := problem_of_sizes(header["pixdim"][1:4] * _mm_per_unit(header), "pixdim"):
         return problem
     try:
         affine = affine_in_mm(header)
     except ValueError as error:  # rounded quaternions that are longer than 1
         return f"has no usable position ({error}); correct the qform in its header"
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    if problem := _problem_of_sizes(edges, "affine"):
-        return problem
-    volume = abs(np.linalg.det(affine[:3, :3]))
-    if not (np.isfinite(affine).all() and volume >= LEAST_VOLUME * edges.prod()):
-        return "has no usable affine; correct its header"
-    return ""
-
-
-def _problem_of_sizes(sizes: NDArray[Any], field: str) -> str:
-    if ((sizes >= SMALLEST_VOXEL) & (sizes < LARGEST_VOXEL)).all():
-        return ""
-    length = " x ".join(f"{size:g}" for size in sizes)
-    return f"has voxels of {length} mm (`{field}`); correct the sizes or their unit in its header"
+    return problem_of_affine(affine)
 
 
 def _mm_per_unit(header: nib.Nifti1Header) -> float:

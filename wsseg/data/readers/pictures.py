@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from wsseg.data.readers.header import COLOURS, PICTURE_AFFINE, Header, Shape3
 from wsseg.data.readers.refusal import check_memory, refusing
+from wsseg.data.readers.values import plain
 from wsseg.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def pixels_of(image: Image.Image, path: Path, case: str, mask: bool) -> NDArray[
     """
     width, height = image.size
     check_memory(width * height * np.dtype(np.float32).itemsize * len(image.getbands()))
-    pixels = _labels_of(image, path, case) if mask else np.asarray(_plain(image))
+    if mask:
+        pixels = _labels_of(image, path, case)
+    elif len(image.getbands()) > 2 and ";16" in str(getattr(image, "tile", "")):
+        pixels = _deep_colours(path)
+    else:
+        pixels = np.asarray(_plain(image))
     return upright(pixels, image.getexif().get(ORIENTATION, 1))
 
 
@@ -106,7 +112,7 @@ def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def as_volume(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Turn pixels into voxels of a type that the rest of wsseg works with.
+    """Turn pixels into voxels.
 
     Args:
         pixels: [rows, columns], [rows, columns, channels] or [rows, columns, planes, channels].
@@ -114,14 +120,9 @@ def as_volume(pixels: NDArray[Any]) -> NDArray[Any]:
     Returns:
         [X, Y, planes], or [X, Y, planes, channels] if there is more than one channel.
     """
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8)
-    elif pixels.dtype.kind not in "iu" or pixels.dtype.itemsize > 2:
-        pixels = pixels.astype(np.float32)
     while pixels.ndim < 4:
         pixels = np.expand_dims(pixels, 2)
-    volume = pixels.swapaxes(0, 1).astype(pixels.dtype.newbyteorder("="), order="F", copy=False)
-    return volume if volume.shape[3] > 1 else volume[..., 0]
+    return plain(pixels.swapaxes(0, 1))
 
 
 def one_colour(pixels: NDArray[Any], path: Path, case: str) -> NDArray[Any]:
@@ -183,6 +184,14 @@ def _plain(image: Image.Image) -> Image.Image:
     if not _is_grey(image):
         return image.convert("RGB")
     return image if image.mode[0] in "IF" else image.convert("L")
+
+
+def _deep_colours(path: Path) -> NDArray[Any]:
+    """Return colours of 16 bits, which Pillow would read as 8."""
+    import SimpleITK as sitk  # noqa: N813 (its documentation calls it so)
+
+    pixels: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    return pixels[..., : len(COLOURS)]
 
 
 def _labels_of(image: Image.Image, path: Path, case: str) -> NDArray[Any]:

@@ -47,6 +47,17 @@ def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, N
     return _header((x, y, z), mask), stack
 
 
+def is_stack(folder: Path) -> bool:
+    """Tell whether a folder holds slices."""
+    return bool(slice_files(folder))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder in the order of their names, masks and all."""
+    files = (file for file in sorted(folder.iterdir()) if not file.name.startswith("."))
+    return [file for file in files if file.is_file()]
+
+
 def read_stack(folder: Path, case: str) -> NDArray[np.float32]:
     """Read the image slices of a case.
 
