@@ -158,12 +158,15 @@ def check_distinct(source: Path, content: Mapping[str, Mapping[str, str]]) -> No
         InputError: The images of two cases are the same.
     """
     seen: dict[frozenset[str], str] = {}
-    for case, hashes in content.items():
-        images = frozenset(hashes.values())
-        if images in seen:
-            both = f"cases {seen[images]} and {case}"
-            raise InputError(f"{source}: {both} have the same images; remove one of them")
-        seen[images] = case
+    pairs = [
+        (seen.setdefault(frozenset(hashes.values()), case), case)
+        for case, hashes in content.items()
+    ]
+    results(
+        InputError(f"{source}: cases {one} and {other} have the same images; remove one of them")
+        for one, other in pairs
+        if one != other
+    )
 
 
 def warn_of_equal_masks(masks: Mapping[str, str | None]) -> None:

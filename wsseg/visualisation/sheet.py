@@ -18,6 +18,7 @@ MARGIN = 18
 TITLE_HEIGHT = 34
 COLUMN_HEIGHT = 26
 LEGEND_HEIGHT = 34
+CAPTION_HEIGHT = 37
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,41 @@ def contact_sheet(
     if legend:
         _draw_legend(sheet, draw, legend, left, height - 4)
     return np.asarray(sheet)
+
+
+def captioned(
+    picture: Picture, caption: str, note: str = "", *, size: tuple[int, int] = (0, 0)
+) -> Picture:
+    """Write a line below a picture, and a fainter one below that.
+
+    Lines that are too long are cut in front, since the ends of names tell more.
+
+    Args:
+        picture: [h, w, 3] ``uint8``.
+        caption: First line.
+        note: Second line.
+        size: Height and width of the field in which the picture is centred, at least those of the
+            picture.
+
+    Returns:
+        The field with its lines.
+
+    Example:
+        >>> picture = np.zeros((60, 40, 3), np.uint8)
+        >>> captioned(picture, "busi/benign_017", "no tag", size=(100, 100)).shape
+        (137, 100, 3)
+    """
+    height, width = np.maximum(picture.shape[:2], size).tolist()
+    result = Image.new("RGB", (width, height + CAPTION_HEIGHT), GROUND)
+    corner = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
+    result.paste(Image.fromarray(picture), corner)
+    draw = ImageDraw.Draw(result)
+    for text, colour, points, y in ((caption, TEXT, 12, 10), (note, FAINT, 11, 25)):
+        line = text
+        while len(line) > 2 and _width(line, points) > width:
+            line = f"\N{HORIZONTAL ELLIPSIS}{line[2:]}"
+        draw.text((width // 2, height + y), line, colour, _font(points), anchor="mm")
+    return np.asarray(result)
 
 
 def save_png(picture: Picture, path: Path) -> Path:

@@ -1,0 +1,70 @@
+"""Finds images that are equal or nearly equal, such as copies that were saved anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[np.float32]
+
+SIDE = 24  # pixels: images are compared at this size. Not measured.
+# Correlation of the differences between neighbouring pixels from which on images are nearly equal.
+# The four pairs of `busi` from 0.945 to 0.968 are views of one breast each; other images of four
+# real sets reach 0.947. JPEG of quality 50 keeps 0.97 and more of 19 in 20 images, and less of skin
+# without any structure.
+NEARLY_EQUAL = 0.95
+ROWS = 1024  # images that are compared with all others at a time; bounds memory
+
+
+def reduced(planes: NDArray[np.generic]) -> Array:
+    """Reduce planes to a few pixels each, for :func:`nearly_equal`.
+
+    Args:
+        planes: [K, H, W].
+
+    Returns:
+        [K, SIDE, SIDE].
+    """
+    images = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in planes]
+    small = [image.resize((SIDE, SIDE), Image.Resampling.BOX) for image in images]
+    return np.stack([np.asarray(image) for image in small])
+
+
+def nearly_equal(
+    looks: Sequence[Array], *, threshold: float = NEARLY_EQUAL
+) -> list[tuple[int, int]]:
+    """Return the pairs of images that are nearly equal, whatever their brightness and contrast.
+
+    Args:
+        looks: Of each image its reduced planes; those of other numbers are not compared.
+        threshold: Least correlation.
+
+    Returns:
+        Numbers of both images, ascending. Images without any structure are not compared.
+
+    Example:
+        >>> one, other = np.random.default_rng(0).random((2, 1, SIDE, SIDE), np.float32)
+        >>> nearly_equal([one, other, 3 * one + 1])
+        [(0, 2)]
+    """
+    # Of the differences, not of the brightness: many images are dark towards one side.
+    pairs = []
+    for shape in {look.shape for look in looks}:
+        numbers = np.array([n for n, look in enumerate(looks) if look.shape == shape])
+        stacks = np.stack([looks[n] for n in numbers]).astype(np.float32)
+        steps = [np.diff(stacks, axis=axis).reshape(len(stacks), -1) for axis in (-2, -1)]
+        rows = np.concatenate(steps, axis=1)
+        rows -= rows.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-6)
+        for start in range(0, len(rows), ROWS):
+            first, second = np.nonzero(rows[start : start + ROWS] @ rows.T >= threshold)
+            later = first + start < second
+            pairs += [
+                (int(numbers[a]), int(numbers[b]))
+                for a, b in zip(first[later] + start, second[later], strict=True)
+            ]
+    return sorted(pairs)

@@ -1,0 +1,298 @@
+"""What is known of a case once its files were read to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsseg.data.file_checks import check_files
+from wsseg.data.geometry import Geometry, whole_plane_geometry
+from wsseg.data.hashes import hash_labels, hash_volume
+from wsseg.data.layouts.cases import CaseFiles
+from wsseg.data.planes import box_of, to_planes
+from wsseg.data.readers import COLOURS, read_header
+from wsseg.data.tags import compare_tags, read_tags
+from wsseg.data.volumes import class_masks, read_case_images, read_case_mask
+from wsseg.inspection import features
+from wsseg.inspection.duplicates import reduced
+from wsseg.utils.errors import InputError, attempt
+from wsseg.visualisation import panels
+from wsseg.visualisation.colours import class_colour
+from wsseg.visualisation.panels import Picture
+
+LEAST_BODY = 0.1  # share of the box around the body that a slice must hold, as of `prepare`
+COMPARED_SLICES = 6  # of a volume, by which copies are recognised
+PICTURE_SIDE = 148  # longer side of pictures on contact sheets, in pixels
+
+
+@dataclass(frozen=True)
+class Question:
+    """A case, and what is asked of it.
+
+    Attributes:
+        files: Of the case.
+        classes: Mask labels of each class.
+        labels: Every label that the mask may hold.
+        axis: Slicing axis.
+        draws: Whether pictures are needed.
+    """
+
+    files: CaseFiles
+    classes: dict[str, tuple[int, ...]]
+    labels: frozenset[int]
+    axis: str
+    draws: bool = True
+
+
+class Drawn(NamedTuple):
+    """The picture of a slice.
+
+    Attributes:
+        number: Of the slice in its volume.
+        tags: Of each class, whether it is tagged.
+        picture: Upright, [h, w, 3] ``uint8``.
+    """
+
+    number: int
+    tags: tuple[bool, ...]
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a case.
+
+    Attributes:
+        case: Its id.
+        shape: Number, height and width of its slices.
+        spacing: Distance of slices, height and width of their pixels.
+        unit: Of lengths, "mm" or "px".
+        kind: Type of its files, such as "png, colour".
+        content: Hash of each modality.
+        mask: Hash of its mask, if it has one that is not empty.
+        tags: Of each slice that holds something of the body a flag for each class, [S, C].
+        doubt: Where tags and mask disagree, if they do.
+        look: Some slices, reduced, by which copies are recognised.
+        features: Properties that no finding has, by name.
+        drawn: Pictures of some slices.
+    """
+
+    case: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    unit: str
+    kind: str
+    content: Mapping[str, str]
+    mask: str | None
+    tags: NDArray[np.bool_]
+    doubt: str | None
+    look: NDArray[np.float32]
+    features: Mapping[str, float]
+    drawn: tuple[Drawn, ...]
+
+
+def find_facts(question: Question) -> Facts | str:
+    """Read all files of a case; return what they show, or why they cannot be used."""
+    found = attempt(_facts, question)
+    return str(found) if isinstance(found, InputError) else found
+
+
+def _facts(question: Question) -> Facts:
+    files, classes = question.files, question.classes
+    check_files(files, classes=classes, axis=question.axis)
+    images = read_case_images(files, list(files.images))
+    whole = whole_plane_geometry(images.source.shape, images.affine, question.axis, None)
+    planes = np.stack([_planes(volume[None], whole)[:, 0] for volume in images.volumes], axis=-1)
+    picture = images.source.is_picture
+    masks, mask = None, None
+    if files.mask:
+        labels = read_case_mask(files, question.labels, images)
+        mask = hash_labels(labels.volume, labels.box)
+        masks = _planes(class_masks(labels, classes), whole)
+    tags, known, doubt = tags_of_case(question, len(planes), masks)
+    body = np.ones(planes.shape[:3], bool) if picture else (planes != 0).any(axis=-1)
+    rows = held_slices(body) & known
+    numbers = np.flatnonzero(rows)
+    if not len(numbers):
+        raise InputError(f"{files.id}: the case has no slice with a tag that shows anything")
+    chosen = numbers[np.linspace(0, len(numbers) - 1, COMPARED_SLICES).astype(int)]
+    middle = planes[numbers[len(numbers) // 2]]
+    shown_as = colours_of(list(files.images))
+    drawn = []
+    for number in chosen_slices(tags, numbers) if question.draws else []:
+        shown = None if masks is None else masks[number]
+        one = draw(planes[number][..., shown_as], body[number], shown, whole)
+        drawn.append(Drawn(int(number), tuple(map(bool, tags[number])), one))
+    return Facts(
+        files.id,
+        planes.shape[:3],
+        (whole.thickness, *whole.pixel),
+        images.source.unit,
+        _kind(files),
+        {
+            name: hash_volume(volume)
+            for name, volume in zip(files.images, images.volumes, strict=True)
+        },
+        mask,
+        tags[rows],
+        doubt,
+        reduced(planes[chosen[:1] if len(planes) == 1 else chosen].mean(axis=-1)),
+        properties(middle, whole, picture=picture, colours=middle[..., shown_as]),
+        tuple(drawn),
+    )
+
+
+def tags_of_case(
+    question: Question, slices: int, masks: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str | None]:
+    """Return the tags of a case [S, C], which slices have any [S], and where the mask disagrees.
+
+    Args:
+        question: The case.
+        slices: Their number.
+        masks: [S, C, H, W], if there is a mask.
+
+    Raises:
+        InputError: The tags cannot be used.
+    """
+    source, case, classes = question.files.tags, question.files.id, question.classes
+    shown = None if masks is None else np.array(masks.any(axis=(2, 3)))
+    if source is None:
+        if shown is None:
+            raise InputError(f"case {case}: has neither mask nor tags; add one")
+        return shown, np.ones(slices, bool), None
+    table = read_tags(source, case, classes, slices)
+    tags, known = np.zeros((slices, len(classes)), bool), np.zeros(slices, bool)
+    for number, row in table.items():
+        tags[number], known[number] = row, True
+    doubt = None
+    if shown is not None:
+        doubt = compare_tags(source, case, table, shown.astype(int).tolist())
+    return tags, known, doubt
+
+
+def held_slices(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which slices of a body [S, H, W] hold enough of it to be of use."""
+    rows, columns = box_of(np.array(body.any(axis=0)))
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    held: NDArray[np.bool_] = body.sum(axis=(1, 2)) >= max(LEAST_BODY * area, 1)
+    return held
+
+
+def chosen_slices(tags: NDArray[np.bool_], numbers: NDArray[np.integer]) -> list[int]:
+    """Choose slices to draw: for each class the middle one of those with it, and one without.
+
+    Args:
+        tags: [S, C].
+        numbers: Of the slices that hold anything, ascending.
+
+    Example:
+        >>> chosen_slices(np.array([[0], [1], [1], [1], [0]], bool), np.arange(5))
+        [2, 4]
+    """
+    middle = numbers[len(numbers) // 2]
+    chosen = set()
+    for column in tags.T:
+        tagged, untagged = numbers[column[numbers]], numbers[~column[numbers]]
+        if len(tagged):
+            chosen.add(int(tagged[len(tagged) // 2]))
+        if len(untagged):
+            distance = np.abs(untagged - middle)
+            chosen.add(int(untagged[::-1][distance[::-1].argmin()]))
+    return sorted(chosen)
+
+
+def colours_of(modalities: Sequence[str]) -> list[int]:
+    """Return the channels to look at: red, green and blue if these are there, else the first.
+
+    Example:
+        >>> colours_of(["blue", "green", "red"]), colours_of(["FLAIR", "T1"])
+        ([2, 1, 0], [0])
+    """
+    coloured = set(COLOURS) <= set(modalities)
+    return [modalities.index(name) for name in COLOURS] if coloured else [0]
+
+
+def properties(
+    plane: NDArray[Any], whole: Geometry, *, picture: bool, colours: NDArray[Any]
+) -> dict[str, float]:
+    """Return properties of an image that no finding has, by their names in sentences.
+
+    Args:
+        plane: A slice of it, [H, W, modalities].
+        whole: How its slices lie.
+        picture: Whether it is a picture, whose border says something.
+        colours: What is shown of the plane, [H, W, 1 or 3].
+    """
+    height, width = plane.shape[:2]
+    found = {"width": float(width), "height": float(height), "width over height": width / height}
+    if not picture:
+        found |= {"number of slices": float(whole.depth), "thickness of slices": whole.thickness}
+        return found | {"size of pixels": whole.pixel[0]}
+    bright = plane.mean(axis=2)
+    found["number of small bright marks"] = float(features.marks(bright))
+    if colours.shape[2] == len(COLOURS):
+        found["number of small coloured marks"] = float(features.coloured_marks(colours))
+    found["width of a frame of one value"] = features.frame(bright)
+    return found | features.border_and_centre(bright)
+
+
+def draw(
+    plane: NDArray[Any],
+    valid: NDArray[np.bool_],
+    masks: NDArray[np.bool_] | None,
+    whole: Geometry,
+) -> Picture:
+    """Draw a slice upright and small, with thin outlines of what is marked.
+
+    Args:
+        plane: [H, W, 1 or 3]; three are red, green and blue.
+        valid: [H, W], what it is cropped to and scaled by.
+        masks: [C, H, W], if there are any.
+        whole: How slices lie.
+    """
+    aspect = whole.pixel[0] / whole.pixel[1]
+    box = panels.valid_box(valid, aspect=aspect)
+    plane, valid = plane[box], valid[box]
+    high, wide = plane.shape[0] * aspect, plane.shape[1]
+    height = max(1, round(PICTURE_SIDE * high / max(high, wide)))
+    if plane.shape[2] == len(COLOURS):
+        picture = panels.true_colour(plane, height=height, aspect=aspect)
+    else:
+        picture = panels.grey(plane[..., 0], valid, height=height, aspect=aspect)
+    for number, mask in enumerate([] if masks is None else masks):
+        picture = panels.outline(picture, mask[box], class_colour(number), width=1.2)
+    return picture
+
+
+def _planes(volume: NDArray[Any], whole: Geometry) -> NDArray[Any]:
+    return to_planes(volume, whole.orientation, whole.axis)
+
+
+def _kind(files: CaseFiles) -> str:
+    """Return the type of the files and their number of channels, as it is told to people."""
+    places = dict.fromkeys(image.path for image in files.images.values())
+    kinds = []
+    for path in places:
+        header = read_header(path, files.id)
+        name = path.name.removesuffix(".gz")
+        suffix = name.rpartition(".")[2].lower() if "." in name and not path.is_dir() else "folder"
+        sort = "colour" if header.names else f"{header.channels} channels"
+        kinds.append(suffix if header.channels == 1 else f"{suffix} in {sort}")
+    return ", ".join(dict.fromkeys(kinds))
+
+
+def equal_modalities(facts: Sequence[Facts]) -> dict[tuple[str, str], list[str]]:
+    """Return the cases in which two modalities are the same, by the names of these."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in facts:
+        seen: dict[str, str] = {}
+        for name, digest in one.content.items():
+            other = seen.setdefault(digest, name)
+            if other != name:
+                found.setdefault((other, name), []).append(one.case)
+    return found
