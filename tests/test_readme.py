@@ -30,6 +30,7 @@ from wsseg.cli.commands import COMMANDS
 from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.tags import read_tags
+from wsseg.inspection.check import check
 from wsseg.phantom import write_phantom
 from wsseg.prediction import predict
 
@@ -51,9 +52,8 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
 }
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
-OPTIONS = FLAGS.union(
-    *(inspect.signature(f).parameters for f in (prepare, predict, benchmark, write_phantom))
-)
+COMMANDS_OF_OURS = (prepare, predict, benchmark, write_phantom, check)
+OPTIONS = FLAGS.union(*(inspect.signature(f).parameters for f in COMMANDS_OF_OURS))
 
 
 def blocks(path: Path, language: str) -> list[str]:
