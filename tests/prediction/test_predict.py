@@ -174,7 +174,9 @@ def test_probabilities_come_back_to_the_source_before_they_become_masks() -> Non
     spec = BrightFlair(spacing=2.0, size=(16, 16)).spec
     volume = np.ones((2, 32, 32, 1), np.float32)
     image, valid, geometry = volume_to_slices(volume, np.eye(4), spec)
-    case = RawCase("a", torch.from_numpy(image), torch.from_numpy(valid), geometry, None, ())
+    case = RawCase(
+        "a", torch.from_numpy(image), torch.from_numpy(valid), geometry, None, (), Path()
+    )
     ramp = torch.arange(16.0).expand(1, 1, 16, 16) / 15
     mask = case.mask_of(ramp, 8.1 / 15)  # 15 voxels lie beyond pixel 8.1, 14 are nearest to those
     assert mask.sum() == 32 * 15

@@ -13,6 +13,7 @@ from wsseg.checkpoints.loading import load_module
 from wsseg.data.layouts import CaseFiles
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_options, check_targets, warn_of_pixels
+from wsseg.prediction.dicom_seg import check_dicom, check_highdicom
 from wsseg.prediction.findings import Finding, say_empty, write_findings
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
@@ -22,7 +23,7 @@ from wsseg.prediction.output import MASKS, PICTURES, TABLE
 from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, read_raw_case
 from wsseg.prediction.sources import find_raw_cases
-from wsseg.prediction.writing import Prediction, Written, write_prediction
+from wsseg.prediction.writing import Extras, Prediction, Written, write_prediction
 from wsseg.utils.errors import InputError, attempt, partition, results
 
 
@@ -38,6 +39,7 @@ def predict(
     refinement: float | None = None,
     smallest_component: float | None = None,
     probabilities: bool = False,
+    dicom_seg: bool = False,
 ) -> list[Path]:
     """Write a mask and a picture for every case of raw images, and a table of all.
 
@@ -65,6 +67,7 @@ def predict(
         smallest_component: Least volume of a component of a mask, as a share of the largest one's;
             0 keeps all. By default the checkpoint's own.
         probabilities: Whether to write the probabilities of the network, too.
+        dicom_seg: Whether to write DICOM segmentations, too; all images must be DICOM.
 
     Returns:
         The masks, in the order of the cases.
@@ -81,6 +84,8 @@ def predict(
     given = {"refinement": refinement, "smallest_component": smallest_component}
     changed = {name: value for name, value in given.items() if value is not None}
     module.finishing = replace(module.finishing, **changed)
+    if dicom_seg:
+        check_highdicom()
     cases, lacking = find_raw_cases(input, layout, spec)
     numbers = mask_labels(spec.classes)
     check_targets(input, cases, output, numbers if probabilities else {})
@@ -88,10 +93,12 @@ def predict(
     warn_of_pixels(sound, spec)
     if sound:
         write_label_files(numbers, output)
-    made = list(
-        _with_progress(write_masks(module, sound, output, batch_size, probabilities), len(sound))
-    )
-    written, unusable = partition(made)
+    if dicom_seg:
+        sound, others = partition(attempt(check_dicom, case) for case in sound)
+        faults += others
+    extras = Extras(probabilities, dicom_seg)
+    made = write_masks(module, sound, output, batch_size, extras)
+    written, unusable = partition(_with_progress(made, len(sound)))
     findings = [each for case in written for each in case.findings]
     if written:
         write_findings(findings, output / TABLE)
@@ -104,7 +111,7 @@ def write_masks(
     cases: Iterable[CaseFiles],
     output: Path,
     batch_size: int,
-    probabilities: bool = False,
+    extras: Extras = Extras(),
 ) -> Iterator[Written | InputError]:
     """Read cases, run a module over them and write masks and pictures, case by case.
 
@@ -113,7 +120,7 @@ def write_masks(
         cases: Files of each case.
         output: Folder to write to.
         batch_size: Slices per forward pass.
-        probabilities: Whether to write the probabilities, too.
+        extras: What to write on request.
 
     Yields:
         What was written of each case, or why its images cannot be used.
@@ -131,7 +138,7 @@ def write_masks(
         case, probability = found
         finished = finish(module, probability, case.image, case.valid)
         prediction = Prediction(case, probability, finished)
-        return write_prediction(prediction, spec, threshold, output, probabilities=probabilities)
+        return attempt(write_prediction, prediction, spec, threshold, output, extras)
 
     raw = read_ahead(read, cases, beside)
     return write_behind(write, _forward(module, raw, batch_size), beside)

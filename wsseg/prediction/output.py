@@ -15,8 +15,9 @@ from wsseg.prediction.label_files import SLICER_FILE, SNAP_FILE
 from wsseg.prediction.nifti import save_volume
 from wsseg.prediction.png import save_plane
 
-MASKS, PICTURES, PROBABILITIES, TABLE = "masks", "pictures", "probabilities", "cases.csv"
-OUTPUT_FOLDERS = (MASKS, PICTURES, PROBABILITIES)
+MASKS, PICTURES, TABLE = "masks", "pictures", "cases.csv"
+PROBABILITIES, DICOM_SEG = "probabilities", "dicom_seg"
+OUTPUT_FOLDERS = (MASKS, PICTURES, PROBABILITIES, DICOM_SEG)
 SHARED_FILES = (TABLE, SNAP_FILE, SLICER_FILE)
 SUFFIXES = (".nii.gz", ".png")  # of volumes, and of pictures
 # Probabilities are rounded to multiples of it, which float32 holds exactly and gzip packs well.
@@ -44,11 +45,12 @@ def files_of_case(case: str, probabilities: Mapping[str, int]) -> list[str]:
 
     Example:
         >>> files_of_case("left/ann", {})
-        ['masks/left/ann.nii.gz', 'masks/left/ann.png', 'pictures/left/ann.png']
+        ['masks/left/ann.nii.gz', 'masks/left/ann.png', 'pictures/left/ann.png',
+         'dicom_seg/left/ann.dcm']
     """
     folders = [MASKS, *(probability_folder(*each) for each in probabilities.items())]
     volumes = [f"{folder}/{case}{suffix}" for folder in folders for suffix in SUFFIXES]
-    return [*volumes, f"{PICTURES}/{case}.png"]
+    return [*volumes, f"{PICTURES}/{case}.png", f"{DICOM_SEG}/{case}.dcm"]
 
 
 def save_mask(labels: NDArray[Any], source: Header, output: Path, case: str) -> Path:

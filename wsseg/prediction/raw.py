@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class RawCase(NamedTuple):
         geometry: How the slices lie in the source.
         source: The voxels on which the mask belongs.
         volumes: Of each modality [X, Y, Z], as they were read.
+        path: File or folder of the first modality.
     """
 
     id: str
@@ -35,6 +37,7 @@ class RawCase(NamedTuple):
     geometry: Geometry
     source: Header
     volumes: tuple[NDArray[Any], ...]
+    path: Path
 
     def mask_of(self, probability: Tensor, threshold: float) -> NDArray[np.bool_]:
         """Return where a probability [S, C, H, W] exceeds a threshold, [C, X, Y, Z] of the source.
@@ -66,6 +69,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         geometry,
         images.source,
         pixels_of(files, spec) if images.source.is_picture else images.volumes,
+        files.images[spec.modalities[0]].path,
     )
 
 

@@ -93,7 +93,8 @@ def lone_images(
 
 
 def _lone_case(source: Path, path: Path, spec: DataSpec) -> CaseFiles:
-    place = path.relative_to(source).parent if source.is_dir() else Path()
+    lone = path.parent == source.parent  # the source itself, or a series of it
+    place = Path() if lone else path.relative_to(source).parent
     name = (place / stem(path)).as_posix()
     check_id(path, name)
     channels = channels_of([ImageFile(path)], spec.modalities)

@@ -13,6 +13,7 @@ from wsseg.data.planes import to_planes
 from wsseg.data.readers import COLOURS
 from wsseg.data.slicing import slices_to_volume
 from wsseg.data.spec import DataSpec
+from wsseg.prediction.dicom_seg import save_dicom_seg
 from wsseg.prediction.findings import (
     NOTHING_FOUND,
     Finding,
@@ -22,6 +23,7 @@ from wsseg.prediction.findings import (
 )
 from wsseg.prediction.labels import label_map, mask_labels
 from wsseg.prediction.output import (
+    DICOM_SEG,
     PICTURES,
     probability_folder,
     save_mask,
@@ -60,13 +62,24 @@ class Written(NamedTuple):
     findings: list[Finding]
 
 
+class Extras(NamedTuple):
+    """What is written of each case on request.
+
+    Attributes:
+        probabilities: The probabilities of the network.
+        dicom_seg: The masks as DICOM segmentation; all images must be DICOM.
+    """
+
+    probabilities: bool = False
+    dicom_seg: bool = False
+
+
 def write_prediction(
     prediction: Prediction,
     spec: DataSpec,
     threshold: float,
     output: Path,
-    *,
-    probabilities: bool = False,
+    extras: Extras = Extras(),
 ) -> Written:
     """Write the mask and the picture of one case.
 
@@ -75,7 +88,10 @@ def write_prediction(
         spec: The data specification of the checkpoint.
         threshold: Probability above which a voxel belongs to a class.
         output: Folder to write to.
-        probabilities: Whether to write the probabilities, too.
+        extras: What to write on request.
+
+    Raises:
+        InputError: No DICOM segmentation can refer to the images.
     """
     case = prediction.case
     masks = case.mask_of(prediction.finished, threshold)
@@ -89,12 +105,15 @@ def write_prediction(
         title=case.id,
     )
     save_png(picture, output / PICTURES / f"{case.id}.png")
-    if probabilities:
+    if extras.probabilities:
         volumes = slices_to_volume(prediction.probability.numpy(), case.geometry)
         for (name, label), volume in zip(mask_labels(spec.classes).items(), volumes, strict=True):
             folder = output / probability_folder(name, label)
             save_probability(volume, case.source, folder, case.id)
     mask = save_mask(label_map(masks, spec.classes), case.source, output, case.id)
+    if extras.dicom_seg:
+        path = output / DICOM_SEG / f"{case.id}.dcm"
+        save_dicom_seg(masks, list(spec.classes), case.path, case.id, path)
     return Written(mask, findings)
 
 

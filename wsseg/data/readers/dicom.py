@@ -132,6 +132,20 @@ def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, N
         return header, plain(array.transpose(2, 1, 0, 3))
 
 
+def slices_of(path: Path, case: str) -> list[tuple[Path, int]]:
+    """Return the file of each slice and its number in that file, as the voxels are ordered.
+
+    Args:
+        path: As given to :func:`read_header`.
+        case: Name of the case, for messages.
+
+    Raises:
+        InputError: As :func:`read_header`.
+    """
+    planes = _ordered(_series(path, case), path, case)[1]
+    return [(plane.file, plane.frame) for plane in planes]
+
+
 def files_of(path: Path) -> list[Path]:
     """Return the files of a series in the order of their names."""
     return [file for file, _ in _series(path, "")]
