@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,6 +98,8 @@ def whole_plane_geometry(
         >>> geometry.depth, geometry.thickness, geometry.size
         (155, 2.0, (160, 160))
     """
+    import nibabel as nib  # here, so that help is quick
+
     codes = nib.orientations.io_orientation(affine)
     orientation = tuple((int(target), int(direction)) for target, direction in codes)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

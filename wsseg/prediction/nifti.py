@@ -6,11 +6,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 from numpy.typing import NDArray
 
 from wsseg.data.readers import Header
-from wsseg.data.readers.nifti import IMAGE_CLASSES
 from wsseg.utils.files import replacing
 
 
@@ -28,6 +26,8 @@ def save_volume(volume: NDArray[Any], source: Header, path: Path) -> Path:
     Returns:
         The path.
     """
+    import nibabel as nib  # which imports pydicom: half a second that help can do without
+
     image = nib.Nifti1Image(volume, source.affine)
     image.header.set_xyzt_units(source.unit if source.unit == "mm" else "unknown")
     if source.nifti is not None:
@@ -35,7 +35,8 @@ def save_volume(volume: NDArray[Any], source: Header, path: Path) -> Path:
         header.set_data_dtype(volume.dtype)
         header["cal_min"] = header["cal_max"] = 0
         header.set_intent("none")
-        image = IMAGE_CLASSES[header.sizeof_hdr](volume, None, header)  # type: ignore[no-untyped-call]
+        second = header.sizeof_hdr == nib.Nifti2Header.sizeof_hdr
+        image = (nib.Nifti2Image if second else nib.Nifti1Image)(volume, None, header)  # type: ignore[no-untyped-call]
     with replacing(path) as part:
         nib.save(image, part)
     return path

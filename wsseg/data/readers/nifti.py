@@ -35,7 +35,6 @@ BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 PAIR_MAGIC = (b"ni1", b"ni2")
 PAIR_CLASSES = {348: nib.nifti1.Nifti1PairHeader, 540: nib.nifti2.Nifti2PairHeader}
-IMAGE_CLASSES = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 
 # What nibabel logs of headers lacks the name of the file. What matters of it is checked here.
 nib.imageglobals.logger.setLevel(logging.CRITICAL + 1)
