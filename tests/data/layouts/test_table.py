@@ -139,6 +139,9 @@ def test_columns_that_are_no_tags(tmp_path: Path) -> None:
 def test_ids(tmp_path: Path) -> None:
     assert one(tmp_path, "image,ID,x\na/b.png,Käthe/2,1\n").id == "Käthe/2"
     assert one(tmp_path, "image,id,x\na/b.png,,1\n").id == "a/b"
+    case = one(tmp_path, f"image,x\n{tmp_path}/a/b.png,1\n")
+    assert (case.id, case.paths) == ("a/b", [tmp_path / "a" / "b.png"])
+    assert one(tmp_path, "image,x\n/else/../a/b.png,1\n").id == "else/a/b"
     found = listed(tmp_path, "image,id,x\na/b.png,.c,1\n")
     with pytest.raises(InputError, match=r"tags\.csv: line 2: case id '\.c' cannot be used"):
         results(found.faults)

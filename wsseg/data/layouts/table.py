@@ -81,7 +81,7 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     names = names or [name for kind, name in roles if kind == MASK and name]
     labels: Labels = {name: (number,) for number, name in enumerate(names, start=1)}
     if (IMAGE, "") in roles:
-        images = (ImageFile(source.parent / _path(cell)) for cell in _lone_images(lines))
+        images = (ImageFile(source.parent / _path(source, cell)) for cell in _lone_images(lines))
         channels = channels_of(images, modalities)
     else:
         channels = {name: None for kind, name in roles if kind == IMAGE}
@@ -143,12 +143,15 @@ def _lone_images(lines: Sequence[_Line]) -> Iterator[str]:
     return (cell for line in lines if (cell := line.lone(IMAGE)))
 
 
-def _path(cell: str) -> str:
-    return cell.replace("\\", "/")  # as Windows writes it
+def _path(source: Path, cell: str) -> str:
+    """Return a path as it is below the folder of the table, if it is there."""
+    path = PurePosixPath(cell.replace("\\", "/"))  # as Windows writes it
+    folder = source.parent.absolute()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _case(source: Path, line: _Line, channels: Channels, labels: Labels) -> CaseFiles:
-    paths = {name: _path(cell) for name, cell in line.cells[IMAGE].items()}
+    paths = {name: _path(source, cell) for name, cell in line.cells[IMAGE].items()}
     if not paths:
         raise InputError(f"{line.place}: names no image; give its path, or remove the line")
     name = line.lone(ID) or default_id(list(paths.values()))
@@ -163,7 +166,7 @@ def _case(source: Path, line: _Line, channels: Channels, labels: Labels) -> Case
 
 
 def _mask(source: Path, line: _Line, labels: Labels) -> Path | tuple[MaskFile, ...] | None:
-    masks = {name: source.parent / _path(cell) for name, cell in line.cells[MASK].items()}
+    masks = {name: source.parent / _path(source, cell) for name, cell in line.cells[MASK].items()}
     if "" in masks and len(masks) > 1:
         raise InputError(f"{line.place}: names a `mask` and others of single classes; remove one")
     for name in masks:
