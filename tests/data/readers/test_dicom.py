@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import locale
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_any_names_and_other_files(tmp_path: Path, write_series: Write) -> None:
     assert not images_in(tmp_path / "a")
 
 
+@pytest.fixture
+def same_locale() -> Iterator[None]:
+    """SimpleITK changes the locale when it writes DICOM, and with it how later tests read text."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("same_locale")
 @pytest.mark.parametrize("turn", TURNS)
 def test_orientations_as_another_program_writes_them(tmp_path: Path, turn: str) -> None:
     image = volume(np.int16, (4, 5, 6), turn)

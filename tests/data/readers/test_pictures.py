@@ -254,6 +254,11 @@ def test_a_mask_saved_as_jpeg(tmp_path: Path) -> None:
     white = np.stack([INSIDE * np.uint8(255)] * 3, axis=2)
     Image.fromarray(white).save(tmp_path / "mask.jpg", quality=75)
     np.testing.assert_array_equal(labels(tmp_path, "mask.jpg"), INSIDE)
+    Image.fromarray(INSIDE * np.uint8(0)).save(tmp_path / "mask.jpg")
+    assert not labels(tmp_path, "mask.jpg").any()
+    Image.fromarray(INSIDE * np.uint8(2)).save(tmp_path / "mask.jpg", quality=100)
+    with pytest.raises(InputError, match=r"mask\.jpg \(case ann\): is a mask without white"):
+        labels(tmp_path, "mask.jpg")
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])

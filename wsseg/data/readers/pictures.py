@@ -65,7 +65,7 @@ def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, N
 
     Raises:
         InputError: It is missing, empty, damaged or no picture, is an animation, is larger than
-            Pillow deems safe, or is a mask in many colours.
+            Pillow deems safe, or is a mask in many colours, or of labels as JPEG.
     """
     with _opened(path, case) as image:  # a PNG is not checked to its end when it is decoded
         image.verify()
@@ -84,7 +84,7 @@ def pixels_of(image: Image.Image, path: Path, case: str, mask: bool) -> NDArray[
         mask: Whether it is a mask; see :func:`read_voxels`.
 
     Raises:
-        InputError: It is a mask in several colours.
+        InputError: It is a mask in several colours, or of labels as JPEG.
     """
     width, height = image.size
     check_memory(width * height * np.dtype(np.float32).itemsize * len(image.getbands()))
@@ -201,6 +201,12 @@ def _labels_of(image: Image.Image, path: Path, case: str) -> NDArray[Any]:
         grey = (colours == colours[:, :1]).all()
         return np.asarray(image.convert("L")) if grey else numbers
     if image.format in LOSSY:
-        return np.where(np.asarray(image.convert("L")) < HALF, np.uint8(0), np.uint8(255))
+        grey = np.asarray(image.convert("L"))
+        if 0 < grey.max() < HALF:
+            raise InputError(
+                f"{path} (case {case}): is a mask without white, and JPEG changes other values; "
+                "save it as PNG"
+            )
+        return np.where(grey < HALF, np.uint8(0), np.uint8(255))
     plane: NDArray[Any] = np.asarray(_plain(image))
     return one_colour(plane, path, case) if plane.ndim == 3 else plane
