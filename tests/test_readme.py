@@ -31,6 +31,7 @@ from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.tags import read_tags
 from wsseg.inspection.check import check
+from wsseg.inspection.init import init
 from wsseg.phantom import write_phantom
 from wsseg.prediction import predict
 
@@ -52,7 +53,7 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
 }
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
-COMMANDS_OF_OURS = (prepare, predict, benchmark, write_phantom, check)
+COMMANDS_OF_OURS = (init, check, prepare, predict, benchmark, write_phantom)
 OPTIONS = FLAGS.union(*(inspect.signature(f).parameters for f in COMMANDS_OF_OURS))
 
 

@@ -21,6 +21,7 @@ from wsseg.utils.system import keep_freed_memory
 LIGHTNING = ""  # instead of the name of a function: a sub-command of LightningCLI
 COMMANDS = {
     "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients for trying wsseg out"),
+    "init": ("wsseg.inspection.init:init", "Look at a folder, and write a table to start from"),
     "check": ("wsseg.inspection.check:check", "Verify images and tags, and draw contact sheets"),
     "prepare": ("wsseg.data.preparation:prepare", "Turn images into a store of slices and tags"),
     "fit": (LIGHTNING, "Train on the tags of a prepared store"),

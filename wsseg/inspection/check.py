@@ -85,11 +85,11 @@ def check(
     kind = layout or detect(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        listed = find_cases(kind, source, modalities)
-        if classes and not listed.classes and listed.labels:
-            given = {label for labels in classes.values() for label in labels}
-            listed = replace(listed, labels=listed.labels | given)
-        chosen = check_classes(source, listed, classes)
+        found = attempt(_list, kind, source, modalities, classes)
+    if isinstance(found, InputError):  # for which a column that is no class may be the reason
+        print_verdict(Verdict((), tuple(str(warning.message) for warning in caught)))
+        raise found
+    listed, chosen = found
     labels = listed.labels or frozenset({0}.union(*chosen.values()))
     usable = [case for case in listed.cases if case.mask is not None or case.tags is not None]
     step = -(-len(usable) // DRAWN_CASES)
@@ -175,6 +175,20 @@ def judge(
     return Verdict(tuple(problems), tuple(doubts))
 
 
+def _list(
+    layout: str,
+    source: Path,
+    modalities: list[str] | None,
+    classes: dict[str, list[int]] | None,
+) -> tuple[CaseList, dict[str, tuple[int, ...]]]:
+    """Return the cases, and the mask labels of each class."""
+    listed = find_cases(layout, source, modalities)
+    if classes and not listed.classes and listed.labels:
+        given = {label for labels in classes.values() for label in labels}
+        listed = replace(listed, labels=listed.labels | given)
+    return listed, check_classes(source, listed, classes)
+
+
 def _check_folds(
     source: Path,
     facts: Sequence[Facts],
@@ -217,7 +231,9 @@ def print_verdict(verdict: Verdict) -> None:
 def _options(
     modalities: list[str] | None, classes: dict[str, list[int]] | None, axis: str, folds: int
 ) -> list[str]:
-    given: dict[str, object] = {"modalities": modalities, "classes": classes}
-    options = [part for name, value in given.items() if value for part in (f"--{name}", str(value))]
+    options = ["--modalities", f"[{', '.join(modalities)}]"] if modalities else []
+    if classes:
+        labels = ", ".join(f"{name}: {values}" for name, values in classes.items())
+        options += ["--classes", f"{{{labels}}}"]
     options += ["--axis", axis] if axis != "axial" else []
     return options + (["--folds", str(folds)] if folds != 5 else [])

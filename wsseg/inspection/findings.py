@@ -71,10 +71,9 @@ def doubts_of_levels(counts: Counts, classes: Sequence[str]) -> list[str]:
     """Say at which levels of volumes no slice is untagged: there, nothing shows what is normal."""
     found = []
     for name, rows in zip(classes, counts.levels, strict=True):
-        always = [
-            n for n, (without, tagged) in enumerate(rows.tolist(), 1) if tagged and not without
-        ]
-        if 0 < len(always) < LEVELS_PER_CASE:
+        shown = [n for n, (without, tagged) in enumerate(rows.tolist(), 1) if without + tagged]
+        always = [n for n in shown if not rows[n - 1, 0]]
+        if 0 < len(always) < len(shown):
             found.append(
                 f"`{name}`: no slice is untagged at level {_joined(always)} of {LEVELS_PER_CASE}; "
                 "what always lies there may be taken for it; add patients without it, if you can"
@@ -83,7 +82,7 @@ def doubts_of_levels(counts: Counts, classes: Sequence[str]) -> list[str]:
 
 
 def doubts_of_copies(facts: Sequence[Facts], patients: Mapping[str, str]) -> list[str]:
-    """Say which images are nearly equal, though they are not the same to the bit.
+    """Say which images of different patients are nearly equal, though not the same to the bit.
 
     Args:
         facts: Of all cases.
@@ -92,19 +91,16 @@ def doubts_of_copies(facts: Sequence[Facts], patients: Mapping[str, str]) -> lis
     pairs = []
     for first, second in nearly_equal([one.look for one in facts]):
         a, b = facts[first], facts[second]
-        if dict(a.content) != dict(b.content):
+        if patients[a.case] != patients[b.case] and dict(a.content) != dict(b.content):
             pairs.append((a, b))
-    crossing = [(a, b) for a, b in pairs if patients[a.case] != patients[b.case]]
-    within = [pair for pair in pairs if pair not in crossing]
-    found = []
-    if crossing:
-        found.append(
-            f"{_pairs(crossing)} look nearly the same, but belong to different patients; if they "
-            "are copies, or of one patient, say so in the column `patient`, or remove one"
-        )
-    if within:
-        found.append(f"{_pairs(within)} of one patient look nearly the same; remove copies")
-    return found
+    if not pairs:
+        return []
+    named = ", ".join(f"{a.case} and {b.case}" for a, b in pairs[:MOST_NAMES])
+    more = f" (and {len(pairs) - MOST_NAMES} more pairs)" if len(pairs) > MOST_NAMES else ""
+    return [
+        f"cases {named}{more} look nearly the same, but belong to different patients; if they are "
+        "copies, or of one patient, say so in the column `patient`, or remove one"
+    ]
 
 
 def doubts_of_patients(patients: Mapping[str, str]) -> list[str]:
@@ -171,12 +167,6 @@ def _sentence(name: str, shortcut: Shortcut) -> str:
         f"{shortcut.strength:.0%} of pairs (medians {shortcut.tagged:.4g} and "
         f"{shortcut.untagged:.4g}), which may be a shortcut; {advice}"
     )
-
-
-def _pairs(pairs: Sequence[tuple[Facts, Facts]]) -> str:
-    named = [f"{a.case} and {b.case}" for a, b in pairs[:MOST_NAMES]]
-    more = len(pairs) - len(named)
-    return "cases " + ", ".join(named) + (f" (and {more} more pairs)" if more else "")
 
 
 def _names(cases: Sequence[str]) -> str:
