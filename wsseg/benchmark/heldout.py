@@ -16,7 +16,7 @@ from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering import Clusters
 from wsseg.clustering.clusters import view_names
 from wsseg.data.datamodule import MRISliceDataModule
-from wsseg.data.dataset import levels
+from wsseg.data.levels import levels
 from wsseg.data.masked import masks_of
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.slice_module import SliceModule
@@ -126,7 +126,7 @@ def _view(module: SliceModule, clusters: Clusters | None, case: HeldOutCase) -> 
     relevance = None
     if clusters is not None:
         here = slice(case.row, case.row + 1)
-        level = levels(len(image))[here]
+        level = torch.from_numpy(levels(len(image)))[here]
         relevance = _relevance(module, clusters, image[here], valid[here], level)
     return MethodSlice(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.body import denser_than_air, differs_from_zero
 from wsseg.data.geometry import Geometry, whole_plane_geometry
 from wsseg.data.normalisation import fill_holes
-from wsseg.data.planes import box_of, box_to_planes, to_planes
+from wsseg.data.plan import PERCENTILES, Reference
+from wsseg.data.planes import box_of, box_to_planes, from_planes, to_planes
 from wsseg.data.resampling import resample_mask
+from wsseg.data.spec import DataSpec
 
+REFERENCE_VALUES = 50_000  # of a modality, which percentiles are taken from
 SIZE_MULTIPLE = 16  # pixels: networks halve a slice up to four times
 
 
@@ -51,18 +54,18 @@ class Anatomy(NamedTuple):
 
 
 def find_anatomy(
-    volumes: Sequence[NDArray[Any]], affine: NDArray[np.float64], axis: str, spacing: float | None
+    volumes: Sequence[NDArray[Any]], affine: NDArray[np.float64], spec: DataSpec
 ) -> Anatomy:
     """Find the anatomy of a volume.
 
     Args:
-        volumes: Of each modality [X, Y, Z], 0 where nothing was imaged.
+        volumes: Of each modality [X, Y, Z].
         affine: Voxel to RAS+ millimetres.
-        axis: Slicing axis.
-        spacing: Pixel size of slices in mm; None for the source's.
+        spec: Slicing axis and pixel size; its plan says what is anatomy.
     """
-    whole = whole_plane_geometry(volumes[0].shape, affine, axis, spacing)
-    occupied = _occupied(volumes)
+    side = spec.plan.longest_side
+    whole = whole_plane_geometry(volumes[0].shape, affine, spec.axis, spec.spacing, side)
+    occupied = _occupied(volumes, whole, spec)
     around = box_of(occupied)
     box = box_to_planes(around, whole.shape, whole.orientation, whole.axis)
     occupied, *planes = (
@@ -75,6 +78,22 @@ def find_anatomy(
     spread = np.zeros((len(inside), *whole.plane), bool)
     spread[:, box[1], box[2]] = inside
     return Anatomy(planes, inside, box, resample_mask(spread, whole), (0, 0), whole)
+
+
+def reference_of(anatomy: Anatomy) -> Reference:
+    """Return what the images of a case look like, to be compared with those of others.
+
+    Args:
+        anatomy: Of the case.
+    """
+    intensities = []
+    for planes in anatomy.planes:
+        inside = planes[anatomy.inside]
+        found = np.percentile(inside[:: inside.size // REFERENCE_VALUES + 1], PERCENTILES)
+        intensities.append(tuple((value, value) for value in found.tolist()))
+    filling = float(anatomy.valid[box_of(anatomy.valid)].mean())
+    longer = float(max(anatomy.size))
+    return Reference(tuple(intensities), (filling, filling), (longer, longer))
 
 
 def enough(*lengths: tuple[int, int]) -> tuple[int, int]:
@@ -93,12 +112,15 @@ def centred(anatomy: Anatomy, size: tuple[int, int]) -> Geometry:
     return replace(anatomy.whole, start=(start[0], start[1]), size=size)
 
 
-def _occupied(volumes: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
-    result = np.zeros(volumes[0].T.shape, bool).T  # laid out as volumes are read
-    whole = all(volume.dtype == volumes[0].dtype != np.float32 for volume in volumes)
-    for plane, *images in zip(result.T, *(volume.T for volume in volumes), strict=True):
-        if whole:  # their bits can be joined before they are compared
-            images = [reduce(np.bitwise_or, images)]
-        for image in images:
-            plane |= image != 0
-    return result
+def _occupied(
+    volumes: Sequence[NDArray[Any]], whole: Geometry, spec: DataSpec
+) -> NDArray[np.bool_]:
+    """Return where there is anatomy, [X, Y, Z] as the volumes are laid out."""
+    if spec.plan.body == "nonzero":
+        return differs_from_zero(volumes)
+    if spec.plan.body == "whole":
+        return np.ones(volumes[0].T.shape, bool).T
+    place = whole.orientation, whole.axis
+    planes = [to_planes(volume[None], *place)[:, 0] for volume in volumes]
+    body = denser_than_air(planes, hounsfield=spec.plan.normalisation == "window")
+    return np.asarray(from_planes(body[:, None], *place)[0])

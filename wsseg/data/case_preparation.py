@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
+from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy, reference_of
 from wsseg.data.geometry import Geometry, crop, windows
 from wsseg.data.hashes import hash_case, hash_labels, hash_volume
 from wsseg.data.layouts.cases import CaseFiles
@@ -202,8 +202,8 @@ def tags_of(masks: NDArray[np.bool_]) -> list[list[int]]:
 
 def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     spec, case = job.spec, job.files.id
-    images = read_case_images(job.files, spec.modalities)
-    anatomy = find_anatomy(images.volumes, images.affine, spec.axis, spec.spacing)
+    images = read_case_images(job.files, spec.modalities, as_is=spec.plan.body != "nonzero")
+    anatomy = find_anatomy(images.volumes, images.affine, spec)
     labels = None
     if job.files.mask is not None:
         labels = read_case_mask(job.files, job.labels, images)
@@ -212,7 +212,7 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     areas = _areas(anatomy, geometry)
     least = spec.size if given else enough(anatomy.size)
     rows = keep_slices(areas, least, _least_share(job, geometry))
-    slices = cut(anatomy, geometry, rows, np.float16)
+    slices = cut(anatomy, geometry, rows, spec.plan.scales, np.float16)
     store.images.write(case, slices.image)
     store.valid.write(case, slices.valid)
     store.masks.remove(case)
@@ -231,6 +231,7 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
         },
         "mask": None if labels is None else hash_labels(labels.volume, labels.box),
         "anatomy": anatomy.size,
+        "reference": asdict(reference_of(anatomy)),
         "geometry": asdict(geometry),
         "rows": rows,
         "areas": [areas[number] for number in rows],

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wsseg.data.levels import levels
 from wsseg.data.spec import Batch
 from wsseg.data.store import CaseSlices, SliceStore
 from wsseg.data.store_files import ArrayFolder
-
-# Fine enough to tell the vertex from the skull base, coarse enough that each level of each patient
-# holds some slices. Other numbers were not measured.
-LEVELS_PER_CASE = 8
 
 
 class SliceDataset(Dataset[Batch]):
@@ -45,7 +42,7 @@ class SliceDataset(Dataset[Batch]):
         # compares slices with those of the same level of other cases.
         self.case = torch.tensor([case.position for case in self.cases])[self._case]
         self.depth = torch.cat([case.depth for case in self.cases]) if lengths else torch.empty(0)
-        self.level = torch.cat([levels(n) for n in lengths]) if lengths else torch.empty(0).long()
+        self.level = torch.from_numpy(np.concatenate([levels(n) for n in lengths] or [levels(0)]))
 
     def __len__(self) -> int:
         """Return the number of slices."""
@@ -77,16 +74,6 @@ class SliceDataset(Dataset[Batch]):
     def places(self, items: Sequence[int]) -> list[tuple[CaseSlices, int]]:
         """Return the case and the row of each item."""
         return [(self.cases[self._case[item]], int(self._row[item])) for item in items]
-
-
-def levels(count: int) -> Tensor:
-    """Return the level of each slice of a case, [count] int64 from 0 to ``LEVELS_PER_CASE`` - 1.
-
-    Example:
-        >>> levels(12).tolist()
-        [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
-    """
-    return LEVELS_PER_CASE * torch.arange(count) // count
 
 
 def gather(folder: ArrayFolder, places: Sequence[tuple[CaseSlices, int]]) -> Tensor:

@@ -20,7 +20,9 @@ LONGEST_SIDE = 4096
 LARGEST_SHIFT = 0.05
 
 
-def check_files(case: CaseFiles, classes: Classes, axis: str, spacing: float | None = None) -> None:
+def check_files(
+    case: CaseFiles, classes: Classes, axis: str, spacing: float | None = None
+) -> Header:
     """Check all that can be known of a case without reading its volumes.
 
     Args:
@@ -28,6 +30,9 @@ def check_files(case: CaseFiles, classes: Classes, axis: str, spacing: float | N
         classes: The mask labels of each class, for the tags.
         axis: Slicing axis.
         spacing: Pixel size of slices in mm; None for that of the volumes.
+
+    Returns:
+        The header of the first image.
 
     Raises:
         InputError: A file is missing or has no valid header, volumes differ in shape or position,
@@ -55,6 +60,7 @@ def check_files(case: CaseFiles, classes: Classes, axis: str, spacing: float | N
         )
     if case.tags:
         read_tags(case.tags, case.id, classes, whole.depth)
+    return source
 
 
 def _read_headers(case: CaseFiles) -> dict[tuple[Path, bool], Header]:

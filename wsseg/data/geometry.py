@@ -83,7 +83,11 @@ class Geometry:
 
 
 def whole_plane_geometry(
-    shape: tuple[int, ...], affine: NDArray[np.float64], axis: str, spacing: float | None
+    shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    axis: str,
+    spacing: float | None,
+    longest_side: int | None = None,
 ) -> Geometry:
     """Return the geometry of slices that span whole planes.
 
@@ -92,6 +96,7 @@ def whole_plane_geometry(
         affine: Voxel to RAS+ millimetres.
         axis: Slicing axis.
         spacing: Pixel size in mm; None for the source's.
+        longest_side: Pixels that the longer side of planes is to have instead, if it is given.
 
     Example:
         >>> geometry = whole_plane_geometry((240, 240, 155), np.diag([1, 1, 2, 1]), "axial", 1.5)
@@ -120,6 +125,9 @@ def whole_plane_geometry(
         start=(0, 0),
         size=(1, 1),
     )
+    if longest_side is not None:
+        longest = max(n * size for n, size in zip(whole.plane, pixel, strict=True))
+        whole = replace(whole, spacing=(longest / longest_side, longest / longest_side))
     return replace(whole, size=whole.resampled)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +46,26 @@ class Reference:
             "reference",
             self,
             "needs ranges of finite numbers",
+        )
+
+    @classmethod
+    def over(cls, cases: Sequence[Reference]) -> Reference:
+        """Return the ranges over several cases.
+
+        Args:
+            cases: At least one.
+
+        Example:
+            >>> one = Reference((((0, 0), (5, 5), (9, 9)),), (0.5, 0.5), (90, 90))
+            >>> other = Reference((((1, 1), (4, 4), (9, 9)),), (0.7, 0.7), (80, 80))
+            >>> Reference.over([one, other])
+            Reference(intensities=(((0, 1), (4, 5), (9, 9)),), filling=(0.5, 0.7), extent=(80, 90))
+        """
+        modalities = zip(*(case.intensities for case in cases), strict=True)
+        return cls(
+            tuple(tuple(map(_span, zip(*each, strict=True))) for each in modalities),
+            _span(case.filling for case in cases),
+            _span(case.extent for case in cases),
         )
 
     @classmethod
@@ -128,6 +148,11 @@ class Plan:
                 "reference": None if reference is None else Reference.from_dict(reference),
             }
         )
+
+
+def _span(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    lows, highs = zip(*ranges, strict=True)
+    return min(lows), max(highs)
 
 
 def _range(pair: Sequence[float]) -> tuple[float, float]:

@@ -21,9 +21,14 @@ from wsseg.data.case_preparation import (
     plan_fit,
 )
 from wsseg.data.file_checks import check_files
+from wsseg.data.fingerprint import take_fingerprint
+from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.hashes import hash_case
 from wsseg.data.layouts import find_cases
 from wsseg.data.layouts.cases import shared_patients
+from wsseg.data.likeness import decide_comparable, decide_symmetric, some_slices
+from wsseg.data.plan import Reference
+from wsseg.data.planning import Planned, given, make_plan
 from wsseg.data.preparation_checks import (
     check_classes,
     check_distinct,
@@ -35,6 +40,7 @@ from wsseg.data.preparation_checks import (
     warn_of_likely_mistakes,
     warn_of_nesting,
 )
+from wsseg.data.readers import Header
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.store_files import IMAGES, MANIFEST, VALID, ArrayFolder
@@ -55,6 +61,12 @@ def prepare(
     axis: Literal["axial", "coronal", "sagittal"] = "axial",
     spacing: float | None = None,
     size: list[int] | None = None,
+    normalisation: Literal["zscore", "window", "picture"] | None = None,
+    window: list[float] | None = None,
+    body: Literal["nonzero", "threshold", "whole"] | None = None,
+    longest_side: int | None = None,
+    symmetric: bool | None = None,
+    comparable: bool | None = None,
     slice_step: int = 1,
     min_anatomy: float = 0.1,
     folds: int = 5,
@@ -65,6 +77,8 @@ def prepare(
 ) -> Path:
     """Turn images into a store of normalised slices with tags, masks apart, and splits by case.
 
+    How images are taken is decided from some of them and from the tags; the plan is printed with
+    its reasons, and the options from ``--spacing`` to ``--comparable`` override single entries.
     What can be known without reading volumes is checked first, of all cases. Nothing is written to
     OUT before all of them are prepared. A run that was interrupted, or that found files it cannot
     use, resumes where it stopped when the same command is given again; a complete store is kept.
@@ -80,9 +94,21 @@ def prepare(
             default the classes of the layout. Columns of a table, and folders, have the labels
             1, 2, ...
         axis: Slicing axis.
-        spacing: In-plane pixel size of the slices in mm; by default that of the source.
+        spacing: In-plane pixel size of the slices in mm, or in pixels of pictures; by default that
+            of the source, and for CT one at which planes have 256 pixels.
         size: Height and width of slices in pixels, multiples of 16; larger anatomy is cropped. By
             default large enough for the largest case.
+        normalisation: How intensities are brought to one scale: zscore (each case by the values
+            inside its own body), window (Hounsfield units of CT) or picture (all by the same
+            statistics).
+        window: Least and greatest Hounsfield unit of CT that are told apart, such as [-175, 250].
+        body: What counts as body: nonzero (all that differs from the background), threshold (what
+            is denser or brighter than air) or whole (every pixel).
+        longest_side: Pixels to which the longer side of each picture is resampled.
+        symmetric: Whether the two sides of slices look alike, as those of heads do; models then see
+            how they differ, unless they are told otherwise.
+        comparable: Whether the same place of different patients can be compared; clusters then see
+            how places differ from what is normal there.
         slice_step: Keep every n-th slice.
         min_anatomy: Least share of a slice that must hold anatomy for it to be kept.
         folds: Number of folds; each case is in the test split of exactly one. There must be at
@@ -118,20 +144,29 @@ def prepare(
     jobs = [CaseJob(case, spec, labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
         check = partial(check_files, classes=chosen, axis=axis, spacing=spacing)
-        results([*listed.faults, attempt(run, "Checking", check, listed.cases)])
+        checked = attempt(run, "Checking", check, listed.cases)
+        results([*listed.faults, checked])
+        headers = [] if isinstance(checked, InputError) else checked
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / MANIFEST).read_text())
         else:
-            manifest = _prepare(run, jobs, source, store, options)
+            manifest = _prepare(run, jobs, headers, source, store, options)
     print_summary(manifest, out)
     return out
 
 
+CASES = 32  # whose images are looked at to make the plan
+PLANNED = ("size", "spacing", "plan", "pixel")
 NOT_IN_RESULT = ("source", "out", "workers", "overwrite")
 
 
 def _prepare(
-    run: Mapper, jobs: Sequence[CaseJob], source: Path, store: UnfinishedStore, options: Entry
+    run: Mapper,
+    jobs: Sequence[CaseJob],
+    headers: Sequence[Header],
+    source: Path,
+    store: UnfinishedStore,
+    options: Entry,
 ) -> Entry:
     """Make the store; return its manifest."""
     files = [job.files for job in jobs]
@@ -139,6 +174,9 @@ def _prepare(
     dealing = (options["folds"], options["val_fraction"], options["seed"])
     folds = make_folds([case.id for case in files], *dealing, patients)
     with store.held():
+        planned = _plan(run, jobs, headers, options)
+        planned_spec = replace(jobs[0].spec, plan=planned.plan, spacing=planned.spacing)
+        jobs = [replace(job, spec=planned_spec) for job in jobs]
         try:
             spec, fits, entries = _build(run, jobs, source, store, options, folds)
         except InputError as error:
@@ -149,9 +187,28 @@ def _prepare(
             run("Fitting", partial(fit_case, store=store), needed)
         for entry in entries:
             entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
-        manifest = _manifest(spec, options, entries, jobs)
+        seen = some_slices(store.images, store.valid, entries, spec.size)
+        likeness = {
+            "symmetric": given(options["symmetric"]) or decide_symmetric(seen),
+            "comparable": given(options["comparable"]) or decide_comparable(seen),
+        }
+        found = {name: decision.value for name, decision in likeness.items()}
+        reasons = {**planned.reasons, **{name: each.reason for name, each in likeness.items()}}
+        spec = replace(spec, plan=replace(spec.plan, **found))
+        manifest = _manifest(spec, options, entries, jobs) | {"reasons": reasons}
         store.complete(manifest, folds, options["seed"])
     return manifest
+
+
+def _plan(
+    run: Mapper, jobs: Sequence[CaseJob], headers: Sequence[Header], options: Entry
+) -> Planned:
+    """Decide how images are to be taken, from some of them."""
+    some = jobs[:: -(-len(jobs) // CASES)]
+    fingerprints = [each for each in run("Looking", take_fingerprint, some) if each]
+    planes = [whole_plane_geometry(h.shape, h.affine, options["axis"], None) for h in headers]
+    unit = "px" if all(header.unit == "px" for header in headers) else "mm"
+    return make_plan(fingerprints, planes, unit, options)
 
 
 def _build(
@@ -167,10 +224,12 @@ def _build(
     records = run("Preparing", partial(build_case, store=store), jobs)
     check_distinct(source, {c.id: r["content"] for c, r in zip(files, records, strict=True)})
     warn_of_equal_masks({c.id: r.get("mask") for c, r in zip(files, records, strict=True)})
-    warn_of_likely_mistakes(records, options["spacing"])
+    warn_of_likely_mistakes(records, jobs[0].spec)
     sizes = [jobs[0].spec.size] if options["size"] else [r["anatomy"] for r in records]
     pixel = np.median([record["geometry"]["spacing"] for record in records], axis=0)
-    spec = replace(jobs[0].spec, size=enough(*sizes), pixel=tuple(pixel.tolist()))
+    reference = Reference.over([Reference.from_dict(record["reference"]) for record in records])
+    plan = replace(jobs[0].spec.plan, reference=reference)
+    spec = replace(jobs[0].spec, size=enough(*sizes), plan=plan, pixel=tuple(pixel.tolist()))
     fits, entries = _entries(jobs, records, spec.size, store)
     tags = {entry["id"]: entry["tags"] for entry in entries}
     check_tagged(str(store.out), folds, tags, list(spec.classes))
@@ -205,7 +264,9 @@ def _is_current(
         found = json.loads((out / MANIFEST).read_text())
         hashes = {case["id"]: case["sha256"] for case in found["cases"]}
         # A datalist names its classes itself, so equal options do not mean equal classes.
-        spec = {**found["spec"], "size": list(jobs[0].spec.size), "pixel": None}
+        # What was planned follows from the files and the options.
+        planned = {name: jobs[0].spec.to_dict()[name] for name in PLANNED}
+        spec = {**found["spec"], **planned}
     except (ValueError, KeyError, TypeError):
         if overwrite:
             return False
@@ -293,5 +354,12 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
     table.add_row("tagged slices", shares)
     table.add_row("masks", "for validation and test" if manifest["has_masks"] else "none")
     table.add_row("folds", str(manifest["options"]["folds"]))
-    Console().print(table)
+    plan = Table("entry", "value", "why", title="Plan", title_justify="left")
+    for name, reason in manifest["reasons"].items():
+        plan.add_row(name, _shown(spec["plan"].get(name, spec.get(name))), reason)
+    Console().print(table, plan)
     print(f"in {out}")
+
+
+def _shown(value: Any) -> str:
+    return {None: "none", True: "yes", False: "no"}.get(value, str(value))

@@ -12,14 +12,11 @@ import numpy as np
 
 from wsseg.data.anatomy import SIZE_MULTIPLE
 from wsseg.data.layouts.cases import CaseList
-from wsseg.data.spec import same_pixel_size
+from wsseg.data.spec import DataSpec, same_pixel_size
 from wsseg.data.store_files import MANIFEST
 from wsseg.utils.errors import InputError, first_of, results
 from wsseg.utils.files import check_writable
 
-# Share of the box around a case's anatomy: with more than this the air around a body has probably
-# not been set to zero. An ellipse, as a head nearly is, fills 0.79 of its box. Not measured.
-FULL_BOX = 0.98
 # Pixels: smoothing and the comparison of both sides have widths in pixels, which suit slices of at
 # least this length. Not measured.
 SHORTEST_ANATOMY = 70
@@ -39,9 +36,13 @@ def check_options(options: dict[str, Any], workers: int | None) -> None:
     good_size = size is None or (
         len(size) == 2 and all(n > 0 and n % SIZE_MULTIPLE == 0 for n in size)
     )
+    window, side = options["window"], options["longest_side"]
+    good_window = window is None or (len(window) == 2 and window[0] < window[1])
     rules = [
         ("spacing", spacing is None or spacing > 0, "give millimetres above 0"),
         ("size", good_size, "give height and width, multiples of 16, such as [192, 160]"),
+        ("window", good_window, "give two Hounsfield units, such as [-175, 250]"),
+        ("longest_side", side is None or side > 0, "give pixels, 1 or more"),
         ("slice_step", options["slice_step"] >= 1, "give 1 or more"),
         ("min_anatomy", 0 <= options["min_anatomy"] < 1, "give 0 or more and less than 1"),
         ("folds", options["folds"] >= 2, "give 2 or more"),
@@ -212,16 +213,16 @@ def warn_of_nesting(
             )
 
 
-def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spacing: float | None) -> None:
+def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spec: DataSpec) -> None:
     """Warn of spacing and tags that are probably mistakes.
 
     Args:
         records: What is known of the slices of each case.
-        spacing: Pixel size to which they are resampled, if they are.
+        spec: How volumes became slices.
     """
     pixels = sorted(side for record in records for side in record["geometry"]["pixel"])
     alike = same_pixel_size([record["geometry"]["pixel"] for record in records])
-    if spacing is None and not alike:
+    if spec.spacing is None and spec.plan.longest_side is None and not alike:
         warnings.warn(
             f"pixels of slices are {pixels[0]:.3g} to {pixels[-1]:.3g} mm wide or high, and the "
             f"network treats them all alike; --spacing {pixels[len(pixels) // 2]:.2g} would "
@@ -232,25 +233,9 @@ def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spacing: float | 
     if extent < SHORTEST_ANATOMY:
         warnings.warn(
             f"anatomy is {extent} pixels long in the median case; the default settings suit "
-            f"{SHORTEST_ANATOMY} pixels or more; give a smaller --spacing, or train with "
-            "--model.symmetry=false",
-            stacklevel=2,
-        )
-    full = [record for record in records if _fills_its_box(record)]
-    if full:
-        warnings.warn(
-            f"in {len(full)} of {len(records)} cases nearly every pixel counts as anatomy; if there"
-            " is air around the body, set it to one value, such as 0 (skull-stripping does this "
-            "for heads)",
+            f"{SHORTEST_ANATOMY} pixels or more; give a smaller --spacing",
             stacklevel=2,
         )
     doubts = [record["doubt"] for record in records if record.get("doubt")]
     if doubts:
         warnings.warn(f"{first_of(doubts)}; training uses the tags", stacklevel=2)
-
-
-def _fills_its_box(record: dict[str, Any]) -> bool:
-    """Tell whether the anatomy of a case fills nearly all of the box around it."""
-    height, width = record["anatomy"]
-    areas: list[int] = record["areas"]
-    return bool(areas) and min(areas) > FULL_BOX * height * width

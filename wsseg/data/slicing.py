@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
 from wsseg.data.geometry import Geometry, crop, windows
-from wsseg.data.normalisation import find_scale, scorer
+from wsseg.data.normalisation import Scale, find_scale, scorer
 from wsseg.data.planes import Scalar, from_planes, to_planes
 from wsseg.data.resampling import apply_weights, linear_weights, resample_image, resample_mask
 from wsseg.data.spec import DataSpec
@@ -47,22 +47,26 @@ def volume_to_slices(
     """Cut a volume into normalised slices.
 
     Args:
-        volumes: Of each modality [X, Y, Z] raw intensities, 0 where nothing was imaged.
+        volumes: Of each modality [X, Y, Z] raw intensities.
         affine: Voxel to RAS+ millimetres.
-        spec: Slicing axis, pixel size, size of slices and normalisation.
+        spec: Slicing axis, pixel size, size of slices, and the plan for the images.
         grow: Enlarge slices, in multiples of 16, where the anatomy is larger than their size:
             prediction must not cut off a larger head than those it learnt from.
 
     Returns:
         All slices, cropped or padded around the middle of the anatomy.
     """
-    anatomy = find_anatomy(volumes, affine, spec.axis, spec.spacing)
+    anatomy = find_anatomy(volumes, affine, spec)
     size = enough(spec.size, anatomy.size) if grow else spec.size
-    return cut(anatomy, centred(anatomy, size), range(anatomy.whole.depth))
+    return cut(anatomy, centred(anatomy, size), range(anatomy.whole.depth), spec.plan.scales)
 
 
 def cut(
-    anatomy: Anatomy, geometry: Geometry, rows: Sequence[int], dtype: Float = np.float32
+    anatomy: Anatomy,
+    geometry: Geometry,
+    rows: Sequence[int],
+    scales: Sequence[Scale],
+    dtype: Float = np.float32,
 ) -> Slices:
     """Cut normalised slices.
 
@@ -70,6 +74,8 @@ def cut(
         anatomy: Of the volume.
         geometry: Of the slices.
         rows: Numbers of the slices, ascending.
+        scales: How the intensities of each modality become z-scores; empty to measure them in this
+            volume.
         dtype: Type of the normalised intensities.
     """
     start = [n - m for n, m in zip(geometry.start, anatomy.corner, strict=True)]
@@ -84,7 +90,9 @@ def cut(
     share = _share(anatomy)
 
     def fill(number: int) -> None:
-        scores = _scores(anatomy, anatomy.planes[number], dtype, share)
+        planes = anatomy.planes[number]
+        scale = scales[number] if scales else find_scale(planes[anatomy.inside])
+        scores = _scores(anatomy, planes, scale, dtype, share)
         for i, s in places:
             np.copyto(image[i, number][target], scores(s)[source], where=valid[i][target])
 
@@ -129,10 +137,13 @@ def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Sca
 
 
 def _scores(
-    anatomy: Anatomy, planes: NDArray[Any], dtype: Float, share: NDArray[np.float32] | None
+    anatomy: Anatomy,
+    planes: NDArray[Any],
+    scale: Scale,
+    dtype: Float,
+    share: NDArray[np.float32] | None,
 ) -> Callable[[int], NDArray[np.floating]]:
     """Return a function from the number of a plane to its z-scores, over ``anatomy.valid``."""
-    scale = find_scale(planes[anatomy.inside])
     if share is None:
         score = scorer(scale, planes.dtype, dtype)
         return lambda number: score(planes[number])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.body import background_of
 from wsseg.data.file_checks import check_channel, check_grid
 from wsseg.data.layouts.cases import CaseFiles, ImageFile, MaskFile
 from wsseg.data.planes import box_of
@@ -49,12 +50,15 @@ class CaseLabels(NamedTuple):
     bits: tuple[int, ...] = ()
 
 
-def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
+def read_case_images(
+    case: CaseFiles, modalities: Sequence[str], *, as_is: bool = False
+) -> CaseImages:
     """Read and verify the images of a case.
 
     Args:
         case: Its files.
         modalities: Which to read, in the order of the channels.
+        as_is: Whether the background keeps its value, instead of being shifted to 0.
 
     Raises:
         InputError: A file cannot be read, or the volumes are not finite, are empty or constant, or
@@ -71,7 +75,8 @@ def read_case_images(case: CaseFiles, modalities: Sequence[str]) -> CaseImages:
 
     def volume_of(name: str) -> NDArray[Any]:
         place = case.images[name]
-        volume = without_background(_channel(*files[place.path], place, case.id))
+        volume = _channel(*files[place.path], place, case.id)
+        volume = volume if as_is else without_background(volume)
         _check_values(volume, place.path, f"case {case.id}, {name}")
         return volume
 
@@ -122,11 +127,8 @@ def without_background(volume: NDArray[Any]) -> NDArray[Any]:
     Args:
         volume: [X, Y, Z].
     """
-    corners = volume[:: max(volume.shape[0] - 1, 1)]
-    corners = corners[:, :: max(volume.shape[1] - 1, 1), :: max(volume.shape[2] - 1, 1)]
-    background = np.float32(corners.flat[0] if corners.size else 0)
-    same = bool((corners == background).all())
-    return volume.astype(np.float32) - background if same and background != 0 else volume
+    background = background_of(volume)
+    return volume.astype(np.float32) - np.float32(background) if background else volume
 
 
 def class_masks(labels: CaseLabels, classes: dict[str, tuple[int, ...]]) -> NDArray[np.bool_]:

@@ -60,7 +60,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
     Raises:
         InputError: An image cannot be used.
     """
-    images = read_case_images(files, spec.modalities)
+    images = read_case_images(files, spec.modalities, as_is=spec.plan.body != "nonzero")
     image, valid, geometry = volume_to_slices(images.volumes, images.affine, spec, grow=True)
     return RawCase(
         files.id,
