@@ -23,7 +23,7 @@ from wsseg.models import CamModule
 from wsseg.prediction.raw import read_raw_case
 from wsseg.utils.errors import InputError
 
-REFERENCE = Reference((((0.0, 2.0), (3.0, 4.0), (5.0, 9.5)),), (0.5, 0.75), (70, 90))
+REFERENCE = Reference((((0.0, 2.0), (3.0, 4.0), (5.0, 9.5)),), (0.5, 0.75), (70, 90), ((0.2, 0.5),))
 PLAN = Plan("picture", "whole", "px", 256, (Scale(0.0, 255.0, 100.0, 50.0),), reference=REFERENCE)
 SPEC = DataSpec(("T1",), {"tumour": (1,)}, "axial", None, (32, 32))
 
@@ -60,7 +60,9 @@ def test_a_plan_that_cannot_be(changed: dict[str, Any]) -> None:
         replace(PLAN, **changed)
 
 
-@pytest.mark.parametrize("changed", [{"filling": (1.0, 0.5)}, {"intensities": (((0.0, 1.0),),)}])
+@pytest.mark.parametrize(
+    "changed", [{"filling": (1.0, 0.5)}, {"intensities": (((0.0, 1.0),),)}, {"middles": ()}]
+)
 def test_a_reference_that_cannot_be(changed: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="plan: reference"):
         replace(REFERENCE, **changed)

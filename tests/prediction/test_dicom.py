@@ -9,11 +9,12 @@ from typing import Any
 import highdicom
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import pytorch_lightning as pl
 import torch
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 from torch import Tensor
 
 from wsseg.data.spec import DataSpec
@@ -136,6 +137,35 @@ def test_segmentations_lie_on_the_series(tmp_path: Path) -> None:
             np.testing.assert_allclose(
                 sorted(there[:, :3].round(3).tolist()), sorted(where.round(3).tolist())
             )
+
+
+def test_frames_of_an_enhanced_file_may_be_in_any_order(tmp_path: Path) -> None:
+    single = write_series(tmp_path / "single")
+    data = pydicom.dcmread(next(single.iterdir()))
+    order = [3, 0, 5, 1, 4, 2]
+    frames, shared = [], Dataset()
+    for number in order:
+        frame, place = Dataset(), Dataset()
+        place.ImagePositionPatient = [10, 20, 2.0 * number]
+        frame.PlanePositionSequence = [place]
+        frames.append(frame)
+    turn, sizes = Dataset(), Dataset()
+    turn.ImageOrientationPatient = data.ImageOrientationPatient
+    sizes.PixelSpacing, sizes.SliceThickness = data.PixelSpacing, 2.0
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [turn], [sizes]
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    data.NumberOfFrames = len(order)
+    data.PerFrameFunctionalGroupsSequence = frames
+    data.SharedFunctionalGroupsSequence = [shared]
+    data.PixelData = voxels().transpose(2, 1, 0)[order].tobytes()
+    del data.ImagePositionPatient, data.ImageOrientationPatient, data.PixelSpacing
+    data.save_as(tmp_path / "ann.dcm", enforce_file_format=True)
+    [mask] = run(tmp_path / "ann.dcm", tmp_path / "out", dicom_seg=True)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(mask).dataobj), truth())
+    found = highdicom.seg.segread(tmp_path / "out" / "dicom_seg" / "ann.dcm")
+    volume = found.get_volume(segment_numbers=[1])
+    places = np.c_[np.argwhere(volume.array[..., 0]), np.ones(np.count_nonzero(volume.array))]
+    assert sorted(set((places @ volume.affine.T)[:, 2].round(3))) == [4.0, 6.0, 8.0]
 
 
 def test_a_mask_without_anything_is_a_segmentation_too(tmp_path: Path) -> None:

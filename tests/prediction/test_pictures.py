@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wsseg.data.anatomy import find_anatomy, reference_of
+from wsseg.data.normalisation import Scale
+from wsseg.data.plan import Plan
 from wsseg.data.readers import COLOURS
 from wsseg.data.spec import DataSpec
 from wsseg.models import Finishing
@@ -108,10 +112,10 @@ def test_the_table_says_what_was_found_and_what_was_not(
     run(tmp_path / "in", tmp_path / "out")
     first, second, *others = rows_of(tmp_path / "out")
     assert (first["class"], first["label"]) == ("cyst", "3")
-    assert (first["size"], first["unit"], first["components"]) == ("124.0", "px", "2")
+    assert (first["size"], first["unit"], first["components"]) == ("124", "px", "2")
     assert 0.9 < float(first["confidence"]) <= 1
     assert not first["note"]
-    missing = {"case": "ann", "class": "mass", "label": "1", "size": "0.0", "unit": "px"}
+    missing = {"case": "ann", "class": "mass", "label": "1", "size": "0", "unit": "px"}
     assert second == missing | {"components": "0", "confidence": "", "note": "nothing found"}
     assert len(others) == 2
     said = capsys.readouterr().err
@@ -212,3 +216,25 @@ def test_a_table_and_folders_of_classes_list_cases_too(tmp_path: Path, module: B
     np.testing.assert_array_equal(np.asarray(Image.open(mask)), truth())
     with pytest.raises(InputError, match=r"cases.csv: would overwrite an input file"):
         run(tmp_path / "cases.csv", tmp_path)
+
+
+def test_a_picture_that_looks_unlike_training_is_announced(
+    tmp_path: Path, module: Bright, recwarn: pytest.WarningsRecorder
+) -> None:
+    train = np.stack([colours()[..., n].T[..., None] for n in range(3)])
+    plan = Plan("picture", "whole", "px", scales=(Scale(0.0, 255.0, 40.0, 30.0),) * 3)
+    module.spec = replace(module.spec, plan=plan)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    reference = reference_of(find_anatomy(list(train), affine, module.spec))
+    module.spec = replace(module.spec, plan=replace(plan, reference=reference))
+    save(colours(), tmp_path / "in" / "ann.png")
+    run(tmp_path / "in", tmp_path / "out")
+    assert not recwarn.list
+    save(255 - colours(), tmp_path / "in" / "ben.png")
+    with pytest.warns(
+        UserWarning, match="1 of 2 cases may be predicted wrongly.*; ben: .* exchang"
+    ):
+        run(tmp_path / "in", tmp_path / "out")
+    notes = {row["case"]: row["note"] for row in rows_of(tmp_path / "out")}
+    assert not notes["ann"]
+    assert "black and white were exchanged: invert it" in notes["ben"]

@@ -86,14 +86,21 @@ def reference_of(anatomy: Anatomy) -> Reference:
     Args:
         anatomy: Of the case.
     """
-    intensities = []
+    intensities, middles = [], []
     for planes in anatomy.planes:
         inside = planes[anatomy.inside]
-        found = np.percentile(inside[:: inside.size // REFERENCE_VALUES + 1], PERCENTILES)
-        intensities.append(tuple((value, value) for value in found.tolist()))
+        some = inside[:: inside.size // REFERENCE_VALUES + 1]
+        low, middle, high = found = np.percentile(some, PERCENTILES).tolist()
+        intensities.append(tuple((value, value) for value in found))
+        middles.append((middle - low) / (high - low) if high > low else 0.5)
     filling = float(anatomy.valid[box_of(anatomy.valid)].mean())
     longer = float(max(anatomy.size))
-    return Reference(tuple(intensities), (filling, filling), (longer, longer))
+    return Reference(
+        tuple(intensities),
+        (filling, filling),
+        (longer, longer),
+        tuple((middle, middle) for middle in middles),
+    )
 
 
 def enough(*lengths: tuple[int, int]) -> tuple[int, int]:

@@ -32,17 +32,21 @@ class Reference:
             the raw intensities inside the body.
         filling: Range of the share of the box around the body that the body fills.
         extent: Range of the longer side of that box, in pixels of slices.
+        middles: For each modality the range of how far the second of ``PERCENTILES`` lies from the
+            first to the last, as a share, which no unit of intensity changes.
     """
 
     intensities: tuple[tuple[tuple[float, float], ...], ...]
     filling: tuple[float, float]
     extent: tuple[float, float]
+    middles: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
         ranges = [*(each for modality in self.intensities for each in modality)]
         _check(
             all(len(modality) == len(PERCENTILES) for modality in self.intensities)
-            and all(_is_range(each) for each in [*ranges, self.filling, self.extent]),
+            and len(self.middles) == len(self.intensities)
+            and all(map(_is_range, [*ranges, self.filling, self.extent, *self.middles])),
             "reference",
             self,
             "needs ranges of finite numbers",
@@ -56,16 +60,18 @@ class Reference:
             cases: At least one.
 
         Example:
-            >>> one = Reference((((0, 0), (5, 5), (9, 9)),), (0.5, 0.5), (90, 90))
-            >>> other = Reference((((1, 1), (4, 4), (9, 9)),), (0.7, 0.7), (80, 80))
+            >>> one = Reference((((0, 0), (5, 5), (9, 9)),), (0.5, 0.5), (90, 90), ((0.6, 0.6),))
+            >>> other = Reference((((1, 1), (4, 4), (9, 9)),), (0.7, 0.7), (80, 80), ((0.4, 0.4),))
             >>> Reference.over([one, other])
-            Reference(intensities=(((0, 1), (4, 5), (9, 9)),), filling=(0.5, 0.7), extent=(80, 90))
+            Reference(intensities=(((0, 1), (4, 5), (9, 9)),), filling=(0.5, 0.7),
+                      extent=(80, 90), middles=((0.4, 0.6),))
         """
         modalities = zip(*(case.intensities for case in cases), strict=True)
         return cls(
             tuple(tuple(map(_span, zip(*each, strict=True))) for each in modalities),
             _span(case.filling for case in cases),
             _span(case.extent for case in cases),
+            tuple(map(_span, zip(*(case.middles for case in cases), strict=True))),
         )
 
     @classmethod
@@ -75,6 +81,7 @@ class Reference:
             tuple(tuple(map(_range, modality)) for modality in plain["intensities"]),
             _range(plain["filling"]),
             _range(plain["extent"]),
+            tuple(map(_range, plain["middles"])),
         )
 
 

@@ -56,7 +56,11 @@ def volume_to_slices(
     Returns:
         All slices, cropped or padded around the middle of the anatomy.
     """
-    anatomy = find_anatomy(volumes, affine, spec)
+    return cut_all(find_anatomy(volumes, affine, spec), spec, grow=grow)
+
+
+def cut_all(anatomy: Anatomy, spec: DataSpec, *, grow: bool = False) -> Slices:
+    """Cut all slices of a volume whose anatomy is known; see :func:`volume_to_slices`."""
     size = enough(spec.size, anatomy.size) if grow else spec.size
     return cut(anatomy, centred(anatomy, size), range(anatomy.whole.depth), spec.plan.scales)
 

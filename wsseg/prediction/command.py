@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, read_raw_case
 from wsseg.prediction.sources import find_raw_cases
 from wsseg.prediction.writing import Extras, Prediction, Written, write_prediction
-from wsseg.utils.errors import InputError, attempt, partition, results
+from wsseg.utils.errors import InputError, attempt, first_of, partition, results
 
 
 def predict(
@@ -102,6 +103,7 @@ def predict(
     findings = [each for case in written for each in case.findings]
     if written:
         write_findings(findings, output / TABLE)
+        warn_of_misfits(written)
         _report(findings, list(spec.classes), output, len(lacking) + len(faults) + len(unusable))
     return results([*lacking, *faults, *unusable, *(case.mask for case in written)])
 
@@ -168,6 +170,18 @@ def _with_progress(
     from rich.progress import track
 
     return track(written, "Predicting", total=total, console=Console(stderr=True))
+
+
+def warn_of_misfits(written: Sequence[Written]) -> None:
+    """Warn of cases that do not look like those of training, by the first of them."""
+    notes = [f"{case.findings[0].case}: {case.note}" for case in written if case.note]
+    if notes:
+        some = f"{len(notes)} of {len(written)} cases"
+        warnings.warn(
+            f"{some} may be predicted wrongly, since they do not look like those of training; "
+            f"{first_of(notes)} (column `note` of {TABLE})",
+            stacklevel=3,
+        )
 
 
 def _report(

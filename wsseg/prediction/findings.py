@@ -31,7 +31,8 @@ class Finding(NamedTuple):
         unit: "px" or "mm2" of a single plane, "voxels" or "ml" of several.
         components: How many separate parts there are; what touches at a corner belongs together.
         confidence: Mean probability that the network gives inside the mask; None without a mask.
-        note: What the user should know.
+        note: What the user should know: that nothing was found, or that the case does not look
+            like those of training.
     """
 
     case: str
@@ -106,8 +107,8 @@ def write_findings(findings: Iterable[Finding], path: Path) -> Path:
     table.writerow(COLUMNS)
     for each in findings:
         confidence = "" if each.confidence is None else f"{each.confidence:.3f}"
-        values = each._replace(size=round(each.size, 4))._asdict() | {"confidence": confidence}
-        table.writerow(values.values())
+        shown = {"size": f"{round(each.size, 4):.15g}", "confidence": confidence}
+        table.writerow((each._asdict() | shown).values())
     return write_text(path, text.getvalue())
 
 

@@ -10,12 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.data.anatomy import find_anatomy, reference_of
 from wsseg.data.geometry import Geometry
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import Header, read_voxels
-from wsseg.data.slicing import slices_to_volume, volume_to_slices
+from wsseg.data.slicing import cut_all, slices_to_volume
 from wsseg.data.spec import DataSpec
 from wsseg.data.volumes import read_case_images
+from wsseg.prediction.fit_to_plan import misfit
+
+NO_BODY = "no body was found in the image"
 
 
 class RawCase(NamedTuple):
@@ -29,6 +33,7 @@ class RawCase(NamedTuple):
         source: The voxels on which the mask belongs.
         volumes: Of each modality [X, Y, Z], as they were read.
         path: File or folder of the first modality.
+        note: Why it does not look like the cases of training; nothing if it does.
     """
 
     id: str
@@ -38,6 +43,7 @@ class RawCase(NamedTuple):
     source: Header
     volumes: tuple[NDArray[Any], ...]
     path: Path
+    note: str = ""
 
     def mask_of(self, probability: Tensor, threshold: float) -> NDArray[np.bool_]:
         """Return where a probability [S, C, H, W] exceeds a threshold, [C, X, Y, Z] of the source.
@@ -61,15 +67,21 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         InputError: An image cannot be used.
     """
     images = read_case_images(files, spec.modalities, as_is=spec.plan.body != "nonzero")
-    image, valid, geometry = volume_to_slices(images.volumes, images.affine, spec, grow=True)
+    anatomy = find_anatomy(images.volumes, images.affine, spec)
+    image, valid, geometry = cut_all(anatomy, spec, grow=True)
+    note = NO_BODY
+    if anatomy.inside.any():
+        note = misfit(reference_of(anatomy), spec.plan, spec.modalities)
+    changed = images.source.is_picture and spec.plan.body == "nonzero"
     return RawCase(
         files.id,
         torch.from_numpy(image),
         torch.from_numpy(valid),
         geometry,
         images.source,
-        pixels_of(files, spec) if images.source.is_picture else images.volumes,
+        pixels_of(files, spec) if changed else images.volumes,
         files.images[spec.modalities[0]].path,
+        note,
     )
 
 

@@ -56,10 +56,12 @@ class Written(NamedTuple):
     Attributes:
         mask: File of its mask.
         findings: Its rows of the table.
+        note: Why it does not look like the cases of training; nothing if it does.
     """
 
     mask: Path
     findings: list[Finding]
+    note: str
 
 
 class Extras(NamedTuple):
@@ -114,7 +116,7 @@ def write_prediction(
     if extras.dicom_seg:
         path = output / DICOM_SEG / f"{case.id}.dcm"
         save_dicom_seg(masks, list(spec.classes), case.path, case.id, path)
-    return Written(mask, findings)
+    return Written(mask, findings, case.note)
 
 
 def findings_of(
@@ -143,7 +145,7 @@ def findings_of(
             unit=unit,
             components=count_components(mask),
             confidence=confidence if inside.any() else None,
-            note="" if mask.any() else NOTHING_FOUND,
+            note="; ".join(filter(None, ["" if mask.any() else NOTHING_FOUND, case.note])),
         )
         found.append(finding)
     return found
