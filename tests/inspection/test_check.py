@@ -175,6 +175,19 @@ def test_words_about_tags() -> None:
     assert doubts_of_levels(pictures, ["lesion"]) == []
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_tags_that_follow_from_the_patient(
+    mixed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path)
+    lines = table.read_text().splitlines()
+    owner = [n // 4 if mixed else n % 6 for n in range(COUNT)]
+    rows = [f"{line},p{one}" for line, one in zip(lines[1:], owner, strict=True)]
+    table.write_text("\n".join([f"{lines[0]},patient", *rows]))
+    assert run(table) == 0
+    assert [("the patient tells the tag" in line) for line in told(capsys)] == [True] * (not mixed)
+
+
 def test_names_of_patients_that_differ_in_spelling() -> None:
     (line,) = doubts_of_patients({"a": "Ann 1", "b": "ann_1", "c": "ann_2"})
     assert "Ann 1 and ann_1" in line

@@ -66,6 +66,15 @@ def test_pictures_without_anything_else(tmp_path: Path, capsys: pytest.CaptureFi
     assert "`finding` not used" in capsys.readouterr().out
 
 
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    picture(tmp_path / "real/a.png")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/link").symlink_to(tmp_path / "real")
+    (tmp_path / "real/loop").symlink_to(tmp_path / "mine")
+    assert main(["init", str(tmp_path / "mine")]) == 0
+    assert [row["image"] for row in rows(tmp_path / "mine/tags.csv")] == ["link/a.png"]
+
+
 def test_names_and_masks_are_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("p1_pos", "p1_neg", "p2_pos", "p2_neg"):
         picture(tmp_path / f"images/{name}.png")

@@ -171,6 +171,7 @@ def judge(
         *findings.doubts_of_modalities(facts),
         *findings.doubts_of_levels(counts, names),
         *findings.doubts_of_shortcuts(facts, names, patients),
+        *findings.doubts_of_confounding(facts, names, patients),
     ]
     return Verdict(tuple(problems), tuple(doubts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +16,12 @@ from wsseg.inspection.shortcuts import COMPARED, Shortcut, find_shortcuts, indic
 from wsseg.utils.errors import first_of
 
 MOST_NAMES = 6  # cases that a sentence lists
+ANY = "any class"
+# Tags of pictures go with patients if the most frequent tag of each patient is that of so many of
+# their images, and shuffled tags hardly ever fit as well. Not measured.
+FEWEST_PATIENTS = 5  # with several images each
+LEAST_AGREEMENT = 0.8
+SHUFFLES, LARGEST_P = 999, 0.01
 
 
 class Counts(NamedTuple):
@@ -141,14 +147,53 @@ def doubts_of_shortcuts(
     }
     features |= dict(indicators("file type", [one.kind for one in facts]))
     tags = np.array([one.tags.any(axis=0) for one in facts])
+    kinds = dict(zip(classes, tags.T, strict=True))
+    if len(classes) > 1:  # images without any finding may be of another source
+        kinds[ANY] = tags.any(axis=1)
     owners = [patients[one.case] for one in facts]
-    comparisons = len(features) * len(classes)
+    comparisons = len(features) * len(kinds)
     found = []
-    for name, tagged in zip(classes, tags.T, strict=True):
+    for name, tagged in kinds.items():
         found += [
             _sentence(name, each) for each in find_shortcuts(features, tagged, owners, comparisons)
         ]
     return found
+
+
+def doubts_of_confounding(
+    facts: Sequence[Facts], classes: Sequence[str], patients: Mapping[str, str]
+) -> list[str]:
+    """Say which tags of pictures follow from the patient: then they teach what patients look like.
+
+    Args:
+        facts: Of all cases.
+        classes: Names of the classes.
+        patients: Whose each case is.
+    """
+    owners = [patients[one.case] for one in facts]
+    count = Counter(owners)
+    several = [n for n, one in enumerate(facts) if count[owners[n]] > 1 and one.shape[0] == 1]
+    names, place = np.unique([owners[n] for n in several], return_inverse=True)
+    found = []
+    for number, name in enumerate(classes if len(names) >= FEWEST_PATIENTS else []):
+        tags = np.array([facts[n].tags[0, number] for n in several])
+        agreement = _agreement(tags, place)
+        rng = np.random.default_rng(0)
+        better = sum(_agreement(rng.permutation(tags), place) >= agreement for _ in range(SHUFFLES))
+        if agreement >= LEAST_AGREEMENT and (better + 1) / (SHUFFLES + 1) <= LARGEST_P:
+            found.append(
+                f"`{name}`: the patient tells the tag of {agreement:.0%} of the images, so that "
+                "what differs between patients, such as stain or scanner, may be taken for it; add "
+                "patients with both tagged and untagged images"
+            )
+    return found
+
+
+def _agreement(tags: NDArray[np.bool_], place: NDArray[np.intp]) -> float:
+    """Return the share of images that have the most frequent tag of their patient."""
+    total = np.bincount(place)
+    tagged = np.bincount(place, tags)
+    return float(np.maximum(tagged, total - tagged).sum() / len(tags))
 
 
 def _sentence(name: str, shortcut: Shortcut) -> str:

@@ -38,7 +38,8 @@ def sheets(facts: Sequence[Facts], classes: Sequence[str]) -> Iterator[Sheet]:
                 continue
             word = "tagged" if tagged else "untagged"
             chosen = _spread(shown, COLUMNS * ROWS)
-            cells = [_cell(one, drawn, classes) for one, drawn in chosen]
+            size = max(len(drawn.picture) for _, drawn in chosen), PICTURE_SIDE
+            cells = [_cell(one, drawn, classes, size) for one, drawn in chosen]
             rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
             colours = [(f"mask of {each}", class_colour(n)) for n, each in enumerate(classes)]
             title = f"{name}: {word}"
@@ -47,11 +48,11 @@ def sheets(facts: Sequence[Facts], classes: Sequence[str]) -> Iterator[Sheet]:
             yield Sheet(f"{_file_name(name)}_{word}.png", sheet)
 
 
-def _cell(one: Facts, drawn: Drawn, classes: Sequence[str]) -> Picture:
+def _cell(one: Facts, drawn: Drawn, classes: Sequence[str], size: tuple[int, int]) -> Picture:
     tags = [name for name, tagged in zip(classes, drawn.tags, strict=True) if tagged]
     note = ", ".join(tags) or "no tag"
     note = f"slice {drawn.number}: {note}" if one.shape[0] > 1 else note
-    return captioned(drawn.picture, one.case, note, size=(PICTURE_SIDE, PICTURE_SIDE))
+    return captioned(drawn.picture, one.case, note, size=size)
 
 
 def _spread(shown: list[tuple[Facts, Drawn]], most: int) -> list[tuple[Facts, Drawn]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +31,20 @@ class Group:
 
 
 def find_images(root: Path) -> list[Path]:
-    """Return all images at any depth; a folder of one DICOM series is an image."""
-    return list(_walk(root))
+    """Return all images at any depth; a folder of one DICOM series is an image.
 
-
-def _walk(root: Path) -> Iterator[Path]:
-    for folder, below, _ in os.walk(root):
+    Links to folders are followed, but no folder is entered twice.
+    """
+    found, seen = [], set()
+    for folder, below, _ in os.walk(root, followlinks=True):
+        here = Path(folder)
         below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from images_in(Path(folder))
+        if (real := here.resolve()) in seen:
+            below[:] = []
+        else:
+            seen.add(real)
+            found += images_in(here)
+    return found
 
 
 def group(root: Path, images: Iterable[Path]) -> list[Group]:
