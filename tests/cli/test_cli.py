@@ -86,7 +86,7 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     [
         ("--spaceing 2 brats a b", "--spaceing: unknown option"),
         ("--spaceing=2 brats a b", "--spaceing: unknown option"),
-        ("bratz a b", "layout: Expected a typing.Literal['brats', 'decathlon', 'lgg', 'datalist']"),
+        ("bratz a b", "layout: Expected a typing.Literal['table', 'folders', 'brats', 'decathlon'"),
         ("brats a b --spacing high", "--spacing: Expected a <class 'float'>. Got value: high"),
         ("brats a b --classes.core [1] --modalities+=T1", "a: does not exist"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,12 @@ from wsseg.data.readers import COLOURS, read_header
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import class_masks, read_case_images, read_case_mask
 from wsseg.inspection import features
+from wsseg.inspection.drawing import Drawn, chosen_slices, colours_of, draw
 from wsseg.inspection.duplicates import reduced
 from wsseg.utils.errors import InputError, attempt
-from wsseg.visualisation import panels
-from wsseg.visualisation.colours import class_colour
-from wsseg.visualisation.panels import Picture
 
 LEAST_BODY = 0.1  # share of the box around the body that a slice must hold, as of `prepare`
 COMPARED_SLICES = 6  # of a volume, by which copies are recognised
-PICTURE_SIDE = 148  # longer side of pictures on contact sheets, in pixels
 
 
 @dataclass(frozen=True)
@@ -46,20 +43,6 @@ class Question:
     labels: frozenset[int]
     axis: str
     draws: bool = True
-
-
-class Drawn(NamedTuple):
-    """The picture of a slice.
-
-    Attributes:
-        number: Of the slice in its volume.
-        tags: Of each class, whether it is tagged.
-        picture: Upright, [h, w, 3] ``uint8``.
-    """
-
-    number: int
-    tags: tuple[bool, ...]
-    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -183,40 +166,6 @@ def held_slices(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return held
 
 
-def chosen_slices(tags: NDArray[np.bool_], numbers: NDArray[np.integer]) -> list[int]:
-    """Choose slices to draw: for each class the middle one of those with it, and one without.
-
-    Args:
-        tags: [S, C].
-        numbers: Of the slices that hold anything, ascending.
-
-    Example:
-        >>> chosen_slices(np.array([[0], [1], [1], [1], [0]], bool), np.arange(5))
-        [2, 4]
-    """
-    middle = numbers[len(numbers) // 2]
-    chosen = set()
-    for column in tags.T:
-        tagged, untagged = numbers[column[numbers]], numbers[~column[numbers]]
-        if len(tagged):
-            chosen.add(int(tagged[len(tagged) // 2]))
-        if len(untagged):
-            distance = np.abs(untagged - middle)
-            chosen.add(int(untagged[::-1][distance[::-1].argmin()]))
-    return sorted(chosen)
-
-
-def colours_of(modalities: Sequence[str]) -> list[int]:
-    """Return the channels to look at: red, green and blue if these are there, else the first.
-
-    Example:
-        >>> colours_of(["blue", "green", "red"]), colours_of(["FLAIR", "T1"])
-        ([2, 1, 0], [0])
-    """
-    coloured = set(COLOURS) <= set(modalities)
-    return [modalities.index(name) for name in COLOURS] if coloured else [0]
-
-
 def properties(
     plane: NDArray[Any], whole: Geometry, *, picture: bool, colours: NDArray[Any]
 ) -> dict[str, float]:
@@ -239,34 +188,6 @@ def properties(
         found["number of small coloured marks"] = float(features.coloured_marks(colours))
     found["width of a frame of one value"] = features.frame(bright)
     return found | features.border_and_centre(bright)
-
-
-def draw(
-    plane: NDArray[Any],
-    valid: NDArray[np.bool_],
-    masks: NDArray[np.bool_] | None,
-    whole: Geometry,
-) -> Picture:
-    """Draw a slice upright and small, with thin outlines of what is marked.
-
-    Args:
-        plane: [H, W, 1 or 3]; three are red, green and blue.
-        valid: [H, W], what it is cropped to and scaled by.
-        masks: [C, H, W], if there are any.
-        whole: How slices lie.
-    """
-    aspect = whole.pixel[0] / whole.pixel[1]
-    box = panels.valid_box(valid, aspect=aspect)
-    plane, valid = plane[box], valid[box]
-    high, wide = plane.shape[0] * aspect, plane.shape[1]
-    height = max(1, round(PICTURE_SIDE * high / max(high, wide)))
-    if plane.shape[2] == len(COLOURS):
-        picture = panels.true_colour(plane, height=height, aspect=aspect)
-    else:
-        picture = panels.grey(plane[..., 0], valid, height=height, aspect=aspect)
-    for number, mask in enumerate([] if masks is None else masks):
-        picture = panels.outline(picture, mask[box], class_colour(number), width=1.2)
-    return picture
 
 
 def _planes(volume: NDArray[Any], whole: Geometry) -> NDArray[Any]:

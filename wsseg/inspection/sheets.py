@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wsseg.inspection.facts import PICTURE_SIDE, Drawn, Facts
+from wsseg.inspection.drawing import PICTURE_SIDE, Drawn
+from wsseg.inspection.facts import Facts
 from wsseg.visualisation.colours import class_colour
 from wsseg.visualisation.panels import Picture
 from wsseg.visualisation.sheet import Legend, captioned, contact_sheet
