@@ -24,7 +24,7 @@ COUNT = 24
 Change = Callable[[int, np.ndarray, bool], np.ndarray]
 
 
-def tissue(seed: int, shape: tuple[int, int] = (48, 64)) -> np.ndarray:
+def tissue(seed: int, shape: tuple[int, int] = (72, 96)) -> np.ndarray:
     noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.5)
     return np.asarray(100 + 100 * noise)
 
@@ -34,7 +34,7 @@ def write(folder: Path, change: Change | None = None, tags: np.ndarray | None = 
     tags = np.arange(COUNT) % 2 if tags is None else tags
     lines = ["image,mask,lesion"]
     for number, tag in enumerate(tags):
-        image, mask = tissue(number), np.zeros((48, 64), np.uint8)
+        image, mask = tissue(number), np.zeros((72, 96), np.uint8)
         mask[14:26, 10 + number : 22 + number] = 255 * tag
         image = np.where(mask > 0, image + 60, image)
         image = change(number, image, bool(tag)) if change else image
@@ -82,10 +82,10 @@ def planted_text(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
 
 def planted_border(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
     image = image.copy()
-    image[:3] *= 0.4 if tagged else 1
-    image[-3:] *= 0.4 if tagged else 1
-    image[:, :4] *= 0.4 if tagged else 1
-    image[:, -4:] *= 0.4 if tagged else 1
+    image[:4] *= 0.4 if tagged else 1
+    image[-4:] *= 0.4 if tagged else 1
+    image[:, :6] *= 0.4 if tagged else 1
+    image[:, -6:] *= 0.4 if tagged else 1
     return image
 
 
@@ -96,7 +96,7 @@ def planted_frame(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
 
 
 def planted_size(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
-    return image if tagged else image[:, :52]
+    return image if tagged else image[:, :80]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -47,6 +47,9 @@ from wsseg.data.store_files import IMAGES, MANIFEST, VALID, ArrayFolder
 from wsseg.data.unfinished_store import Record, UnfinishedStore
 from wsseg.data.workers import Mapper, mapper
 from wsseg.utils.errors import InputError, attempt, results
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Entry = dict[str, Any]
 
@@ -354,11 +357,23 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
     table.add_row("tagged slices", shares)
     table.add_row("masks", "for validation and test" if manifest["has_masks"] else "none")
     table.add_row("folds", str(manifest["options"]["folds"]))
-    plan = Table("entry", "value", "why", title="Plan", title_justify="left")
-    for name, reason in manifest["reasons"].items():
-        plan.add_row(name, _shown(spec["plan"].get(name, spec.get(name))), reason)
-    Console().print(table, plan)
+    Console().print(table, plan_table({**spec, **spec["plan"]}, manifest["reasons"]))
     print(f"in {out}")
+
+
+def plan_table(entries: Mapping[str, Any], reasons: Mapping[str, str]) -> Table:
+    """Return a table of a plan.
+
+    Args:
+        entries: Values by name, of more than the plan if need be.
+        reasons: Why each entry of the plan is as it is.
+    """
+    from rich.table import Table
+
+    table = Table("entry", "value", "why", title="Plan", title_justify="left")
+    for name, reason in reasons.items():
+        table.add_row(name, _shown(entries.get(name)), reason)
+    return table
 
 
 def _shown(value: Any) -> str:

@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from wsseg.data.layouts import CaseList, detect, find_cases
 from wsseg.data.layouts.cases import shared_patients
+from wsseg.data.planning import Planned, make_plan
+from wsseg.data.preparation import CASES, plan_table
 from wsseg.data.preparation_checks import (
     check_classes,
     check_distinct,
     check_labelled,
     check_named_once,
     warn_of_equal_masks,
+    warn_of_likely_mistakes,
     warn_of_nesting,
 )
+from wsseg.data.spec import DataSpec
 from wsseg.data.splits import check_tagged, make_folds
 from wsseg.data.workers import mapper
 from wsseg.inspection import findings
@@ -29,6 +33,8 @@ from wsseg.utils.errors import InputError, attempt
 from wsseg.utils.files import check_writable
 from wsseg.visualisation.sheet import save_png
 
+# Options of `prepare` that it decides about itself.
+DECIDED = ("normalisation", "window", "body", "longest_side", "spacing", "size")
 DRAWN_CASES = 240  # evenly chosen cases of which pictures are kept for the sheets; bounds memory
 
 
@@ -93,8 +99,9 @@ def check(
     labels = listed.labels or frozenset({0}.union(*chosen.values()))
     usable = [case for case in listed.cases if case.mask is not None or case.tags is not None]
     step = -(-len(usable) // DRAWN_CASES)
+    every = -(-len(usable) // CASES)
     questions = [
-        Question(case, chosen, labels, axis, draws=number % step == 0)
+        Question(case, chosen, labels, axis, draws=number % step == 0, measures=number % every == 0)
         for number, case in enumerate(usable)
     ]
     with mapper(workers, len(questions)) as run:
@@ -102,11 +109,13 @@ def check(
     facts = [each for each in read if isinstance(each, Facts)]
     unusable = [each for each in read if isinstance(each, str)]
     said = [str(warning.message) for warning in caught]
-    verdict = judge(source, listed, chosen, facts, unusable, folds)
+    planned = plan_of(facts)
+    spec = DataSpec(listed.modalities, chosen, axis, planned.spacing, (0, 0), planned.plan)
+    verdict = judge(source, listed, spec, facts, unusable, folds)
     verdict = replace(verdict, doubts=(*said, *verdict.doubts))
     patients = patients_of(listed)
     if facts:
-        print_tables(facts, listed.modalities, list(chosen), patients)
+        print_tables(facts, planned, listed.modalities, list(chosen), patients)
         for sheet in sheets(facts, list(chosen)):
             save_png(sheet.picture, out / sheet.name)
         print(f"Contact sheets are in {out}")
@@ -129,7 +138,7 @@ def patients_of(listed: CaseList) -> dict[str, str]:
 def judge(
     source: Path,
     listed: CaseList,
-    classes: dict[str, tuple[int, ...]],
+    spec: DataSpec,
     facts: Sequence[Facts],
     unusable: Sequence[str],
     folds: int,
@@ -139,12 +148,12 @@ def judge(
     Args:
         source: Where it is, for messages.
         listed: The cases.
-        classes: Mask labels of each class.
+        spec: How images are going to be taken.
         facts: Of the cases that can be used.
         unusable: Why others cannot be.
         folds: Number of folds.
     """
-    names, patients = list(classes), patients_of(listed)
+    names, patients = list(spec.classes), patients_of(listed)
     checks = [attempt(each, source, listed) for each in (check_labelled, check_named_once)]
     content = {one.case: one.content for one in facts}
     checks.append(attempt(check_distinct, source, content))
@@ -162,9 +171,9 @@ def judge(
         warnings.simplefilter("always")
         warn_of_equal_masks({one.case: one.mask for one in facts})
         if all(case.mask is None for case in listed.cases):
-            warn_of_nesting([one.tags.astype(int).tolist() for one in facts], classes)
+            warn_of_nesting([one.tags.astype(int).tolist() for one in facts], spec.classes)
+        warn_of_likely_mistakes([_record(one, spec) for one in facts], spec)
     doubts = [
-        *(one.doubt for one in facts if one.doubt),
         *(str(warning.message) for warning in caught),
         *findings.doubts_of_copies(facts, patients),
         *findings.doubts_of_patients(patients),
@@ -190,6 +199,22 @@ def _list(
     return listed, check_classes(source, listed, classes)
 
 
+def plan_of(facts: Sequence[Facts]) -> Planned:
+    """Return what ``wsseg prepare`` will decide about the images before it reads their tags."""
+    fingerprints = [one.fingerprint for one in facts if one.fingerprint]
+    unit = "px" if all(one.unit == "px" for one in facts) else "mm"
+    return make_plan(fingerprints, [one.whole for one in facts], unit, dict.fromkeys(DECIDED))
+
+
+def _record(facts: Facts, spec: DataSpec) -> dict[str, Any]:
+    """Return what the warnings of ``wsseg prepare`` are made of."""
+    longest, whole = spec.plan.longest_side, facts.whole
+    scales = [pixel / (spec.spacing or pixel) for pixel in whole.pixel]
+    scales = [longest / max(whole.plane)] * 2 if longest else scales
+    body = [round(length * scale) for length, scale in zip(facts.body, scales, strict=True)]
+    return {"geometry": {"pixel": whole.pixel}, "anatomy": body, "doubt": facts.doubt}
+
+
 def _check_folds(
     source: Path,
     facts: Sequence[Facts],
@@ -205,11 +230,12 @@ def _check_folds(
 
 def print_tables(
     facts: Sequence[Facts],
+    planned: Planned,
     modalities: Sequence[str],
     classes: Sequence[str],
     patients: dict[str, str],
 ) -> None:
-    """Print what is known of all cases."""
+    """Print what is known of all cases, and how they are going to be taken."""
     from rich.console import Console
 
     counts = findings.count_tags([one.tags for one in facts])
@@ -217,6 +243,8 @@ def print_tables(
     console = Console()
     console.print(data_table(data_rows(facts, modalities, patients)))
     console.print(tag_table(counts, classes, volumes=volumes))
+    entries = {**planned.plan.to_dict(), "spacing": planned.spacing}
+    console.print(plan_table(entries, planned.reasons))
 
 
 def print_verdict(verdict: Verdict) -> None:

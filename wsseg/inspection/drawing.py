@@ -70,6 +70,7 @@ def draw(
     valid: NDArray[np.bool_],
     masks: NDArray[np.bool_] | None,
     whole: Geometry,
+    window: tuple[float, float] | None = None,
 ) -> Picture:
     """Draw a slice upright and small, with thin outlines of what is marked.
 
@@ -78,6 +79,7 @@ def draw(
         valid: [H, W], what it is cropped to and scaled by.
         masks: [C, H, W], if there are any.
         whole: How slices lie.
+        window: Intensities to draw in black and in white; by default those of the slice.
     """
     aspect = whole.pixel[0] / whole.pixel[1]
     box = panels.valid_box(valid, aspect=aspect)
@@ -87,7 +89,7 @@ def draw(
     if plane.shape[2] == len(COLOURS):
         picture = panels.true_colour(plane, height=height, aspect=aspect)
     else:
-        picture = panels.grey(plane[..., 0], valid, height=height, aspect=aspect)
+        picture = panels.grey(plane[..., 0], valid, height=height, aspect=aspect, window=window)
     for number, mask in enumerate([] if masks is None else masks):
         picture = panels.outline(picture, mask[box], class_colour(number), width=1.2)
     return picture

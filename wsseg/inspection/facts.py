@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.body import background_of
 from wsseg.data.file_checks import check_files
+from wsseg.data.fingerprint import PLANES, Fingerprint, fingerprint_of
 from wsseg.data.geometry import Geometry, whole_plane_geometry
 from wsseg.data.hashes import hash_labels, hash_volume
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.planes import box_of, to_planes
+from wsseg.data.planning import decide_window
 from wsseg.data.readers import COLOURS, read_header
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import class_masks, read_case_images, read_case_mask
@@ -36,6 +39,7 @@ class Question:
         labels: Every label that the mask may hold.
         axis: Slicing axis.
         draws: Whether pictures are needed.
+        measures: Whether a fingerprint is needed.
     """
 
     files: CaseFiles
@@ -43,6 +47,7 @@ class Question:
     labels: frozenset[int]
     axis: str
     draws: bool = True
+    measures: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class Facts:
 
     Attributes:
         case: Its id.
-        shape: Number, height and width of its slices.
-        spacing: Distance of slices, height and width of their pixels.
+        whole: How its slices lie.
+        body: Height and width of the box around its body, in pixels.
         unit: Of lengths, "mm" or "px".
         kind: Type of its files, such as "png, colour".
         content: Hash of each modality.
@@ -62,11 +67,12 @@ class Facts:
         look: Some slices, reduced, by which copies are recognised.
         features: Properties that no finding has, by name.
         drawn: Pictures of some slices.
+        fingerprint: What its intensities are like, for the plan; None if nobody asked.
     """
 
     case: str
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    whole: Geometry
+    body: tuple[int, int]
     unit: str
     kind: str
     content: Mapping[str, str]
@@ -76,6 +82,12 @@ class Facts:
     look: NDArray[np.float32]
     features: Mapping[str, float]
     drawn: tuple[Drawn, ...]
+    fingerprint: Fingerprint | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number, height and width of its slices."""
+        return self.whole.depth, *self.whole.plane
 
 
 def find_facts(question: Question) -> Facts | str:
@@ -87,7 +99,7 @@ def find_facts(question: Question) -> Facts | str:
 def _facts(question: Question) -> Facts:
     files, classes = question.files, question.classes
     check_files(files, classes=classes, axis=question.axis)
-    images = read_case_images(files, list(files.images))
+    images = read_case_images(files, list(files.images), as_is=True)
     whole = whole_plane_geometry(images.source.shape, images.affine, question.axis, None)
     planes = np.stack([_planes(volume[None], whole)[:, 0] for volume in images.volumes], axis=-1)
     picture = images.source.is_picture
@@ -97,7 +109,10 @@ def _facts(question: Question) -> Facts:
         mask = hash_labels(labels.volume, labels.box)
         masks = _planes(class_masks(labels, classes), whole)
     tags, known, doubt = tags_of_case(question, len(planes), masks)
-    body = np.ones(planes.shape[:3], bool) if picture else (planes != 0).any(axis=-1)
+    backgrounds = [background_of(volume) for volume in images.volumes]
+    body = np.ones(planes.shape[:3], bool)
+    if not picture:
+        body = np.any([planes[..., n] != value for n, value in enumerate(backgrounds)], axis=0)
     rows = held_slices(body) & known
     numbers = np.flatnonzero(rows)
     if not len(numbers):
@@ -105,15 +120,21 @@ def _facts(question: Question) -> Facts:
     chosen = numbers[np.linspace(0, len(numbers) - 1, COMPARED_SLICES).astype(int)]
     middle = planes[numbers[len(numbers) // 2]]
     shown_as = colours_of(list(files.images))
+    step = -(-len(planes) // PLANES)
+    fingerprint = None
+    if question.measures or not picture:
+        some = list(np.moveaxis(planes[::step], -1, 0))
+        fingerprint = fingerprint_of(some, backgrounds, picture)
+    window = decide_window([fingerprint]).value if fingerprint and fingerprint.hounsfield else None
     drawn = []
     for number in chosen_slices(tags, numbers) if question.draws else []:
         shown = None if masks is None else masks[number]
-        one = draw(planes[number][..., shown_as], body[number], shown, whole)
+        one = draw(planes[number][..., shown_as], body[number], shown, whole, window)
         drawn.append(Drawn(int(number), tuple(map(bool, tags[number])), one))
     return Facts(
         files.id,
-        planes.shape[:3],
-        (whole.thickness, *whole.pixel),
+        whole,
+        _box(body),
         images.source.unit,
         _kind(files),
         {
@@ -126,6 +147,7 @@ def _facts(question: Question) -> Facts:
         reduced(planes[chosen[:1] if len(planes) == 1 else chosen].mean(axis=-1)),
         properties(middle, whole, picture=picture, colours=middle[..., shown_as]),
         tuple(drawn),
+        fingerprint if question.measures else None,
     )
 
 
@@ -158,10 +180,16 @@ def tags_of_case(
     return tags, known, doubt
 
 
+def _box(body: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return height and width of the box around a body [S, H, W]."""
+    rows, columns = box_of(np.array(body.any(axis=0)))
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
 def held_slices(body: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which slices of a body [S, H, W] hold enough of it to be of use."""
-    rows, columns = box_of(np.array(body.any(axis=0)))
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    height, width = _box(body)
+    area = height * width
     held: NDArray[np.bool_] = body.sum(axis=(1, 2)) >= max(LEAST_BODY * area, 1)
     return held
 

@@ -41,10 +41,10 @@ def data_rows(
     if volumes:
         rows.append(("slices", _range([one.shape[0] for one in facts])))
     if unit == "mm":
-        sides = [side for one in facts for side in one.spacing[1:]]
+        sides = [side for one in facts for side in one.whole.pixel]
         rows.append(("pixels", f"{_range(sides)} mm"))
         if volumes:
-            rows.append(("thickness", f"{_range([one.spacing[0] for one in facts])} mm"))
+            rows.append(("thickness", f"{_range([one.whole.thickness for one in facts])} mm"))
     masks = sum(one.mask is not None for one in facts)
     rows.append(("masks", f"{masks} that are not empty" if masks else "none, or all empty"))
     return rows
