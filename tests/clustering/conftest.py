@@ -35,6 +35,12 @@ def toys() -> ModuleType:
     return load("toy_source")
 
 
+@pytest.fixture(scope="session")
+def classifiers() -> ModuleType:
+    """The module ``classifiers``."""
+    return load("classifiers")
+
+
 def load(name: str) -> ModuleType:
     """Import a module from this folder by its own name (spawned processes do the same)."""
     if name not in sys.modules:

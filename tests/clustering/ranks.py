@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Subset
 from toy_source import OPTIONS, ToySource, scene
 
 from wsseg.clustering import (
+    ClassifierAdapter,
     ClusteringOptions,
     ClusterReSupervision,
     Clusters,
@@ -229,6 +230,58 @@ def train_sharded(processes: int, folder: Path) -> None:
             write(folder, rank, error=str(error))
 
 
+class Classifier(pl.LightningModule):
+    """Knows nothing of clusters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.body(image))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return (self(batch["image"]) - batch["tags"]).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+    def on_train_end(self) -> None:
+        callback = next(c for c in self.trainer.callbacks if isinstance(c, ClusterReSupervision))
+        write(
+            Path(self.trainer.default_root_dir),
+            self.global_rank,
+            checksum=checksum(*tensors(callback.clusters)),
+            weights=checksum(*(p.detach() for p in self.parameters())),
+            loss=float(self.trainer.callback_metrics["clusters/loss"]),
+            slices=callback.scorer.slices,
+        )
+
+
+def train_classifier(processes: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    pl.seed_everything(0, verbose=False)
+    clustering = ClusterReSupervision(
+        clustering=ClusteringOptions(n_clusters=8, n_clusterings=2),
+        scorer=Counting(),
+        adapter=ClassifierAdapter(features="body"),
+    )
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp_fork",
+        callbacks=[clustering],
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(Classifier(), DataLoader(Squares(count=31), batch_size=4, shuffle=True))
+
+
 def main(folder: Path, scenarios: list[str]) -> None:
     warnings.simplefilter("ignore")
     for scenario in scenarios:
@@ -237,6 +290,8 @@ def main(folder: Path, scenarios: list[str]) -> None:
         own.mkdir()
         if name in STRATEGIES:
             train(int(processes), own, STRATEGIES[name])
+        elif name == "classifier":
+            train_classifier(int(processes), own)
         elif name == "sharded":
             train_sharded(int(processes), own)
         else:

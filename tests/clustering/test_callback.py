@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, SubsetRandomSampler
+from torch.utils.data import DataLoader, IterableDataset, Subset, SubsetRandomSampler
 
 from wsseg.clustering import (
     ClusteringOptions,
@@ -310,6 +311,20 @@ def test_no_refresh_when_training_ends(
     assert refreshes_of(callback) == 1
 
 
+def test_a_stream_of_slices_with_ids(project: ModuleType, tmp_path: Path) -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            yield from (squares[number] for number in torch.randperm(16).tolist())
+
+    squares, witness, callback = project.Squares(count=16), Witness(), clustering()
+    fit(tmp_path, finder(project), DataLoader(Stream(), batch_size=4), callback, witness)
+    assert [len(maps) for maps in witness.maps.values()] == [0, 4, 4]
+    maps = callback.lookup(torch.arange(16))
+    assert maps is not None
+    assert bool((maps[squares.tags[:, 0] == 0] == 0).all())
+    assert bool((maps[squares.tags[:, 0] > 0] > 0).any())
+
+
 def test_slices_that_are_held_out_are_not_clustered(project: ModuleType, tmp_path: Path) -> None:
     """One data set, of which a sampler draws the training slices: how folds are often made."""
     embedded: set[int] = set()
@@ -457,8 +472,24 @@ def test_module_without_embeddings(project: ModuleType, tmp_path: Path) -> None:
     class Mute(project.Finder):  # type: ignore[misc,name-defined]
         embed_pixels = None
 
-    with pytest.raises(InputError, match="Mute has no embed_pixels"):
+    with pytest.raises(InputError, match="Mute has no embed_pixels") as refused:
         fit(tmp_path, Mute(), loader(project), clustering())
+    lines = {"nn": nn, "PixelEmbeddings": PixelEmbeddings}
+    exec("class Mended(nn.Module):\n" + str(refused.value).partition("\n")[2], lines)
+    assert callable(lines["Mended"].embed_pixels)  # type: ignore[attr-defined]
+
+
+def test_the_lines_that_an_error_shows_mend_the_data_set(
+    project: ModuleType, tmp_path: Path
+) -> None:
+    pairs = _Renamed(project.Squares(count=16), lambda item: (item["image"], item["tags"]))
+    with pytest.raises(InputError, match="serves list; serve a dictionary") as refused:
+        fit(tmp_path, finder(project), DataLoader(pairs, batch_size=4), clustering())
+    lines: dict[str, Any] = {"Renamed": _Renamed}
+    exec("class Mended(Renamed):\n" + str(refused.value).partition("\n")[2], lines)
+    mended, callback = lines["Mended"](pairs, None), clustering()
+    fit(tmp_path, finder(project), DataLoader(mended, batch_size=4), callback)
+    assert callback.clusters is not None
 
 
 def test_activation_of_no_probability(project: ModuleType, tmp_path: Path) -> None:

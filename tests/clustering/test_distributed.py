@@ -42,6 +42,7 @@ SCENARIOS = (
     "train-4",
     "spawn-2",
     "sharded-2",
+    "classifier-2",
 )
 
 Found = dict[str, list[dict[str, Any]]]
@@ -134,3 +135,10 @@ def test_processes_with_slices_of_their_own_are_refused(found: Found) -> None:
     """Each would cluster and map a part of its own slices, and the others would have no maps."""
     for each in found["sharded-2"]:
         assert "InputError: the processes have different training slices" in each["error"]
+
+
+def test_a_classifier_on_several_processes(found: Found) -> None:
+    first, second = found["classifier-2"]
+    assert first == second
+    assert first["slices"] == 31
+    assert first["loss"] > 0

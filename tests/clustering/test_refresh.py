@@ -51,7 +51,7 @@ def refresh(
 class Changed:
     """A source whose batches are changed, of slices that nothing is known of beforehand."""
 
-    known = None
+    known, per_item = None, 1
 
     def __init__(self, source: Any, change: Callable[[PixelEmbeddings], PixelEmbeddings]) -> None:
         self.source, self.change = source, change

@@ -102,10 +102,19 @@ def test_loaders_that_cannot_be_used(loader: object) -> None:
         TrainingSlices(loader)
 
 
-def test_streams_cannot_be_used() -> None:
-    class Stream(IterableDataset[int]):
-        def __iter__(self) -> Iterator[int]:
-            return iter(range(3))
+class Stream(IterableDataset[int]):
+    """Numbers that are read one after the other."""
 
-    with pytest.raises(InputError, match="length, got DataLoader over Stream;"):
-        TrainingSlices(DataLoader(Stream()))
+    def __init__(self, count: int = 7) -> None:
+        self.count = count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.count))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_items_of_a_stream_are_its_batches(workers: int) -> None:
+    source = TrainingSlices(DataLoader(Stream(), batch_size=2, num_workers=workers))
+    assert (len(source), source.per_item, source.streamed) == (4, 2, True)
+    assert [each.tolist() for each in source.batches([1, 3])] == [[2, 3], [6]]
+    assert list(source.batches([])) == []

@@ -34,6 +34,7 @@ class ToySource:
         self.case = order // 4
         self.level = order // 4
         self.batch_size = 5
+        self.per_item = 1
         self.known: KnownSlices | None = None
         self.embedded = 0
         self.image: Tensor | None = None

@@ -1,5 +1,6 @@
 """Cluster-Re-Supervision for any Lightning project; of wsseg it imports only ``wsseg.utils``."""
 
+from wsseg.clustering.adapter import ClassifierAdapter
 from wsseg.clustering.asymmetry import Asymmetry, asymmetry
 from wsseg.clustering.callback import ClusterReSupervision
 from wsseg.clustering.clusters import Clusters
@@ -14,6 +15,7 @@ __all__ = [
     "TAGGED",
     "UNTAGGED",
     "Asymmetry",
+    "ClassifierAdapter",
     "ClusterReSupervision",
     "ClusterStatistics",
     "ClusteringOptions",

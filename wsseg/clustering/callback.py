@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wsseg.clustering.adapter import ClassifierAdapter
 from wsseg.clustering.checks import check_known, check_pixels, check_same_slices
 from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
@@ -35,6 +36,9 @@ class ClusterReSupervision(LightningCallback):
     class is, 0 where it is not, -1 where that is unknown. Maps are added before ``training_step``;
     augmentation that moves pixels must move them as well, and therefore belongs there.
 
+    With ``adapter=ClassifierAdapter()`` it also works with classifiers of images that have and do
+    nothing of this, see :class:`~wsseg.clustering.adapter.ClassifierAdapter`.
+
     The README beside this file says what else a module and a data set may provide for better maps,
     and what is logged under ``clusters/`` after each refresh. Checkpoints contain the clusters and
     the maps; a resumed run continues with them.
@@ -58,6 +62,7 @@ class ClusterReSupervision(LightningCallback):
         scorer: Scorer | None = None,
         views: Sequence[View] | None = None,
         embed: Callable[[Any, Any], PixelEmbeddings] | None = None,
+        adapter: ClassifierAdapter | None = None,
         dataloader: Callable[[], Any] | None = None,
         folder: str | None = None,
     ) -> None:
@@ -73,6 +78,8 @@ class ClusterReSupervision(LightningCallback):
             embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``. Like the
                 latter it gets batches on the device, without ``on_after_batch_transfer``, which
                 may augment; if that hook normalises, normalise here too.
+            adapter: For classifiers of images, whose module, batches and ``training_step`` then
+                stay as they are. No maps are kept: they are made of each batch.
             dataloader: Function that returns a loader of the training slices without augmentation,
                 for data sets that augment; by default the trainer's loader. Its order is not used;
                 slices that its sampler never draws are not clustered.
@@ -98,7 +105,10 @@ class ClusterReSupervision(LightningCallback):
         self.clustering = clustering
         self.scorer = check_scorer(scorer or EvidenceScorer())
         self.views = None if views is None else check_views(views)
+        if embed is not None and adapter is not None:
+            raise InputError("ClusterReSupervision: embed and adapter are both given; give one")
         self.embed = embed
+        self.adapter = adapter
         self.dataloader = dataloader
         self.maps = MapKeeper(folder)
         self.clusters: Clusters | None = None
@@ -113,13 +123,23 @@ class ClusterReSupervision(LightningCallback):
         if trainer.global_step < self._fitted_until:  # another training begins
             self._forget()
         collective = current_collective(trainer.strategy.root_device)
-        self.maps.open(trainer, collective)
+        if self.adapter is None:
+            self.maps.open(trainer, collective)
         checking = collective.together("embedding the first slices")
         with checking, evaluating(pl_module), untouched_generators():
             load_faiss()  # so that its absence is reported now, not after the warm-up
             slices = self._slices(trainer)
             check_known(slices.known)
-            source = EmbeddingSource(slices, trainer, pl_module, self.embed)
+            if slices.streamed and self.adapter is None and collective.size > 1:
+                raise InputError(
+                    "several processes cannot share out an iterable data set to map its slices; "
+                    "give ClusterReSupervision(dataloader=...) a DataLoader over a data set with a "
+                    "length"
+                )
+            source = EmbeddingSource(slices, trainer, pl_module, self.embed, self.adapter)
+            if self.adapter is not None:
+                batch = next(source.batches(range(len(source))))
+                self.adapter.attach(pl_module, batch, self._targets, collective.size > 1)
             first = check_pixels(source, self.clustering.n_clusters)
         check_same_slices(slices, first, collective)
         with collective.together("restoring the cluster maps"):
@@ -142,6 +162,8 @@ class ClusterReSupervision(LightningCallback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add cluster maps to the batch, at the resolution of its ``image`` if it has one."""
+        if self.adapter is not None:
+            return
         check_batch(batch)
         if self.maps.file is None:
             return
@@ -149,8 +171,7 @@ class ClusterReSupervision(LightningCallback):
         image = batch.get("image")
         if isinstance(image, Tensor):
             relevance = resize(relevance, *image.shape[-2:])
-        targets = to_targets(relevance, self.scorer.low, self.scorer.high)
-        batch[CLUSTER_MAP] = targets.to(batch["index"].device)
+        batch[CLUSTER_MAP] = self._thresholded(relevance).to(batch["index"].device)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Delete the folder of maps; the maps stay in memory, compressed."""
@@ -167,12 +188,11 @@ class ClusterReSupervision(LightningCallback):
             index: Ids of the slices, [B] int64; see :meth:`MapKeeper.lookup`.
 
         Returns:
-            [B, C, h, w], 0, 1 or -1 to ignore a pixel; None while there are no maps.
+            [B, C, h, w], 0, 1 or -1 to ignore a pixel; None while there are no maps, and with an
+            adapter.
         """
         relevance = self.maps.lookup(index)
-        return (
-            None if relevance is None else to_targets(relevance, self.scorer.low, self.scorer.high)
-        )
+        return None if relevance is None else self._thresholded(relevance)
 
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps for a checkpoint."""
@@ -180,7 +200,10 @@ class ClusterReSupervision(LightningCallback):
         if not clusters:
             return {}
         maps = self.maps.state_dict()
-        return {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
+        state = {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
+        if self.adapter is not None:
+            state["adapter"] = self.adapter.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load clusters and maps of a checkpoint; they are used when training starts.
@@ -199,22 +222,26 @@ class ClusterReSupervision(LightningCallback):
         self._epoch, self._data = state_dict["epoch"], state_dict["data"]
         self._restored = state_dict["clusters"]
         self.maps.load_state_dict(state_dict["maps"])
+        if self.adapter is not None:
+            self.adapter.load_state_dict(state_dict.get("adapter", {}))
 
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those that an epoch needs have not been made yet."""
         due = self._latest_due(epoch)
         if due <= self._epoch:
             return
-        assert self.maps.folder is not None
         collective = current_collective(trainer.strategy.root_device)
-        source = EmbeddingSource(self._slices(trainer), trainer, pl_module, self.embed)
+        slices = self._slices(trainer)
+        source = EmbeddingSource(slices, trainer, pl_module, self.embed, self.adapter)
         views = self._views_for(pl_module)
         refresh = Refresh(source, self.clustering, self.scorer, views, self.maps.folder, collective)
         with common_buffers(pl_module, collective), evaluating(pl_module), untouched_generators():
             self.clusters, file = refresh.run(self.clusters, self.maps.file)
-        self.maps.keep(file)
+        if file is not None:
+            self.maps.keep(file)
         self._epoch, self.report = due, refresh.report
-        if self.report["relevant_area"] == 0 and collective.rank == 0:
+        found = self.report.get("relevant_area", self.report["relevant_clusters"])
+        if found == 0 and collective.rank == 0:
             warnings.warn(
                 "no pixel of a tagged slice is relevant, so the cluster maps are empty; give "
                 "features that separate the classes from other tissue, raise warmup_epochs until "
@@ -242,9 +269,21 @@ class ClusterReSupervision(LightningCallback):
             )
 
     def _slices(self, trainer: Any) -> TrainingSlices:
-        return TrainingSlices(
+        slices = TrainingSlices(
             trainer.train_dataloader if self.dataloader is None else self.dataloader()
         )
+        if self.adapter is not None:  # attributes of other data sets mean something else
+            slices.known = None
+        return slices
+
+    def _targets(self, slices: PixelEmbeddings) -> Tensor | None:
+        """Return the cluster maps of a batch, for the adapter; None before the first refresh."""
+        if self.clusters is None:
+            return None
+        return self._thresholded(self.clusters.relevance(slices))
+
+    def _thresholded(self, relevance: Tensor) -> Tensor:
+        return to_targets(relevance, self.scorer.low, self.scorer.high)
 
     def _views_for(self, pl_module: Any) -> Sequence[View]:
         """Return the views of the constructor, or else those of the module."""
@@ -269,9 +308,12 @@ class ClusterReSupervision(LightningCallback):
     def _forget(self) -> None:
         """Discard clusters and maps."""
         self.maps.forget()
+        if self.adapter is not None:
+            self.adapter.forget()
         self.clusters, self._restored, self._data, self._epoch = None, {}, None, -1
 
     def _close(self, trainer: Any) -> None:
-        if self.maps.folder is not None:
+        attached = self.adapter is not None and self.adapter.detach()
+        if attached or self.maps.folder is not None:
             self._fitted_until = trainer.global_step
             self.maps.close()

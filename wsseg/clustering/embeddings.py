@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wsseg.clustering.batch_reading import check_hard
 from wsseg.utils.errors import InputError
 
 OPTIONAL = ("activation", "case", "level", "image")
@@ -113,7 +114,8 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
         embeddings: Return value of ``embed_pixels``.
 
     Raises:
-        InputError: A field does not have the shape or type that :class:`PixelEmbeddings` names.
+        InputError: A field does not have the shape or type that :class:`PixelEmbeddings` names, or
+            a tag is neither 0 nor 1.
     """
     if not isinstance(embeddings, PixelEmbeddings):
         raise InputError(
@@ -144,6 +146,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
             raise InputError(f"embed_pixels: `{name}` is {got}; make it {shape}")
     if valid.dtype != torch.bool:
         raise InputError(f"embed_pixels: `valid` is {valid.dtype}; make it torch.bool")
+    check_hard(embeddings.tags)
     return _with_long_numbers(embeddings)
 
 

@@ -49,7 +49,7 @@ class Refresh:
         options: ClusteringOptions,
         scorer: Scorer,
         views: Sequence[View],
-        folder: MapFolder,
+        folder: MapFolder | None,
         collective: Collective,
     ) -> None:
         """Choose the slices of the evidence.
@@ -59,7 +59,7 @@ class Refresh:
             options: How clusters are formed and mapped.
             scorer: Scores the clusters.
             views: The views that some clusterings see beside the features.
-            folder: Folder for the file of maps.
+            folder: Folder for the file of maps; None to write none.
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
@@ -72,14 +72,13 @@ class Refresh:
         known = source.known
         self._tags = None if known is None else known.tags
         level = None if known is None else known.level
-        self._chosen = choose_slices(
-            len(source), options.evidence_slices, options.seed, self._tags, level
-        )
+        most = max(2, options.evidence_slices // source.per_item)
+        self._chosen = choose_slices(len(source), most, options.seed, self._tags, level)
 
     def run(
         self, previous: Clusters | None = None, former: MapFile | None = None
-    ) -> tuple[Clusters, MapFile]:
-        """Cluster the training slices and write their maps.
+    ) -> tuple[Clusters, MapFile | None]:
+        """Cluster the training slices and write their maps, if there is a folder.
 
         Args:
             previous: Clusters of the last refresh, from whose centroids k-means starts.
@@ -100,8 +99,10 @@ class Refresh:
             clusters = self._cluster(evidence, learned, previous)
         with self._stage("score"):
             clusters = self._score(clusters, evidence)
+        if self._folder is None:
+            return clusters.cpu(), None
         with self._stage("map"):
-            maps = self._map(clusters, evidence, former)
+            maps = self._map(clusters, evidence, self._folder, former)
         return clusters.cpu(), maps
 
     def _learn(self) -> tuple[Tensor, ...]:
@@ -208,9 +209,11 @@ class Refresh:
         self.report |= describe_scores(votes * len(votes), statistics, scorer.high)
         return replace(clusters, scores=scores, votes=votes, likeness=likeness, smoothing=smoothing)
 
-    def _map(self, clusters: Clusters, evidence: Evidence, former: MapFile | None) -> MapFile:
+    def _map(
+        self, clusters: Clusters, evidence: Evidence, folder: MapFolder, former: MapFile | None
+    ) -> MapFile:
         """Write the maps; each process writes those of some slices."""
-        collective, folder, scorer = self._collective, self._folder, self._scorer
+        collective, scorer = self._collective, self._scorer
         version = 1 if former is None else former.version + 1
         file = MapFile(folder.path, (0, *evidence.plane), version)
         # Maps of a checkpoint may be of another data set, with slices of another shape.
@@ -221,7 +224,7 @@ class Refresh:
             if folder.owned:
                 file.create()
         with collective.together("writing cluster maps"):
-            self._write(writer)
+            self._write(writer, folder)
         count = collective.maximum(max(writer.index.tolist(), default=-1)) + 1
         pixels, relevant, changed = (collective.sum(writer.sums) / folder.copies).tolist()
         self.report["relevant_area"] = relevant / max(1.0, pixels)
@@ -229,13 +232,13 @@ class Refresh:
             self.report["churn"] = changed / max(1.0, pixels)
         return MapFile(folder.path, (count, *evidence.plane), version)
 
-    def _write(self, writer: MapWriter) -> None:
+    def _write(self, writer: MapWriter, folder: MapFolder) -> None:
         """Write the maps of this process's slices.
 
         If the data set states tags, untagged slices are not embedded; if it states case and depth,
         too, maps are smoothed across the slices of a case.
         """
-        folder, known = self._folder, self._source.known
+        known = self._source.known
         if known is None:
             mine = process_positions(len(self._source), folder.rank, folder.size)
             writer.write_slices(self._source.embed(mine, activation=False))

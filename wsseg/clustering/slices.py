@@ -100,8 +100,11 @@ class KnownSlices:
 class TrainingSlices:
     """The slices that a training loader can draw, loaded in any order without shuffling.
 
+    An item is a slice; of an iterable data set it is a batch, which is found by reading all before.
+
     Attributes:
         known: What the data set says of them in advance; None if it says nothing.
+        per_item: Most slices of an item.
 
     Example:
         >>> loader = DataLoader([{"index": n} for n in range(5)], batch_size=2, shuffle=True)
@@ -118,14 +121,12 @@ class TrainingSlices:
                 :func:`~wsseg.clustering.samplers.drawn_positions`.
 
         Raises:
-            InputError: The loader is not one ``DataLoader`` over a data set with a length.
+            InputError: The loader is not one ``DataLoader`` over a data set that has a length or
+                can be iterated.
         """
-        dataset = getattr(loader, "dataset", None)
-        if (
-            dataset is None
-            or isinstance(dataset, IterableDataset)
-            or not hasattr(dataset, "__len__")
-        ):
+        dataset: Any = getattr(loader, "dataset", None)
+        streamed = isinstance(dataset, IterableDataset)
+        if not (streamed or hasattr(dataset, "__len__")):
             source = "" if dataset is None else f" over {type(dataset).__name__}"
             raise InputError(
                 f"clustering needs one DataLoader over a data set with a length, got "
@@ -133,15 +134,27 @@ class TrainingSlices:
             )
         self._loader = loader
         self._dataset: Dataset[Any] = dataset
+        self.known: KnownSlices | None = None
+        self.per_item, self._batches = 1, 0
+        if streamed:
+            self.per_item = _batch_size(loader) or 1
+            self._batches = len([0 for _ in self._read(dataset)])
+            self._rows: Sequence[int] = range(self._batches)
+            return
         self.known = KnownSlices.of(dataset, len(self))
-        self._rows = rows = drawn_positions(loader, len(self))
+        rows = self._rows = drawn_positions(loader, len(self))
         if len(rows) < len(self):
             self._dataset = Subset(dataset, rows)
             self.known = None if self.known is None else self.known.select(torch.tensor(rows))
 
     def __len__(self) -> int:
         """Return the number of items: slices, or batches if the data set serves batches."""
-        return len(cast(Sized, self._dataset))
+        return self._batches if self.streamed else len(cast(Sized, self._dataset))
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the data set is iterable, so that slices cannot be loaded by their positions."""
+        return isinstance(self._dataset, IterableDataset)
 
     def fingerprint(self, first: int) -> int:
         """Return a hash of the slices, 62 bits, to compare those of several processes.
@@ -154,19 +167,36 @@ class TrainingSlices:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 2
 
     def batches(self, positions: Sequence[int]) -> Iterator[Any]:
-        """Load the slices at these positions, collated into batches like the training loader's."""
+        """Load the items at these positions, in batches like those of the training loader.
+
+        Args:
+            positions: Positions; those of an iterable data set must ascend.
+        """
+        if not self.streamed:
+            yield from self._read(Subset(self._dataset, positions), workers=len(positions) > 0)
+            return
+        wanted = iter(positions)
+        position = next(wanted, None)
+        for number, batch in enumerate(self._read(self._dataset) if positions else ()):
+            if number == position:
+                yield batch
+                position = next(wanted, None)
+                if position is None:
+                    return
+
+    def _read(self, dataset: Dataset[Any], workers: bool = True) -> DataLoader[Any]:
+        """Return a loader like the training loader, without its order."""
         of_workers = ("num_workers", "multiprocessing_context", "prefetch_factor", "timeout")
-        loader: DataLoader[Any] = DataLoader(
-            Subset(self._dataset, positions),
+        return DataLoader(
+            dataset,
             batch_size=_batch_size(self._loader),
             collate_fn=self._loader.collate_fn,
             worker_init_fn=self._loader.worker_init_fn,
             pin_memory=self._loader.pin_memory,
-            **{name: getattr(self._loader, name) for name in of_workers if len(positions)},
+            **{name: getattr(self._loader, name) for name in of_workers if workers},
             # Without it, the iterator would draw from the global generator and change the training.
             generator=torch.Generator(),
         )
-        yield from loader
 
 
 def _batch_size(loader: DataLoader[Any]) -> int | None:

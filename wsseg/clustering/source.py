@@ -10,9 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wsseg.clustering.adapter import ClassifierAdapter
 from wsseg.clustering.embeddings import PixelEmbeddings, check_embeddings
 from wsseg.clustering.slices import KnownSlices, TrainingSlices
 from wsseg.utils.errors import InputError
+
+MENDED_MODULE = """
+    def embed_pixels(self, batch):
+        features, cam, valid = ...  # [B, D, h, w]; [B, C, h, w] from 0 to 1; [B, h, w] bool
+        return PixelEmbeddings(features, cam, valid, batch["tags"], batch["index"])"""
+MENDED_DATA = """
+    def __getitem__(self, i):
+        image, tags = self.data[i]
+        return {"image": image, "tags": tags, "index": i}"""
 
 
 class EmbeddingSource:
@@ -24,6 +34,7 @@ class EmbeddingSource:
         trainer: Any,
         pl_module: Any,
         embed: Callable[[Any, Any], PixelEmbeddings] | None = None,
+        adapter: ClassifierAdapter | None = None,
     ) -> None:
         """Set slices, trainer and module.
 
@@ -32,22 +43,32 @@ class EmbeddingSource:
             trainer: The Lightning trainer, for its device and precision.
             pl_module: The module.
             embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
+            adapter: Embeds batches of any kind; ids of slices are then their positions.
 
         Raises:
-            InputError: The module has no ``embed_pixels``, and ``embed`` is None.
+            InputError: The module has no ``embed_pixels``, and there is no other way to embed.
         """
+        if adapter is not None:
+            embed = adapter.embed
         if embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
             raise InputError(
-                f"{type(pl_module).__name__} has no embed_pixels(batch) -> PixelEmbeddings; add "
-                "it, or give ClusterReSupervision(embed=...) a function (pl_module, batch)"
+                f"{type(pl_module).__name__} has no embed_pixels(batch); if it is a classifier of "
+                "images, leave it as it is, and give the callback adapter=ClassifierAdapter(); if "
+                f"not, add these lines to it:{MENDED_MODULE}"
             )
         self._slices, self._trainer, self._module = slices, trainer, pl_module
+        self._adapted = adapter is not None
         self._function = partial(embed, pl_module) if embed else pl_module.embed_pixels
         self._options = inspect.signature(self._function).parameters
 
     def __len__(self) -> int:
         """Return the number of items: slices, or batches if the data set serves batches."""
         return len(self._slices)
+
+    @property
+    def per_item(self) -> int:
+        """Most slices of an item."""
+        return self._slices.per_item
 
     @property
     def known(self) -> KnownSlices | None:
@@ -70,13 +91,42 @@ class EmbeddingSource:
         needs = {"activation": activation, "features": features}
         options = {name: value for name, value in needs.items() if name in self._options}
         precision = self._trainer.precision_plugin
-        for batch in self._slices.batches(positions):
-            check_batch(batch)
-            moved = self._module.transfer_batch_to_device(batch, self._module.device, 0)
-            moved = precision.convert_input(moved)
+        done = 0
+        for batch in self.batches(positions):
             with torch.inference_mode(), precision.forward_context():
-                embeddings = check_embeddings(self._function(moved, **options))
+                embeddings = check_embeddings(self._function(batch, **options))
+            if self._adapted:
+                embeddings = self._numbered(embeddings, positions[done:])
+                done += 1 if self._slices.streamed else len(embeddings.index)
             yield embeddings
+
+    def batches(self, positions: Sequence[int]) -> Iterator[Any]:
+        """Load the slices at these positions, in batches on the device of the module.
+
+        Args:
+            positions: Positions among the training slices.
+
+        Raises:
+            InputError: A batch cannot be used.
+        """
+        for batch in self._slices.batches(positions):
+            if not self._adapted:
+                check_batch(batch)
+            moved = self._module.transfer_batch_to_device(batch, self._module.device, 0)
+            yield self._trainer.precision_plugin.convert_input(moved)
+
+    def _numbered(self, embeddings: PixelEmbeddings, positions: Sequence[int]) -> PixelEmbeddings:
+        """Return embeddings with ids made of the positions of their slices."""
+        count, device = len(embeddings.index), embeddings.index.device
+        if self._slices.streamed:
+            first = positions[0] * self.per_item
+            return embeddings._replace(index=torch.arange(first, first + count, device=device))
+        if count > len(positions):
+            raise InputError(
+                "ClassifierAdapter: the data set serves batches of slices; let it serve single "
+                "slices and the DataLoader batch them"
+            )
+        return embeddings._replace(index=torch.tensor(positions[:count], device=device))
 
 
 def check_batch(batch: Any) -> None:
@@ -90,8 +140,9 @@ def check_batch(batch: Any) -> None:
     """
     if not isinstance(batch, dict):
         raise InputError(
-            f"the training loader serves {type(batch).__name__}; serve a dictionary, to "
-            "which cluster maps can be added"
+            f"the training loader serves {type(batch).__name__}; serve a dictionary, to which "
+            "cluster maps can be added; if the module is a classifier of images, give the callback "
+            f"adapter=ClassifierAdapter(); if not, let the data set say:{MENDED_DATA}"
         )
     index = batch.get("index")
     if index is None and any(isinstance(value, dict) for value in batch.values()):
@@ -101,7 +152,9 @@ def check_batch(batch: Any) -> None:
         )
     if not isinstance(index, Tensor):
         raise InputError(
-            "training batches have no tensor `index`; add the ids [B] of their slices, from 0"
+            "training batches have no tensor `index`; add the ids [B] of their slices, from 0; if "
+            "the module is a classifier of images, give the callback adapter=ClassifierAdapter(), "
+            f"which needs none; if not, let the data set say:{MENDED_DATA}"
         )
     if index.ndim != 1 or index.is_floating_point():
         raise InputError(
