@@ -114,3 +114,11 @@ def test_real_heads_with_skulls(shared_data: Path) -> None:
     spec = replace(SPEC, modalities=("T1", "FLAIR", "T1ce"), plan=Plan(body="threshold"))
     slices = volume_to_slices([np.asarray(i.dataobj) for i in images], images[0].affine, spec)
     assert 0.5 < slices.valid.mean() < 0.7
+
+
+def test_a_background_that_keeps_its_value() -> None:
+    plan = replace(CT, body="nonzero")
+    image = np.where(TRUNK, 40, -1024)[None].astype(np.int16).transpose(2, 1, 0)
+    slices = volume_to_slices([image], np.diag([-1.0, -1.0, 1.0, 1.0]), replace(SPEC, plan=plan))
+    assert slices.valid.sum() == TRUNK.sum()
+    assert slices.image[0, 0][slices.valid[0]] == pytest.approx((40 - 20) / 80)

@@ -153,3 +153,14 @@ def test_every_entry_can_be_given(tmp_path: Path) -> None:
 def test_options_out_of_range(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"--{next(iter(option))} .+: is out of range"):
         prepare("table", write_pictures(tmp_path), tmp_path / "store", **option)
+
+
+def test_a_case_without_any_body_is_named(tmp_path: Path) -> None:
+    table = write_pictures(tmp_path)
+    dark = np.zeros((150, 100), np.uint8)
+    dark[50, 50:53] = 1, 2, 3
+    Image.fromarray(dark).save(tmp_path / "7.png")
+    with pytest.raises(InputError, match=r"7\.png: case 7 shows no body \(`threshold`\); remove"):
+        prepare(
+            "table", table, tmp_path / "store", workers=1, folds=2, body="threshold", window=[1, 9]
+        )

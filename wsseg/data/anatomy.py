@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.body import denser_than_air, differs_from_zero
+from wsseg.data.body import background_of, denser_than_air, differs_from
 from wsseg.data.geometry import Geometry, whole_plane_geometry
 from wsseg.data.normalisation import fill_holes
 from wsseg.data.plan import PERCENTILES, Reference
@@ -124,7 +124,8 @@ def _occupied(
 ) -> NDArray[np.bool_]:
     """Return where there is anatomy, [X, Y, Z] as the volumes are laid out."""
     if spec.plan.body == "nonzero":
-        return differs_from_zero(volumes)
+        shifted = spec.plan.shifts_background
+        return differs_from([0 if shifted else background_of(v) for v in volumes], volumes)
     if spec.plan.body == "whole":
         return np.ones(volumes[0].T.shape, bool).T
     place = whole.orientation, whole.axis

@@ -28,15 +28,21 @@ COUCH = 1  # pixels: half the thickness of what is no body though it touches it.
 EVERY_NTH = 3  # voxel of a plane, along each side, that percentiles are taken from
 
 
-def differs_from_zero(volumes: Volumes) -> NDArray[np.bool_]:
-    """Return where any modality is not 0, [X, Y, Z] as the volumes are laid out."""
+def differs_from(backgrounds: Sequence[float], volumes: Volumes) -> NDArray[np.bool_]:
+    """Return where any modality is not its background, [X, Y, Z] as the volumes are laid out.
+
+    Args:
+        backgrounds: Value of the background of each modality.
+        volumes: Of each modality [X, Y, Z].
+    """
     result = np.zeros(volumes[0].T.shape, bool).T
-    whole = all(volume.dtype == volumes[0].dtype != np.float32 for volume in volumes)
+    alike = all(volume.dtype == volumes[0].dtype != np.float32 for volume in volumes)
+    joined = alike and not any(backgrounds)
     for plane, *images in zip(result.T, *(volume.T for volume in volumes), strict=True):
-        if whole:  # their bits can be joined before they are compared
+        if joined:  # the bits of whole numbers can be joined before they are compared
             images = [reduce(np.bitwise_or, images)]
-        for image in images:
-            plane |= image != 0
+        for image, background in zip(images, backgrounds, strict=not joined):
+            plane |= image != background
     return result
 
 

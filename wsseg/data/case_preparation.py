@@ -202,8 +202,13 @@ def tags_of(masks: NDArray[np.bool_]) -> list[list[int]]:
 
 def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     spec, case = job.spec, job.files.id
-    images = read_case_images(job.files, spec.modalities, as_is=spec.plan.body != "nonzero")
+    images = read_case_images(job.files, spec.modalities, as_is=not spec.plan.shifts_background)
     anatomy = find_anatomy(images.volumes, images.affine, spec)
+    if not anatomy.inside.any():
+        raise InputError(
+            f"{job.files.paths[0]}: case {case} shows no body (`{spec.plan.body}`); remove the case, "
+            "or give another --body"
+        )
     labels = None
     if job.files.mask is not None:
         labels = read_case_mask(job.files, job.labels, images)

@@ -139,6 +139,11 @@ class Plan:
         fixed = self.normalisation != "zscore"
         _check(good and bool(self.scales) <= fixed, "scales", self.scales, "give usable ones")
 
+    @property
+    def shifts_background(self) -> bool:
+        """Whether the background of each volume is shifted to 0, where it has another value."""
+        return self.body == "nonzero" and self.normalisation == "zscore"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))

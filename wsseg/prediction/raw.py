@@ -66,13 +66,13 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
     Raises:
         InputError: An image cannot be used.
     """
-    images = read_case_images(files, spec.modalities, as_is=spec.plan.body != "nonzero")
+    images = read_case_images(files, spec.modalities, as_is=not spec.plan.shifts_background)
     anatomy = find_anatomy(images.volumes, images.affine, spec)
     image, valid, geometry = cut_all(anatomy, spec, grow=True)
     note = NO_BODY
     if anatomy.inside.any():
         note = misfit(reference_of(anatomy), spec.plan, spec.modalities)
-    changed = images.source.is_picture and spec.plan.body == "nonzero"
+    changed = images.source.is_picture and spec.plan.shifts_background
     return RawCase(
         files.id,
         torch.from_numpy(image),
