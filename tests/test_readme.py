@@ -51,6 +51,7 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
     "segmentation/pseudo_masks.py": ["PseudoMasks"],
     "data/augmentation.py": ["SliceAugmentation"],
 }
+OF_USERS = {"cases.yaml", "config.yaml", "mine.py", "wsseg.yaml"}  # files that examples name
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
 COMMANDS_OF_OURS = (init, check, prepare, predict, benchmark, write_phantom)
@@ -141,7 +142,7 @@ def test_files_that_are_named_exist(readme: Path) -> None:
     for name in re.findall(r"(?:experiments|tests|wsseg)/[\w/.-]+\.\w+", readme.read_text()):
         assert "NAME" in name or (REPOSITORY / name).exists(), name
     for name in re.findall(r"[`(]([\w./-]+\.(?:py|yaml|sbatch))[`)]", readme.read_text()):
-        if name not in {"cases.yaml", "config.yaml", "mine.py"} and "/NAME" not in name:
+        if name not in OF_USERS and "/NAME" not in name:
             assert (readme.parent / name).exists() or (REPOSITORY / name).exists(), name
 
 

@@ -143,6 +143,12 @@ def test_air_that_is_not_zero_is_left_out(tmp_path: Path) -> None:
         assert plan["reference"]["filling"][1] < 0.95
 
 
+def test_levels_that_are_always_tagged_are_announced(tmp_path: Path) -> None:
+    source = write_datalist(tmp_path)
+    with pytest.warns(UserWarning, match="`tumour`: no slice is untagged at level"):
+        prepare("datalist", source, tmp_path / "store", folds=2, workers=1)
+
+
 def test_one_file_for_two_modalities(tmp_path: Path) -> None:
     image = ImageFile(tmp_path / "image.nii.gz")
     case = CaseFiles("c0", {"FLAIR": image, "T1": image._replace(channel=1), "T2": image})

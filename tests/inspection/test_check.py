@@ -12,12 +12,10 @@ from scipy.ndimage import gaussian_filter
 
 from tests.data.conftest import write_brats_case
 from wsseg.cli import main
+from wsseg.data.tag_counts import count_tags, doubts_of_levels, problems_of_tags
 from wsseg.inspection.check import check
 from wsseg.inspection.findings import (
-    count_tags,
-    doubts_of_levels,
     doubts_of_patients,
-    problems_of_tags,
 )
 
 COUNT = 24

@@ -206,8 +206,8 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
     anatomy = find_anatomy(images.volumes, images.affine, spec)
     if not anatomy.inside.any():
         raise InputError(
-            f"{job.files.paths[0]}: case {case} shows no body (`{spec.plan.body}`); remove the case, "
-            "or give another --body"
+            f"{job.files.paths[0]}: case {case} shows no body (`{spec.plan.body}`); remove it, or "
+            "give another --body"
         )
     labels = None
     if job.files.mask is not None:

@@ -37,6 +37,7 @@ from wsseg.data.preparation_checks import (
     check_options,
     check_output,
     warn_of_equal_masks,
+    warn_of_levels,
     warn_of_likely_mistakes,
     warn_of_nesting,
 )
@@ -236,6 +237,7 @@ def _build(
     fits, entries = _entries(jobs, records, spec.size, store)
     tags = {entry["id"]: entry["tags"] for entry in entries}
     check_tagged(str(store.out), folds, tags, list(spec.classes))
+    warn_of_levels(tags.values(), list(spec.classes))
     if all(job.files.mask is None for job in jobs):  # else the labels are those of the masks
         warn_of_nesting(tags.values(), spec.classes)
     return spec, fits, entries

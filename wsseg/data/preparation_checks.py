@@ -14,6 +14,7 @@ from wsseg.data.anatomy import SIZE_MULTIPLE
 from wsseg.data.layouts.cases import CaseList
 from wsseg.data.spec import DataSpec, same_pixel_size
 from wsseg.data.store_files import MANIFEST
+from wsseg.data.tag_counts import count_tags, doubts_of_levels
 from wsseg.utils.errors import InputError, first_of, results
 from wsseg.utils.files import check_writable
 
@@ -211,6 +212,18 @@ def warn_of_nesting(
                 f"{{{names[outer]}: [1, 2], {names[inner]}: [2]}}",
                 stacklevel=2,
             )
+
+
+def warn_of_levels(tags: Iterable[Sequence[Sequence[int]]], classes: Sequence[str]) -> None:
+    """Warn of levels at which no slice is untagged.
+
+    Args:
+        tags: Of each case a multi-hot row per slice.
+        classes: Names of the classes.
+    """
+    counts = count_tags([np.array(of_case, bool) for of_case in tags])
+    for doubt in doubts_of_levels(counts, classes):
+        warnings.warn(doubt, stacklevel=2)
 
 
 def warn_of_likely_mistakes(records: Sequence[dict[str, Any]], spec: DataSpec) -> None:

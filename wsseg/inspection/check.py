@@ -24,6 +24,7 @@ from wsseg.data.preparation_checks import (
 )
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import check_tagged, make_folds
+from wsseg.data.tag_counts import count_tags, doubts_of_levels, problems_of_tags
 from wsseg.data.workers import mapper
 from wsseg.inspection import findings
 from wsseg.inspection.facts import Facts, Question, find_facts
@@ -161,8 +162,8 @@ def judge(
     problems = [line for error in errors for line in str(error).splitlines()]
     if not facts:
         return Verdict(tuple(problems) or (f"{source}: holds no case that can be used",), ())
-    counts = findings.count_tags([one.tags for one in facts])
-    never_or_always = findings.problems_of_tags(counts, names)
+    counts = count_tags([one.tags for one in facts])
+    never_or_always = problems_of_tags(counts, names)
     problems += never_or_always
     if not never_or_always:
         dealt = attempt(_check_folds, source, facts, patients, names, folds)
@@ -178,7 +179,7 @@ def judge(
         *findings.doubts_of_copies(facts, patients),
         *findings.doubts_of_patients(patients),
         *findings.doubts_of_modalities(facts),
-        *findings.doubts_of_levels(counts, names),
+        *doubts_of_levels(counts, names),
         *findings.doubts_of_shortcuts(facts, names, patients),
         *findings.doubts_of_confounding(facts, names, patients),
     ]
@@ -238,7 +239,7 @@ def print_tables(
     """Print what is known of all cases, and how they are going to be taken."""
     from rich.console import Console
 
-    counts = findings.count_tags([one.tags for one in facts])
+    counts = count_tags([one.tags for one in facts])
     volumes = any(one.shape[0] > 1 for one in facts)
     console = Console()
     console.print(data_table(data_rows(facts, modalities, patients)))

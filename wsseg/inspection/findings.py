@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsseg.data.levels import LEVELS_PER_CASE, levels
 from wsseg.inspection.duplicates import nearly_equal
 from wsseg.inspection.facts import Facts, equal_modalities
 from wsseg.inspection.shortcuts import COMPARED, Shortcut, find_shortcuts, indicators
@@ -22,69 +20,6 @@ ANY = "any class"
 FEWEST_PATIENTS = 5  # with several images each
 LEAST_AGREEMENT = 0.8
 SHUFFLES, LARGEST_P = 999, 0.01
-
-
-class Counts(NamedTuple):
-    """How often classes are tagged.
-
-    Attributes:
-        slices: [C, 2], untagged and tagged slices.
-        cases: [C, 2], cases without a tagged slice and others.
-        levels: [C, L, 2], untagged and tagged slices at each level.
-    """
-
-    slices: NDArray[np.int64]
-    cases: NDArray[np.int64]
-    levels: NDArray[np.int64]
-
-
-def count_tags(tags: Sequence[NDArray[np.bool_]]) -> Counts:
-    """Count tags.
-
-    Args:
-        tags: Of each case [S, C].
-
-    Example:
-        >>> counts = count_tags([np.array([[0], [1]], bool), np.array([[0]], bool)])
-        >>> counts.slices.tolist(), counts.cases.tolist()
-        ([[2, 1]], [[1, 1]])
-    """
-    rows = np.concatenate(tags)
-    place = np.concatenate([levels(len(each)) for each in tags])
-    by_level = np.stack([_both(rows[place == level]) for level in range(LEVELS_PER_CASE)], axis=1)
-    return Counts(_both(rows), _both(np.array([each.any(axis=0) for each in tags])), by_level)
-
-
-def _both(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.stack([(~rows).sum(axis=0), rows.sum(axis=0)], axis=-1)
-
-
-def problems_of_tags(counts: Counts, classes: Sequence[str]) -> list[str]:
-    """Say which classes are never or always tagged: from these nothing can be learnt."""
-    found = []
-    for name, (without, tagged) in zip(classes, counts.slices.tolist(), strict=True):
-        if not tagged:
-            found.append(f"`{name}` is never tagged; add images that show it, or drop the class")
-        elif not without:
-            found.append(
-                f"`{name}` is tagged in all of {tagged} slices; add images or slices without it: "
-                "tags teach by the difference"
-            )
-    return found
-
-
-def doubts_of_levels(counts: Counts, classes: Sequence[str]) -> list[str]:
-    """Say at which levels of volumes no slice is untagged: there, nothing shows what is normal."""
-    found = []
-    for name, rows in zip(classes, counts.levels, strict=True):
-        shown = [n for n, (without, tagged) in enumerate(rows.tolist(), 1) if without + tagged]
-        always = [n for n in shown if not rows[n - 1, 0]]
-        if 0 < len(always) < len(shown):
-            found.append(
-                f"`{name}`: no slice is untagged at level {_joined(always)} of {LEVELS_PER_CASE}; "
-                "what always lies there may be taken for it; add patients without it, if you can"
-            )
-    return found
 
 
 def doubts_of_copies(facts: Sequence[Facts], patients: Mapping[str, str]) -> list[str]:
@@ -217,14 +152,3 @@ def _sentence(name: str, shortcut: Shortcut) -> str:
 def _names(cases: Sequence[str]) -> str:
     more = len(cases) - MOST_NAMES
     return ", ".join(cases[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _joined(numbers: Sequence[int]) -> str:
-    """Write numbers as ranges, such as 2-5, 8."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)

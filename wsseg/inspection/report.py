@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsseg.data.levels import LEVELS_PER_CASE
+from wsseg.data.tag_counts import Counts
 from wsseg.inspection.facts import Facts
-from wsseg.inspection.findings import Counts
 
 if TYPE_CHECKING:
     from rich.table import Table
