@@ -27,22 +27,41 @@ def tissue(seed: int, shape: tuple[int, int] = (72, 96)) -> np.ndarray:
     return np.asarray(100 + 100 * noise)
 
 
-def write(folder: Path, change: Change | None = None, tags: np.ndarray | None = None) -> Path:
-    """Write pictures, every second with a bright lesion, and their table."""
+def write(
+    folder: Path,
+    change: Change | None = None,
+    tags: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    suffixes: tuple[str, str] = ("png", "png"),
+) -> Path:
+    """Write pictures, every second with a bright lesion, and their table.
+
+    Args:
+        folder: Where to.
+        change: What is done to each image.
+        tags: Of the images.
+        seed: Of the noise.
+        suffixes: Of untagged and of tagged images.
+    """
     tags = np.arange(COUNT) % 2 if tags is None else tags
     lines = ["image,mask,lesion"]
     for number, tag in enumerate(tags):
-        image, mask = tissue(number), np.zeros((72, 96), np.uint8)
+        image, mask = tissue(number + 1000 * seed), np.zeros((72, 96), np.uint8)
         mask[14:26, 10 + number : 22 + number] = 255 * tag
         image = np.where(mask > 0, image + 60, image)
         image = change(number, image, bool(tag)) if change else image
         if image.shape != mask.shape:
             mask = np.asarray(Image.fromarray(mask).resize(image.shape[::-1], 0))
-        for name, array in (("image", image), ("mask", mask)):
-            path = folder / f"{name}s" / f"{number:02}.png"
+        suffix = suffixes[tag]
+        for name, array in (
+            (f"images/{number:02}.{suffix}", image),
+            (f"masks/{number:02}.png", mask),
+        ):
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(array.astype(np.uint8)).save(path)
-        lines.append(f"images/{number:02}.png,masks/{number:02}.png,{tag}")
+        lines.append(f"images/{number:02}.{suffix},masks/{number:02}.png,{tag}")
     (folder / "tags.csv").write_text("\n".join(lines))
     return folder / "tags.csv"
 
@@ -58,8 +77,11 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.strip() for line in lines if line.strip()[:1].isdigit()]
 
 
-def test_clean_images_are_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = write(tmp_path)
+@pytest.mark.parametrize("seed", range(4))
+def test_clean_images_are_ready(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path, seed=seed)
     assert run(table) == 0
     shown = capsys.readouterr().out
     assert "To correct" not in shown
@@ -113,6 +135,13 @@ def test_planted_shortcuts_are_named(
     assert any(words in line and "shortcut" in line for line in told(capsys))
 
 
+def test_types_of_files_that_go_with_tags_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write(tmp_path, suffixes=("png", "bmp"))) == 0
+    assert any("the file type" in line and "shortcut" in line for line in told(capsys))
+
+
 def test_copies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def copied(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
         return tissue(2) * 0.9 if number == 8 else image
@@ -133,6 +162,13 @@ def test_the_same_images_and_unusable_files_are_listed_one_by_one(
     assert f"error: {table}: 4 things to correct, as listed above" in shown.err
     for words in ("images/10.png", "masks/11.png", "images/00 and images/04 have the same"):
         assert words in shown.out
+
+
+def test_a_folder_of_no_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path)]) == 2
+    assert f"or start with `wsseg init {tmp_path}`" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "tags.csv")]) == 2
+    assert "does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("value", "words"), [(1, "is tagged in all"), (0, "is never tagged")])

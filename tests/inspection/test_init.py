@@ -19,6 +19,7 @@ from wsseg.cli import main
 from wsseg.data.layouts import find_cases
 from wsseg.inspection.templates import configuration
 
+Write = Callable[..., Path]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -112,6 +113,36 @@ def test_a_folder_for_each_case_and_a_mask_that_only_its_content_shows(
     }
     assert "left out, on another grid of voxels or not in all: ADC" in capsys.readouterr().out
     assert list(find_cases("table", tmp_path / "mine/tags.csv").classes) == ["cyst"]
+
+
+def test_series_in_one_folder_are_modalities(tmp_path: Path, write_slice: Write) -> None:
+    for name in ("P1", "P2"):
+        for number, series in enumerate(("ep2d_ADC", "t2_tse")):
+            for height in (0.0, 2.0):
+                write_slice(
+                    tmp_path / name / f"{series}{height}",
+                    height,
+                    SeriesInstanceUID=f"1.{number}",
+                    SeriesDescription=series,
+                )
+    assert main(["init", str(tmp_path)]) == 0
+    assert rows(tmp_path / "tags.csv")[1] == {
+        "image:ADC": "P2#1.0",
+        "image:T2": "P2#1.1",
+        "finding": "",
+    }
+
+
+def test_cases_that_lack_a_modality_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ann", "ben", "eve"):
+        volume(tmp_path / name / "T1.nii.gz", noise())
+        if name != "eve":
+            volume(tmp_path / name / "T2.nii.gz", noise())
+    assert main(["init", str(tmp_path)]) == 0
+    assert len(rows(tmp_path / "tags.csv")) == 3
+    assert "not in all: T2" in capsys.readouterr().out
 
 
 def test_tags_are_read_from_masks_where_some_images_have_none(tmp_path: Path) -> None:

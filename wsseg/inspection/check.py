@@ -89,7 +89,7 @@ def check(
     """
     source, out = Path(source), Path(out)
     check_writable(out)
-    kind = layout or detect(source)
+    kind = layout or _detect(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = attempt(_list, kind, source, modalities, classes)
@@ -184,6 +184,14 @@ def judge(
         *findings.doubts_of_confounding(facts, names, patients),
     ]
     return Verdict(tuple(problems), tuple(doubts))
+
+
+def _detect(source: Path) -> str:
+    try:
+        return detect(source)
+    except InputError as error:
+        more = f", or start with `wsseg init {source}`" if source.is_dir() else ""
+        raise InputError(f"{error}{more}") from None
 
 
 def _list(

@@ -14,7 +14,7 @@ from wsseg.data.readers import Header, read_header
 from wsseg.inspection.masks import MOST_LABELS, chosen_mask, labels_of, move_masks, tag_of
 from wsseg.inspection.names import FINDING, classes_in, patients_in, role_of
 from wsseg.inspection.tree import Group, find_images, group
-from wsseg.utils.errors import InputError, attempt
+from wsseg.utils.errors import InputError, attempt, first_of
 
 MOST_HEADERS = 500  # images of which sizes are looked at
 FOLDS = 5  # of `prepare`, unless it is told otherwise
@@ -56,7 +56,7 @@ def look(root: Path, out: Path) -> Start:
         )
     move_masks(groups)
     start = Start([f"{root}: {len(paths)} image file{'s' * (len(paths) > 1)}"])
-    _list_images(start, groups, root, out)
+    groups = _list_images(start, groups, root, out)
     ids = [each.id for each in groups]
     patients = _list_patients(start, ids)
     volumes = any(header.shape[2] > 1 for header in _headers(groups[:1]))
@@ -94,9 +94,12 @@ def about_tags(tags: dict[str, list[str]], *, masks: bool, volumes: bool) -> lis
     return [f"Check {names}, read from the names of files: {cells}."]
 
 
-def _list_images(start: Start, groups: Sequence[Group], root: Path, out: Path) -> None:
-    headers = _headers(groups)
+def _list_images(start: Start, groups: Sequence[Group], root: Path, out: Path) -> list[Group]:
+    """Add the columns of images; return the cases that have all of them."""
     modalities, aside = _modalities(groups)
+    lacking = [each.id for each in groups if not set(modalities) <= set(each.images)]
+    groups = [each for each in groups if each.id not in lacking]
+    headers = _headers(groups)
     named = [name for name in modalities if name]
     sort = f", each with {_and(named)}" if named else ""
     start.told.append(f"{len(groups)} case{'s' * (len(groups) > 1)}{sort}")
@@ -111,6 +114,9 @@ def _list_images(start: Start, groups: Sequence[Group], root: Path, out: Path) -
         start.to_do.append(
             "To use the modalities that were left out, resample them to the grid of the others."
         )
+    if lacking:
+        start.told.append(f"left out, without {_and(named)}: {first_of(lacking)}")
+    return groups
 
 
 def _list_patients(start: Start, ids: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ MODALITIES = {
     "FLAIR": ("flair", "t2f"),
     "ADC": ("adc",),
     "DWI": ("dwi",),
-    "HBV": ("hbv",),
+    "HBV": ("hbv", "bval"),
     "SWI": ("swi",),
     "PD": ("pd",),
     "CT": ("ct",),

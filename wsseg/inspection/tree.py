@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from wsseg.data.readers import images_in, stem
+from wsseg.data.readers.dicom import described
 from wsseg.inspection.names import IMAGE, MASK, role_of
 
 MOST_TOGETHER = 12  # images of one case in a folder of its own
@@ -67,27 +69,49 @@ def group(root: Path, images: Iterable[Path]) -> list[Group]:
         >>> [(each.id, len(each.masks)) for each in group(root, paths)]
         [('17', 1), ('18', 0)]
     """
-    folders: defaultdict[Path, list[Path]] = defaultdict(list)
+    folders: defaultdict[Path, list[_File]] = defaultdict(list)
     for path in images:
-        folders[path.parent].append(path)
+        series = described(path)
+        folder, name = series or (path.parent, stem(path))
+        own = name.removeprefix(folder.name).lstrip("_-. ") or name
+        folders[folder].append(_File(path, name, own, series is not None))
     common = _common_names(folders.values())
     found: dict[str, Group] = {}
-    for folder, paths in folders.items():
-        together = _is_case(paths, common)
-        for path in paths:
-            key, kind, name = _place_in_case(root, folder, path) if together else _place(root, path)
+    for folder, files in folders.items():
+        together = _is_case(files, common)
+        inside = folder.relative_to(root)
+        for file in files:
+            key, kind, name = (
+                _place_in_case(folder, inside, file) if together else _place(inside, file)
+            )
             one = found.setdefault(key, Group(key))
             place = one.masks if kind == MASK else one.images
             while name in place:  # such as 17.jpg beside 17.png, or several masks of one image
                 name += "+"
-            place[name] = path
+            place[name] = file.path
     return [found[key] for key in sorted(found) if found[key].images]
 
 
-def _place(root: Path, path: Path) -> tuple[str, str, str]:
+class _File(NamedTuple):
+    """An image.
+
+    Attributes:
+        path: Of the file.
+        name: Of the file, or the description of a DICOM series.
+        own: The name without that of its folder.
+        series: Whether it is one of several DICOM series in its folder.
+    """
+
+    path: Path
+    name: str
+    own: str
+    series: bool
+
+
+def _place(inside: Path, file: _File) -> tuple[str, str, str]:
     """Return the id of the case that an image belongs to, its kind, and its name there."""
     parts, kind, name = [], IMAGE, ""
-    for part in (*path.parent.relative_to(root).parts, stem(path)):
+    for part in (*inside.parts, file.name):
         role = role_of(part)
         if role is None:
             parts.append(part)
@@ -95,39 +119,34 @@ def _place(root: Path, path: Path) -> tuple[str, str, str]:
         kind = MASK if MASK in (kind, role[0]) else IMAGE
         name = role[1] or name
         parts += [role[2]] if role[2] else []
-    return "/".join(parts) or stem(path), kind, name
+    return "/".join(parts) or file.name, kind, name
 
 
-def _place_in_case(root: Path, folder: Path, path: Path) -> tuple[str, str, str]:
-    name = _own_name(path)
-    kind, modality, _ = role_of(name) or (IMAGE, "", "")
-    inside = folder.relative_to(root).as_posix()
-    key = folder.name if inside == "." else inside
-    if kind == IMAGE and IMAGE in name.lower() and not modality:
-        name = ""
-    return key, kind, modality or name
+def _place_in_case(folder: Path, inside: Path, file: _File) -> tuple[str, str, str]:
+    """Return the same of an image in a folder that is one case."""
+    kind, modality, _ = role_of(file.own) or (IMAGE, "", "")
+    key = inside.as_posix() if inside.parts else folder.name
+    nameless = kind == IMAGE and not modality and IMAGE in file.own.lower()
+    return key, kind, "" if nameless else modality or file.own
 
 
-def _own_name(path: Path) -> str:
-    """Return the name of an image without that of its folder."""
-    return stem(path).removeprefix(path.parent.name).lstrip("_-. ") or stem(path)
-
-
-def _common_names(folders: Iterable[Sequence[Path]]) -> set[str]:
+def _common_names(folders: Iterable[Sequence[_File]]) -> set[str]:
     """Return the names that images of at least two folders have."""
-    few = [{_own_name(path) for path in paths} for paths in folders if len(paths) <= MOST_TOGETHER]
+    few = [{file.own for file in files} for files in folders if len(files) <= MOST_TOGETHER]
     counts = Counter(name for names in few for name in names)
     return {name for name, count in counts.items() if count > 1}
 
 
-def _is_case(paths: Sequence[Path], common: set[str]) -> bool:
+def _is_case(files: Sequence[_File], common: set[str]) -> bool:
     """Tell whether the images of a folder are one case: named by what they are, not counted."""
-    names = [_own_name(path) for path in paths]
+    names = [file.own for file in files]
     if not 1 < len(names) <= MOST_TOGETHER:
         return False
-    roles = [role_of(name) for name in names]
-    lone = [role is not None and not role[2] for role in roles]
-    kinds = [role[1] or role[0] if role and named else re.sub(r"\d+", "", name)
-             for name, role, named in zip(names, roles, lone, strict=True)]  # fmt: skip
-    told = any(lone) or 2 * sum(name in common for name in names) > len(names)
+    kinds, told = [], all(file.series for file in files)
+    for name in names:
+        role = role_of(name)
+        lone = role is not None and not role[2]
+        told = told or lone
+        kinds.append((role[1] or role[0]) if role and lone else re.sub(r"\d+", "", name))
+    told = told or 2 * sum(name in common for name in names) > len(names)
     return told and all(kinds) and len(set(kinds)) == len(kinds)

@@ -20,6 +20,7 @@ from tests.data.readers.volumes import TURNS, check_same, volume
 from wsseg.data.hashes import hash_case
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.readers import files_of, images_in, is_readable, read_header, read_voxels
+from wsseg.data.readers.dicom import described
 from wsseg.utils.errors import InputError
 
 PROSTATES = Path("/work/shared/data/prostatex-dicom")
@@ -137,6 +138,14 @@ def test_images_of_a_folder(tmp_path: Path, write_series: Write, write_slice: Wr
     assert is_readable(tmp_path / "a#1.9")
     (folder / "broken.dcm").unlink()
     assert read_voxels(tmp_path / "a#1.9", "ann")[0].shape == (5, 4, 2)
+
+
+def test_descriptions_of_series(tmp_path: Path, write_series: Write) -> None:
+    write_series(tmp_path / "a", [0.0, 2.0])
+    assert described(tmp_path / "a") is None
+    assert described(tmp_path / "a#1.2.3.4") == (tmp_path / "a", "thin")
+    write_series(tmp_path / "b", [0.0, 2.0], SeriesDescription=None)
+    assert described(tmp_path / "b#1.2.3.4") is None
 
 
 def test_series_of_one_description(tmp_path: Path, write_series: Write) -> None:

@@ -146,6 +146,21 @@ def slices_of(path: Path, case: str) -> list[tuple[Path, int]]:
     return [(plane.file, plane.frame) for plane in planes]
 
 
+def described(path: Path) -> tuple[Path, str] | None:
+    """Return the folder and the description of one of several series in a folder.
+
+    Args:
+        path: As :func:`images_of` returns it.
+
+    Returns:
+        None of any other path, or if the series has no description.
+    """
+    if not names_series(path):
+        return None
+    name = str(_series(path, "")[0][1].get("SeriesDescription", ""))
+    return (_split(path)[0], name) if name else None
+
+
 def files_of(path: Path) -> list[Path]:
     """Return the files of a series in the order of their names."""
     return [file for file, _ in _series(path, "")]
