@@ -88,5 +88,9 @@ def test_counted_images_are_no_modalities() -> None:
     assert len(grouped("ann/img1.png", "ann/img2.png", "ben/img1.png", "ben/img2.png")) == 4
 
 
+def test_one_name_that_is_known_makes_no_case() -> None:
+    assert len(grouped("photo.png", "ann.png", "ben.png", "eve.png")) == 4
+
+
 def test_masks_alone_are_no_case() -> None:
     assert grouped("masks/17.png") == {}

@@ -158,8 +158,9 @@ def judge(
     checks = [attempt(each, source, listed) for each in (check_labelled, check_named_once)]
     content = {one.case: one.content for one in facts}
     checks.append(attempt(check_distinct, source, content))
-    errors = [*listed.faults, *unusable, *(each for each in checks if each is not None)]
-    problems = [line for error in errors for line in str(error).splitlines()]
+    problems = [line for message in unusable for line in line_for_each_file(message)]
+    errors = [*listed.faults, *(each for each in checks if each)]
+    problems += [line for error in errors for line in str(error).splitlines()]
     if not facts:
         return Verdict(tuple(problems) or (f"{source}: holds no case that can be used",), ())
     counts = count_tags([one.tags for one in facts])
@@ -222,6 +223,19 @@ def _record(facts: Facts, spec: DataSpec) -> dict[str, Any]:
     scales = [longest / max(whole.plane)] * 2 if longest else scales
     body = [round(length * scale) for length, scale in zip(facts.body, scales, strict=True)]
     return {"geometry": {"pixel": whole.pixel}, "anatomy": body, "doubt": facts.doubt}
+
+
+def line_for_each_file(message: str) -> list[str]:
+    """Return the first line about each file, out of why a case cannot be used.
+
+    Example:
+        >>> colours = [f"a.png: {name} is empty; replace it" for name in ("red", "green")]
+        >>> line_for_each_file(chr(10).join([*colours, "mask.png (case a): is missing"]))
+        ['a.png: red is empty; replace it', 'mask.png (case a): is missing']
+    """
+    lines = message.splitlines()
+    files = [line.partition(": ")[0].partition(" (case ")[0] for line in lines]
+    return [lines[files.index(file)] for file in dict.fromkeys(files)]
 
 
 def _check_folds(

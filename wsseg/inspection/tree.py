@@ -142,11 +142,12 @@ def _is_case(files: Sequence[_File], common: set[str]) -> bool:
     names = [file.own for file in files]
     if not 1 < len(names) <= MOST_TOGETHER:
         return False
-    kinds, told = [], all(file.series for file in files)
+    kinds, known = [], 0
     for name in names:
         role = role_of(name)
         lone = role is not None and not role[2]
-        told = told or lone
+        known += lone
         kinds.append((role[1] or role[0]) if role and lone else re.sub(r"\d+", "", name))
-    told = told or 2 * sum(name in common for name in names) > len(names)
+    recurring = sum(name in common for name in names)
+    told = all(file.series for file in files) or 2 * max(known, recurring) >= len(names)
     return told and all(kinds) and len(set(kinds)) == len(kinds)
