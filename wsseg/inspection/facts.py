@@ -17,7 +17,7 @@ from wsseg.data.hashes import hash_labels, hash_volume
 from wsseg.data.layouts.cases import CaseFiles
 from wsseg.data.planes import box_of, to_planes
 from wsseg.data.planning import decide_window
-from wsseg.data.readers import COLOURS, read_header
+from wsseg.data.readers import COLOURS, Header
 from wsseg.data.tags import compare_tags, read_tags
 from wsseg.data.volumes import class_masks, read_case_images, read_case_mask
 from wsseg.inspection import features
@@ -136,7 +136,7 @@ def _facts(question: Question) -> Facts:
         whole,
         _box(body),
         images.source.unit,
-        _kind(files),
+        _kind(files, images.source),
         {
             name: hash_volume(volume)
             for name, volume in zip(files.images, images.volumes, strict=True)
@@ -222,17 +222,18 @@ def _planes(volume: NDArray[Any], whole: Geometry) -> NDArray[Any]:
     return to_planes(volume, whole.orientation, whole.axis)
 
 
-def _kind(files: CaseFiles) -> str:
-    """Return the type of the files and their number of channels, as it is told to people."""
-    places = dict.fromkeys(image.path for image in files.images.values())
-    kinds = []
-    for path in places:
-        header = read_header(path, files.id)
-        name = path.name.removesuffix(".gz")
-        suffix = name.rpartition(".")[2].lower() if "." in name and not path.is_dir() else "folder"
-        sort = "colour" if header.names else f"{header.channels} channels"
-        kinds.append(suffix if header.channels == 1 else f"{suffix} in {sort}")
-    return ", ".join(dict.fromkeys(kinds))
+def _kind(files: CaseFiles, first: Header) -> str:
+    """Return the type of the files and their number of channels, as it is told to people.
+
+    Args:
+        files: Of the case.
+        first: The header of the first image.
+    """
+    paths = dict.fromkeys(image.path for image in files.images.values())
+    names = ["folder" if path.is_dir() else path.name.removesuffix(".gz") for path in paths]
+    endings = dict.fromkeys(name.rpartition(".")[2].lower() for name in names)
+    sort = "in colour" if first.names else f"of {first.channels} channels"
+    return ", ".join(endings) + (f" {sort}" if first.channels > 1 else "")
 
 
 def equal_modalities(facts: Sequence[Facts]) -> dict[tuple[str, str], list[str]]:
