@@ -109,6 +109,10 @@ def planted_border(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
     return image
 
 
+def planted_brightness(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
+    return image * (0.5 if tagged else 1)
+
+
 def planted_frame(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
     image = image.copy()
     image[:5] = 0 if tagged else image[:5]
@@ -123,7 +127,8 @@ def planted_size(number: int, image: np.ndarray, tagged: bool) -> np.ndarray:
     ("change", "words"),
     [
         (planted_text, "small bright marks"),
-        (planted_border, "border brightness"),
+        (planted_border, "brightness of the border"),
+        (planted_brightness, "brightness of the border"),
         (planted_frame, "frame of one value"),
         (planted_size, "width"),
     ],

@@ -42,7 +42,11 @@ def test_a_border_counts_if_the_centre_says_less() -> None:
     assert [e.name for e in find_shortcuts(border(dark, noise), TAGGED, PATIENTS, 2)] == [
         "border mean"
     ]
-    assert find_shortcuts(border(dark, dark), TAGGED, PATIENTS, 2) == []
+    both = 2.0 * TAGGED + noise  # as lesions make it
+    assert find_shortcuts(border(both, both), TAGGED, PATIENTS, 2) == []
+    assert [e.name for e in find_shortcuts(border(dark, dark), TAGGED, PATIENTS, 2)] == [
+        "border mean"
+    ]
 
 
 def test_many_images_of_few_patients_prove_nothing() -> None:

@@ -136,7 +136,7 @@ def _facts(question: Question) -> Facts:
         whole,
         _box(body),
         images.source.unit,
-        _kind(files, images.source),
+        kind_of(files, images.source, images.volumes[0].dtype),
         {
             name: hash_volume(volume)
             for name, volume in zip(files.images, images.volumes, strict=True)
@@ -222,18 +222,22 @@ def _planes(volume: NDArray[Any], whole: Geometry) -> NDArray[Any]:
     return to_planes(volume, whole.orientation, whole.axis)
 
 
-def _kind(files: CaseFiles, first: Header) -> str:
-    """Return the type of the files and their number of channels, as it is told to people.
+def kind_of(files: CaseFiles, first: Header, dtype: np.dtype[Any]) -> str:
+    """Return the type of the files, their channels and the depth of pictures, in words.
 
     Args:
         files: Of the case.
         first: The header of the first image.
+        dtype: Of its values.
     """
     paths = dict.fromkeys(image.path for image in files.images.values())
-    names = ["folder" if path.is_dir() else path.name.removesuffix(".gz") for path in paths]
-    endings = dict.fromkeys(name.rpartition(".")[2].lower() for name in names)
-    sort = "in colour" if first.names else f"of {first.channels} channels"
-    return ", ".join(endings) + (f" {sort}" if first.channels > 1 else "")
+    names = [path.name.removesuffix(".gz") if path.is_file() else "folder" for path in paths]
+    words = [", ".join(dict.fromkeys(name.rpartition(".")[2].lower() for name in names))]
+    if first.channels > 1:
+        words.append("in colour" if first.names else f"of {first.channels} channels")
+    if first.is_picture and dtype != np.uint8:
+        words.append("with fractions" if dtype.kind == "f" else f"of {8 * dtype.itemsize} bits")
+    return " ".join(words)
 
 
 def equal_modalities(facts: Sequence[Facts]) -> dict[tuple[str, str], list[str]]:

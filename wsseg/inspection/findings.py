@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsseg.inspection.duplicates import nearly_equal
 from wsseg.inspection.facts import Facts, equal_modalities
-from wsseg.inspection.shortcuts import COMPARED, Shortcut, find_shortcuts, indicators
+from wsseg.inspection.shortcuts import BORDER, Shortcut, find_shortcuts, indicators
 from wsseg.utils.errors import first_of
 
 MOST_NAMES = 6  # cases that a sentence lists
@@ -133,9 +133,12 @@ def _agreement(tags: NDArray[np.bool_], place: NDArray[np.intp]) -> float:
 
 def _sentence(name: str, shortcut: Shortcut) -> str:
     kind = shortcut.name
-    if kind in COMPARED:
-        advice = "crop away what frames the images, or check that findings reach their border"
-        kind = f"{kind.replace('mean', 'brightness')} (less so the centre)"
+    if kind.startswith(BORDER):
+        kind = f"{'brightness' if 'mean' in kind else 'contrast'} of the border"
+        advice = (
+            "crop away what frames the images, and check that both kinds were taken and saved in "
+            "the same way"
+        )
     elif "marks" in kind:
         advice = "if they are text or calipers, paint them over or crop them away in all images"
     elif "frame" in kind:

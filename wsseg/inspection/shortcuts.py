@@ -19,8 +19,8 @@ LARGEST_P = 0.01  # for all comparisons of a data set together (Bonferroni)
 LEAST_SHARE = 0.7  # of pairs that a shortcut tells apart
 BORDER_LEAST = 0.8  # of pairs that the border must tell apart,
 BORDER_LEAD = 0.1  # and so many more than the centre, where findings are
+BORDER_SURE = 0.97  # of pairs: hardly any finding reaches the border of nearly all images
 BORDER, CENTRE = "border", "centre"
-COMPARED = (f"{BORDER} mean", f"{BORDER} spread")
 
 
 class Shortcut(NamedTuple):
@@ -52,8 +52,8 @@ def find_shortcuts(
 ) -> list[Shortcut]:
     """Return the properties that tell tagged from untagged images, strongest first.
 
-    The border counts only if it says much more than the centre: a picture that is darker everywhere
-    shows the finding itself.
+    The border counts only if it says much more than the centre, or leaves next to no doubt: a
+    picture that is darker everywhere may show the finding itself.
 
     Args:
         features: A value of each image by the name of the property; those of ``border`` have a
@@ -79,7 +79,7 @@ def find_shortcuts(
             inner = compare(other, features[other], tagged, patients)
             if one and inner:  # a bright lesion does not excuse a dark border
                 alike = inner.share if one.share > 0.5 else 1 - inner.share
-                least = max(BORDER_LEAST, BORDER_LEAD + alike)
+                least = min(BORDER_SURE, max(BORDER_LEAST, BORDER_LEAD + alike))
         if one and one.strength >= least and one.p * comparisons <= LARGEST_P:
             found.append(one)
     return sorted(found, key=lambda each: -each.strength)
