@@ -79,6 +79,20 @@ class TimmConvHead(TimmNet):
         return self.head(self.global_pool(self.forward_features(x))).flatten(1)
 
 
+class Functional(nn.Module):
+    """Has layers for what has weights only."""
+
+    def __init__(self, channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 8, 3, 1, 1)
+        self.conv2 = nn.Conv2d(8, 8, 3, 1, 1)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        return self.fc(F.relu(self.conv2(x)).mean(dim=(2, 3)))
+
+
 class MaxPooled(nn.Module):
     """Makes a map of class logits, and pools it by its maximum."""
 
@@ -136,6 +150,7 @@ COMMON: dict[str, tuple[Callable[[int, int], nn.Module], str, str | None]] = {
     "timm": (TimmNet, "norm", "head"),
     "timm_convolution": (TimmConvHead, "norm", "head"),
     "plain": (plain, "5", "8"),
+    "functional": (Functional, "conv2", "fc"),
     "max_pooled": (MaxPooled, "head", None),
     "monai_resnet": (monai_resnet, "layer4", "fc"),
     "monai_densenet": (monai_densenet, "class_layers.relu", "class_layers.out"),

@@ -22,6 +22,7 @@ from wsseg.clustering import (
     ClusterReSupervision,
     PixelEmbeddings,
 )
+from wsseg.clustering.watching import find_layers
 from wsseg.utils.errors import InputError
 
 Change = Callable[[Tensor, Tensor], Any]
@@ -109,7 +110,7 @@ def weights(module: nn.Module) -> Tensor:
 
 NAMES = (
     *("torchvision_resnet", "torchvision_densenet", "timm", "timm_convolution", "plain"),
-    *("max_pooled", "monai_resnet", "monai_densenet", "monai_efficientnet"),
+    *("functional", "max_pooled", "monai_resnet", "monai_densenet", "monai_efficientnet"),
 )
 
 
@@ -119,11 +120,24 @@ def test_layers_of_common_networks_are_found(classifiers: ModuleType, name: str)
     torch.manual_seed(0)
     module, image = Theirs(make(3, 4)), torch.rand(4, 3, 64, 64)
     found = ClassifierAdapter().cam(module, image)
-    linear = None if classifier is None else f"net.{classifier}"
-    named = ClassifierAdapter(cam=f"net.{layer}", classifier=linear).cam(module, image)
     assert found.shape == (4, 4, 64, 64)
-    assert torch.equal(found, named)
     assert float(found.amax()) <= 1
+    if name != "functional":  # there a layer cannot tell what is done to its map
+        for linear in (classifier, None):
+            named = ClassifierAdapter(cam=f"net.{layer}", classifier=linear).cam(module, image)
+            assert torch.equal(found, named)
+
+
+def test_the_mean_of_a_cam_is_the_logit(classifiers: ModuleType) -> None:
+    for name in ("functional", "torchvision_densenet"):
+        torch.manual_seed(0)
+        module, image = classifiers.COMMON[name][0](3, 4).eval(), torch.rand(4, 3, 64, 64)
+        layers = find_layers(module, image, None, None, None)
+        with layers.watching(module) as seen:
+            logits = module(image)
+        assert seen.returned is not None
+        cam = layers.cam.cam(module, seen.returned)
+        assert torch.allclose(cam.mean(dim=(2, 3)), logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -273,10 +287,10 @@ def test_augmentation_in_the_step_is_followed(
             return super().training_step((image, label), batch_idx)
 
     class Noting(ClusterReSupervision):
-        def _targets(self, slices: PixelEmbeddings) -> Tensor | None:
+        def _targets(self, slices: PixelEmbeddings) -> tuple[Tensor, Tensor] | None:
             targets = super()._targets(slices)
             if targets is not None:
-                seen.append(targets)
+                seen.append(targets[0])
             return targets
 
     torch.manual_seed(0)
@@ -309,25 +323,26 @@ def test_features_of_a_layer_are_those_of_the_start(
     callback = fit(tmp_path, module, Served(project, as_ids), adapter, epochs=2)
     assert callback.clusters is not None
     assert callback.clusters.mean.shape == (4,)
-    state = callback.state_dict()["adapter"]
+    state = callback.state_dict()["frozen"]
     for own, value in first.state_dict().items():
         assert torch.equal(state[own], value)
 
 
+@pytest.mark.parametrize("epoch", [0, 1])  # before and after the first clusters are made
 @pytest.mark.parametrize("features", [None, "layer1"])
 def test_resuming_is_bit_identical(
-    classifiers: ModuleType, project: ModuleType, tmp_path: Path, features: str | None
+    classifiers: ModuleType, project: ModuleType, tmp_path: Path, features: str | None, epoch: int
 ) -> None:
     def run(ckpt: Path | None = None) -> Theirs:
         module = theirs(classifiers, "torchvision_resnet")
         loader = DataLoader(Served(project, as_ids), batch_size=8)
         saving = ModelCheckpoint(dirpath=tmp_path, filename="{epoch}", save_top_k=-1)
         adapter = ClassifierAdapter(features=features)
-        fit(tmp_path, module, loader, adapter, (saving,), epochs=4, ckpt_path=ckpt)
+        fit(tmp_path, module, loader, adapter, (saving,), epochs=3, ckpt_path=ckpt)
         return module
 
     whole = run()
-    assert torch.equal(weights(whole), weights(run(tmp_path / "epoch=1.ckpt")))
+    assert torch.equal(weights(whole), weights(run(tmp_path / f"epoch={epoch}.ckpt")))
 
 
 def test_another_training_begins_anew(
@@ -463,7 +478,7 @@ def test_channels(
         (
             lambda image, tag: (image.expand(4, -1, -1)[None], int(tag)),
             {},
-            r"\(8, 1, 4, 24, 24\); clusters are made of slices.*movedim\(2, 1\)\.flatten\(0, 1\)",
+            r"1, 4, 24, 24\); clusters are made of slices.*movedim\(2, 1\)\.flatten\(0, 1\)",
         ),
         (
             lambda image, tag: {"mr": image, "grade": int(tag)},
@@ -503,8 +518,11 @@ def test_networks_of_another_structure(
 ) -> None:
     torch.manual_seed(0)
     module = Theirs(classifiers.TwoLayersAfterPooling())
-    with pytest.raises(InputError, match=r"does not pool .* name the layers, .*or write embed_"):
+    with pytest.raises(InputError, match=r"does not pool .* name the layer .*or write embed_"):
         fit(tmp_path, module, Served(project, as_ids))
+    adapter = ClassifierAdapter(cam="net.body")  # two linear layers follow
+    with pytest.raises(InputError, match=r"returns 2 logits, but 'net\.body' makes a map of 8"):
+        fit(tmp_path, module, Served(project, as_ids), adapter)
 
 
 def test_a_layer_that_the_step_does_not_run(

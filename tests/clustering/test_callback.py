@@ -668,11 +668,14 @@ def test_reachable_from_the_command_line(project: ModuleType, tmp_path: Path) ->
         "trainer:\n  callbacks:\n    - class_path: wsseg.clustering.ClusterReSupervision\n"
         "      init_args:\n        clustering: {n_clusters: 9}\n"
         "        scorer: {class_path: EvidenceScorer, init_args: {focus_power: 1.5}}\n"
+        "        adapter: {class_path: ClassifierAdapter, init_args: {cam: layer4, image: img}}\n"
     )
     cli = LightningCLI(project.Finder, args=["--config", str(config)], run=False)
     callback = next(c for c in cli.trainer.callbacks if isinstance(c, ClusterReSupervision))
     assert callback.clustering == ClusteringOptions(n_clusters=9)
     assert callback.scorer == EvidenceScorer(focus_power=1.5)
+    assert callback.adapter is not None
+    assert (callback.adapter.layer, callback.adapter.image) == ("layer4", "img")
 
 
 class Known(pl.LightningDataModule):

@@ -19,8 +19,9 @@ from wsseg.clustering.watching import Seen, WatchedLayers, find_layers, run
 from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import evaluating
 
-Targets = Callable[[PixelEmbeddings], Tensor | None]
-"""Makes cluster maps of embeddings; returns None while there are no clusters."""
+Targets = Callable[[PixelEmbeddings], tuple[Tensor, Tensor] | None]
+"""Makes cluster maps [B, C, h, w] of embeddings, and says how sure the clusters are of each class
+[C]; returns None while there are no clusters."""
 
 
 class ClassifierAdapter:
@@ -59,9 +60,9 @@ class ClassifierAdapter:
             features: Layer whose output [B, D, h, w] is clustered, with the weights that it has
                 when training starts; name one if these are pretrained. By default local means and
                 contrasts of the image are clustered.
-            cam: Layer that returns the last feature map; without ``classifier`` it returns the CAM
-                itself, [B, C, h, w].
-            classifier: Linear layer or 1x1 convolution that makes class logits of features.
+            cam: Layer that returns the last feature map, or the CAM itself, [B, C, h, w].
+            classifier: Linear layer that makes class logits of the last feature map; by default the
+                last one that is given as many features as ``cam`` returns, if any.
             image: Where images [B, M, H, W] stand in a batch: a key, a position, or a function of
                 the batch.
             tags: Likewise for class ids [B], or 0 or 1 for each class [B, C].
@@ -137,11 +138,12 @@ class ClassifierAdapter:
 
         @functools.wraps(step)
         def taught(batch: Any, *args: Any, **kwargs: Any) -> Any:
+            tags = self._tags(batch)  # before the step, which may change the batch
             with self._watched.watching(pl_module) as seen:
                 output = step(batch, *args, **kwargs)
             if output is None:
                 return None
-            loss = self._loss(pl_module, batch, seen, targets, synced)
+            loss = self._loss(pl_module, tags, seen, targets, synced)
             if isinstance(output, Mapping):
                 return {**output, "loss": output["loss"] + loss}
             return output + loss
@@ -168,7 +170,7 @@ class ClassifierAdapter:
         """Embed the pixels of a batch, for a refresh; slices are numbered from 0."""
         with self._watched.watching(pl_module) as seen:
             run(pl_module, self._image(batch))
-        return self._embeddings(pl_module, batch, seen)
+        return self._embeddings(pl_module, self._tags(batch), seen)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the frozen weights, for a checkpoint."""
@@ -179,7 +181,7 @@ class ClassifierAdapter:
         self._frozen, self._restored = None, state
 
     def _loss(
-        self, pl_module: Any, batch: Any, seen: Seen, targets: Targets, synced: bool
+        self, pl_module: Any, tags: Tensor, seen: Seen, targets: Targets, synced: bool
     ) -> Tensor | float:
         """Return the weighted loss of the cluster maps, and log it; 0 while there are none."""
         if seen.returned is None or not any(seen.given):
@@ -189,18 +191,18 @@ class ClassifierAdapter:
                 f"name layers that it runs, ClassifierAdapter(cam=...), {CONTRACT}"
             )
         with torch.no_grad():
-            slices = self._embeddings(pl_module, batch, seen)
-            cluster_map = targets(slices)
-        if cluster_map is None:
+            taught = targets(self._embeddings(pl_module, tags, seen))
+        if taught is None:
             return 0.0
-        loss = shape_loss(self._logits(pl_module, seen), cluster_map)
-        tagged = slices.tags[:, :, None, None] > 0.5
+        cluster_map, confidence = taught
+        loss = shape_loss(self._logits(pl_module, seen), cluster_map, confidence)
+        tagged = tags[:, :, None, None] > 0.5
         area = ((cluster_map > 0) & tagged).sum() / tagged.expand_as(cluster_map).sum().clamp_min(1)
         pl_module.log_dict(
             {"clusters/loss": loss.detach(), "clusters/relevant_area": area},
             on_step=False,
             on_epoch=True,
-            batch_size=len(slices.tags),
+            batch_size=len(tags),
             sync_dist=synced,
         )
         return self.loss_weight * loss
@@ -222,14 +224,12 @@ class ClassifierAdapter:
         assert self._layers is not None, "call attach() first"
         return self._layers
 
-    def _embeddings(self, module: nn.Module, batch: Any, seen: Seen) -> PixelEmbeddings:
-        """Embed the pixels of a batch after a run on it."""
+    def _embeddings(self, module: nn.Module, tags: Tensor, seen: Seen) -> PixelEmbeddings:
+        """Embed the pixels of slices after a run on them."""
         image = seen.image
         args, kwargs = seen.given
         features = self._frozen(*args, **kwargs) if self._frozen else image_features(image)
         size = features.shape[2:]
-        labels = read_entry(batch, "tags", self.tags)
-        tags = self._classes(to_tags(labels, self._watched.outputs))
         cam = F.interpolate(self._logits(module, seen), size, mode="bilinear")
         return PixelEmbeddings(
             features=features,
@@ -242,6 +242,10 @@ class ClassifierAdapter:
 
     def _image(self, batch: Any) -> Tensor:
         return check_image(read_entry(batch, "image", self.image))
+
+    def _tags(self, batch: Any) -> Tensor:
+        labels = read_entry(batch, "tags", self.tags)
+        return self._classes(to_tags(labels, self._watched.outputs))
 
     def _logits(self, module: nn.Module, seen: Seen) -> Tensor:
         """Return the CAM of all classes, less that of the background, [B, C, h, w] float32."""

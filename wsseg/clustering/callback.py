@@ -138,8 +138,9 @@ class ClusterReSupervision(LightningCallback):
                 )
             source = EmbeddingSource(slices, trainer, pl_module, self.embed, self.adapter)
             if self.adapter is not None:
-                batch = next(source.batches(range(len(source))))
-                self.adapter.attach(pl_module, batch, self._targets, collective.size > 1)
+                for batch in source.batches(range(min(2, len(source)))):
+                    self.adapter.attach(pl_module, batch, self._targets, collective.size > 1)
+                    break
             first = check_pixels(source, self.clustering.n_clusters)
         check_same_slices(slices, first, collective)
         with collective.together("restoring the cluster maps"):
@@ -197,13 +198,12 @@ class ClusterReSupervision(LightningCallback):
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps for a checkpoint."""
         clusters = self._restored if self.clusters is None else self.clusters.state_dict()
-        if not clusters:
+        frozen = {} if self.adapter is None else self.adapter.state_dict()
+        if not clusters and not frozen:
             return {}
         maps = self.maps.state_dict()
         state = {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
-        if self.adapter is not None:
-            state["adapter"] = self.adapter.state_dict()
-        return state
+        return {**state, "frozen": frozen} if frozen else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load clusters and maps of a checkpoint; they are used when training starts.
@@ -223,7 +223,7 @@ class ClusterReSupervision(LightningCallback):
         self._restored = state_dict["clusters"]
         self.maps.load_state_dict(state_dict["maps"])
         if self.adapter is not None:
-            self.adapter.load_state_dict(state_dict.get("adapter", {}))
+            self.adapter.load_state_dict(state_dict.get("frozen", {}))
 
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those that an epoch needs have not been made yet."""
@@ -276,11 +276,12 @@ class ClusterReSupervision(LightningCallback):
             slices.known = None
         return slices
 
-    def _targets(self, slices: PixelEmbeddings) -> Tensor | None:
-        """Return the cluster maps of a batch, for the adapter; None before the first refresh."""
+    def _targets(self, slices: PixelEmbeddings) -> tuple[Tensor, Tensor] | None:
+        """Return cluster maps of a batch and the clusters' confidence, for the adapter."""
         if self.clusters is None:
             return None
-        return self._thresholded(self.clusters.relevance(slices))
+        targets = self._thresholded(self.clusters.relevance(slices))
+        return targets, self.clusters.confidence.to(targets.device)
 
     def _thresholded(self, relevance: Tensor) -> Tensor:
         return to_targets(relevance, self.scorer.low, self.scorer.high)

@@ -52,10 +52,12 @@ class CamLayers:
         layer: Name of the layer that returns the last feature map, or the CAM itself.
         classifier: Name of the linear layer that makes class logits of the mean of that feature
             map; None if the layer returns the CAM itself.
+        rectified: Whether the feature map is what is above 0 of what the layer returns.
     """
 
     layer: str
     classifier: str | None = None
+    rectified: bool = False
 
     def cam(self, module: nn.Module, returned: Tensor) -> Tensor:
         """Return the CAM as logits, [B, C, h, w].
@@ -69,11 +71,12 @@ class CamLayers:
         """
         if self.classifier is None:
             return returned
+        features = returned.relu() if self.rectified else returned
         layer = module.get_submodule(self.classifier)
         weight, bias = layer.weight, layer.bias
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
-        return F.conv2d(returned, weight.flatten(1)[:, :, None, None].to(returned.dtype), bias)
+        return F.conv2d(features, weight.flatten(1)[:, :, None, None], bias)
 
 
 def layer_name(module: nn.Module, name: str, option: str) -> str:
@@ -135,9 +138,9 @@ def recorded(module: nn.Module) -> Iterator[list[Call]]:
 def find_cam_layers(calls: Sequence[Call]) -> CamLayers | None:
     """Find the layers of the CAM in the calls of a network that is evaluated.
 
-    A layer makes the last feature map if the mean of what it returned over the pixels is what the
-    linear layer after it was given. Without a linear layer, it makes the CAM itself if the mean or
-    the maximum over the pixels is what the network returned.
+    A layer makes the last feature map if the mean over the pixels of what it returned, or of what
+    is above 0 of it, is what the last linear layer was given. Without such a pair, a layer makes
+    the CAM itself if its mean or maximum over the pixels is what the network returned.
 
     Args:
         calls: The calls of all layers, see :func:`recorded`.
@@ -152,25 +155,42 @@ def find_cam_layers(calls: Sequence[Call]) -> CamLayers | None:
         >>> with recorded(network) as calls:
         ...     logits = network(torch.rand(2, 3, 16, 16))
         >>> find_cam_layers(calls)
-        CamLayers(layer='1', classifier='2.2')
+        CamLayers(layer='1', classifier='2.2', rectified=False)
     """
     if not calls:
         return None
     if calls[-1].is_map:
         return CamLayers(next(call.name for call in calls if call.returned is calls[-1].returned))
-    for number in reversed(range(len(calls))):
-        pooled = _classified(calls[number])
-        if pooled is None:
-            continue
-        for call in reversed(calls[:number]):
-            if call.is_map and _agree(call.returned.mean(dim=(2, 3)), pooled):
-                return CamLayers(call.name, calls[number].name)
-        break
-    for call in reversed(calls):
-        if call.is_map:
-            pools = (call.returned.mean(dim=(2, 3)), call.returned.amax(dim=(2, 3)))
-            if any(_agree(pool, calls[-1].returned) for pool in pools):
-                return CamLayers(call.name)
+    maps = [call for call in reversed(calls) if call.is_map]
+    vectors = ((call.name, _classified(call)) for call in reversed(calls))
+    classifier, pooled = next((each for each in vectors if each[1] is not None), (None, None))
+    for call in maps:
+        for rectified in (False, True):
+            features = call.returned.relu() if rectified else call.returned
+            if _agree(features.mean(dim=(2, 3)), pooled):
+                return CamLayers(call.name, classifier, rectified)
+    for call in maps:
+        pools = (call.returned.mean(dim=(2, 3)), call.returned.amax(dim=(2, 3)))
+        if any(_agree(pool, calls[-1].returned) for pool in pools):
+            return CamLayers(call.name)
+    return None
+
+
+def find_classifier(calls: Sequence[Call], layer: str) -> str | None:
+    """Find the linear layer that is given as many features as a layer returns channels.
+
+    Args:
+        calls: The calls of all layers, see :func:`recorded`.
+        layer: Name of the layer that returns a map.
+
+    Returns:
+        None if there is none, or if there are others after that map.
+    """
+    last = max((n for n, call in enumerate(calls) if call.name == layer), default=len(calls))
+    found = [(call.name, _classified(call)) for call in calls[last + 1 :]]
+    linear = [(name, given.shape[1]) for name, given in found if given is not None]
+    if len(linear) == 1 and calls[last].is_map and calls[last].returned.shape[1] == linear[0][1]:
+        return linear[0][0]
     return None
 
 

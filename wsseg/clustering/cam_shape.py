@@ -10,6 +10,12 @@ STEEPNESS = 8.0
 probabilities of 0.02 and 0.98."""
 
 
+CAUTION = 4
+"""Power of the clusters' confidence in a class by which its shape counts. Of a class with a colour
+that clusters could not tell from others (confidence 0.55), 0.885 of the tags were right without the
+callback, and 0.72, 0.77, 0.865 and 0.88 with the powers 0, 2, 4 and 6."""
+
+
 def cam_shape(cam: Tensor) -> Tensor:
     """Shift and scale each map so that its mean is 0 and its maximum is 1.
 
@@ -32,7 +38,7 @@ def cam_shape(cam: Tensor) -> Tensor:
     return (cam - mean) / (most - mean).clamp_min(1e-6)
 
 
-def shape_loss(cam: Tensor, cluster_map: Tensor) -> Tensor:
+def shape_loss(cam: Tensor, cluster_map: Tensor, confidence: Tensor) -> Tensor:
     """Pull the shape of the CAM to its cluster map: binary cross-entropy plus soft Dice.
 
     Neither the mean nor the scale of a map changes this loss, so that it does not pull at the class
@@ -42,15 +48,17 @@ def shape_loss(cam: Tensor, cluster_map: Tensor) -> Tensor:
     Args:
         cam: Logits, [B, C, h, w].
         cluster_map: Targets, 1, 0, or -1 to ignore, [B, C, H, W].
+        confidence: How sure the clusters are of each class, from 0 to 1, [C].
 
     Returns:
-        A scalar: the mean over all B * C maps, to which those that are left out add 0.
+        A scalar: the mean over all B * C maps, weighted by the confidence to the power ``CAUTION``;
+        maps that are left out add 0.
 
     Example:
         >>> import torch
-        >>> target = torch.zeros(1, 1, 4, 4)
+        >>> target, sure = torch.zeros(1, 1, 4, 4), torch.ones(1)
         >>> target[..., 1:3, 1:3] = 1
-        >>> bool(shape_loss(target, target) < shape_loss(-target, target))
+        >>> bool(shape_loss(target, target, sure) < shape_loss(-target, target, sure))
         True
     """
     cam = F.interpolate(cam.float(), cluster_map.shape[-2:], mode="bilinear", align_corners=False)
@@ -64,4 +72,4 @@ def shape_loss(cam: Tensor, cluster_map: Tensor) -> Tensor:
     activation = logits.sigmoid() * counts
     overlap = (activation * target).sum(dims)
     dice = (2 * overlap + 1) / (activation.sum(dims) + target.sum(dims) + 1)
-    return ((entropy + 1 - dice) * some).mean()
+    return ((entropy + 1 - dice) * some * confidence**CAUTION).mean()

@@ -65,6 +65,11 @@ class Clusters:
         )
         return assign((columns - mean) / scale, centroids)
 
+    @property
+    def confidence(self) -> Tensor:
+        """The score of the best cluster of each class, the mean over the clusterings, [C]."""
+        return self.scores.amax(dim=1).mean(dim=0)
+
     def relevance(self, slices: PixelEmbeddings) -> Tensor:
         """Return the relevance of all pixels; slices do not affect each other.
 

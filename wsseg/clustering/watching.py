@@ -16,6 +16,7 @@ from wsseg.clustering.cam_layers import (
     Call,
     CamLayers,
     find_cam_layers,
+    find_classifier,
     find_entry,
     is_plane,
     layer_name,
@@ -102,7 +103,7 @@ def find_layers(
         module: The module, in evaluation mode.
         image: Some images, [B, M, H, W].
         cam: Name of the layer of the CAM; None to find it.
-        classifier: Name of the linear layer that belongs to it.
+        classifier: Name of the linear layer that belongs to it; None to find it.
         features: Name of the layer whose output is clustered.
 
     Raises:
@@ -117,20 +118,29 @@ def find_layers(
                 f"ClassifierAdapter: {name} fails on images {tuple(image.shape)} alone ({error}); "
                 f"give it a forward(self, image), {CONTRACT}"
             ) from error
-    layers = find_cam_layers(calls)
-    if cam is not None:
-        linear = None if classifier is None else layer_name(module, classifier, "classifier")
-        layers = CamLayers(layer_name(module, cam, "cam"), linear)
+    if cam is None:
+        layers = find_cam_layers(calls)
+    else:
+        own = layer_name(module, cam, "cam")
+        named = classifier is not None and layer_name(module, classifier, "classifier")
+        layers = CamLayers(own, named or find_classifier(calls, own))
     if layers is None:
         raise InputError(
             f"ClassifierAdapter: {name} does not pool a feature map by its mean before one linear "
-            "layer; name the layers, ClassifierAdapter(cam=..., classifier=...), where cam returns "
-            f"[B, D, h, w], {CONTRACT}"
+            "layer; name the layer that returns the map [B, D, h, w] before pooling, "
+            f"ClassifierAdapter(cam=...), {CONTRACT}"
         )
     if features is not None:
         features = layer_name(module, features, "features")
         _returned(calls, features, name)
     outputs = layers.cam(module, _returned(calls, layers.layer, name)).shape[1]
+    logits = calls[-1].returned
+    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] != outputs:
+        raise InputError(
+            f"ClassifierAdapter: {name} returns {logits.shape[1]} logits, but {layers.layer!r} "
+            f"makes a map of {outputs}; name the linear layer after it, if there is one: "
+            f"ClassifierAdapter(cam=..., classifier=...), {CONTRACT}"
+        )
     return WatchedLayers(layers, find_entry(calls), features, outputs)
 
 
