@@ -14,7 +14,7 @@ from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
 from wsseg.clustering.options import ClusteringOptions
-from wsseg.clustering.refresh import Refresh
+from wsseg.clustering.refresh import Refresh, SegmentRefresh
 from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_scorer
 from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource, check_batch
@@ -107,6 +107,11 @@ class ClusterReSupervision(LightningCallback):
         self.views = None if views is None else check_views(views)
         if embed is not None and adapter is not None:
             raise InputError("ClusterReSupervision: embed and adapter are both given; give one")
+        if clustering.within_slices and adapter is not None:
+            raise InputError(
+                "ClusterReSupervision: clustering.within_slices works with embed_pixels only; "
+                "leave it or the adapter out"
+            )
         self.embed = embed
         self.adapter = adapter
         self.dataloader = dataloader
@@ -197,10 +202,10 @@ class ClusterReSupervision(LightningCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps for a checkpoint."""
-        clusters = self._restored if self.clusters is None else self.clusters.state_dict()
         frozen = {} if self.adapter is None else self.adapter.state_dict()
-        if not clusters and not frozen:
+        if self._epoch < 0 and not frozen:
             return {}
+        clusters = self._restored if self.clusters is None else self.clusters.state_dict()
         maps = self.maps.state_dict()
         state = {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
         return {**state, "frozen": frozen} if frozen else state
@@ -234,13 +239,17 @@ class ClusterReSupervision(LightningCallback):
         slices = self._slices(trainer)
         source = EmbeddingSource(slices, trainer, pl_module, self.embed, self.adapter)
         views = self._views_for(pl_module)
-        refresh = Refresh(source, self.clustering, self.scorer, views, self.maps.folder, collective)
+        within = self.clustering.within_slices
+        if within is None:
+            within = self.adapter is None and getattr(pl_module, "clusters_within_slices", False)
+        kind = SegmentRefresh if within else Refresh
+        refresh = kind(source, self.clustering, self.scorer, views, self.maps.folder, collective)
         with common_buffers(pl_module, collective), evaluating(pl_module), untouched_generators():
             self.clusters, file = refresh.run(self.clusters, self.maps.file)
         if file is not None:
             self.maps.keep(file)
         self._epoch, self.report = due, refresh.report
-        found = self.report.get("relevant_area", self.report["relevant_clusters"])
+        found = self.report.get("relevant_area", self.report.get("relevant_clusters"))
         if found == 0 and collective.rank == 0:
             warnings.warn(
                 "no pixel of a tagged slice is relevant, so the cluster maps are empty; give "

@@ -53,6 +53,11 @@ class Clusters:
     likeness: Tensor
     smoothing: float
 
+    @property
+    def needs_activation(self) -> bool:
+        """Whether slices must come with their class activation: clusters have been scored by it."""
+        return False
+
     def assign(self, columns: Tensor) -> Tensor:
         """Return the cluster of each pixel in every clustering, [n, R] int64.
 

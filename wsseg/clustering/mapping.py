@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.utils.errors import InputError
 from wsseg.utils.map_file import MapFile
@@ -28,6 +27,21 @@ class SliceMaps(NamedTuple):
     """[S, C, h, w]."""
 
 
+class MapMaker(Protocol):
+    """What makes maps of slices: the clusters of a data set, or those within each slice."""
+
+    @property
+    def smoothing(self) -> float:
+        """Width in pixels of the Gaussian that smooths maps across slices."""
+
+    @property
+    def needs_activation(self) -> bool:
+        """Whether slices must come with their class activation."""
+
+    def relevance(self, slices: PixelEmbeddings) -> Tensor:
+        """Return the relevance of all pixels of some slices, [B, C, h, w]."""
+
+
 class MapWriter:
     """Writes maps slice by slice, so that memory does not grow with the number of slices.
 
@@ -37,7 +51,7 @@ class MapWriter:
     """
 
     def __init__(
-        self, file: MapFile, clusters: Clusters, former: MapFile | None, low: float, high: float
+        self, file: MapFile, clusters: MapMaker, former: MapFile | None, low: float, high: float
     ) -> None:
         """Set the file and the clusters.
 
@@ -54,6 +68,11 @@ class MapWriter:
         self._former = former
         self._low, self._high = low, high
         self._written = [torch.empty(0, dtype=torch.int64)]
+
+    @property
+    def needs_activation(self) -> bool:
+        """Whether slices must come with their class activation."""
+        return self._clusters.needs_activation
 
     @property
     def index(self) -> Tensor:

@@ -14,10 +14,11 @@ from wsseg.clustering.checks import check_distinct, check_scores, check_tags
 from wsseg.clustering.clusters import Clusters, view_names
 from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.kmeans import KMeansJob, fit_clusterings
-from wsseg.clustering.mapping import MapWriter
+from wsseg.clustering.mapping import MapMaker, MapWriter
 from wsseg.clustering.options import ClusteringOptions
 from wsseg.clustering.relevance import smoothing_factor, typical_peak, votes_of
 from wsseg.clustering.scorers import Scorer, focus, purity
+from wsseg.clustering.segments import Segments
 from wsseg.clustering.selection import (
     case_runs,
     choose_slices,
@@ -31,6 +32,8 @@ from wsseg.clustering.views import View, column_weights, learns, seen_columns
 from wsseg.utils.distributed import Collective
 from wsseg.utils.map_file import MapFile
 from wsseg.utils.map_folder import MapFolder
+
+Plane = tuple[int, int, int]  # classes, height, width
 
 UNTAGGED_SLICES = 256
 """Untagged slices that views learn from, in addition to those of the evidence. Not measured."""
@@ -77,7 +80,7 @@ class Refresh:
 
     def run(
         self, previous: Clusters | None = None, former: MapFile | None = None
-    ) -> tuple[Clusters, MapFile | None]:
+    ) -> tuple[Clusters | None, MapFile | None]:
         """Cluster the training slices and write their maps, if there is a folder.
 
         Args:
@@ -102,7 +105,7 @@ class Refresh:
         if self._folder is None:
             return clusters.cpu(), None
         with self._stage("map"):
-            maps = self._map(clusters, evidence, self._folder, former)
+            maps = self._map(clusters, evidence.plane, self._folder, former)
         return clusters.cpu(), maps
 
     def _learn(self) -> tuple[Tensor, ...]:
@@ -210,12 +213,12 @@ class Refresh:
         return replace(clusters, scores=scores, votes=votes, likeness=likeness, smoothing=smoothing)
 
     def _map(
-        self, clusters: Clusters, evidence: Evidence, folder: MapFolder, former: MapFile | None
+        self, clusters: MapMaker, plane: Plane, folder: MapFolder, former: MapFile | None
     ) -> MapFile:
         """Write the maps; each process writes those of some slices."""
         collective, scorer = self._collective, self._scorer
         version = 1 if former is None else former.version + 1
-        file = MapFile(folder.path, (0, *evidence.plane), version)
+        file = MapFile(folder.path, (0, *plane), version)
         # Maps of a checkpoint may be of another data set, with slices of another shape.
         comparable = former is not None and former.shape[1:] == file.shape[1:]
         before = former if comparable else None
@@ -230,7 +233,7 @@ class Refresh:
         self.report["relevant_area"] = relevant / max(1.0, pixels)
         if comparable:
             self.report["churn"] = changed / max(1.0, pixels)
-        return MapFile(folder.path, (count, *evidence.plane), version)
+        return MapFile(folder.path, (count, *plane), version)
 
     def _write(self, writer: MapWriter, folder: MapFolder) -> None:
         """Write the maps of this process's slices.
@@ -241,7 +244,7 @@ class Refresh:
         known = self._source.known
         if known is None:
             mine = process_positions(len(self._source), folder.rank, folder.size)
-            writer.write_slices(self._source.embed(mine, activation=False))
+            writer.write_slices(self._source.embed(mine, writer.needs_activation))
             check_distinct(writer.index)
             return
         tagged = (known.tags > 0.5).any(dim=1).cpu()
@@ -250,12 +253,14 @@ class Refresh:
         writer.write_untagged(known.index[untagged[list(mine)]])
         if known.case is None or known.depth is None:
             mine = process_positions(len(rows), folder.rank, folder.size)
-            writer.write_slices(self._source.embed(rows[list(mine)].tolist(), activation=False))
+            writer.write_slices(
+                self._source.embed(rows[list(mine)].tolist(), writer.needs_activation)
+            )
             return
         depth = known.depth.cpu()
         runs = process_runs(case_runs(rows, known.case.cpu(), depth), folder.rank, folder.size)
         positions = [row for run in runs for row in run.tolist()]
-        slices = self._source.embed(positions, activation=False)
+        slices = self._source.embed(positions, writer.needs_activation)
         writer.write_runs(slices, [depth[run] for run in runs])
 
     @contextmanager
@@ -264,6 +269,24 @@ class Refresh:
         start = time.perf_counter()
         yield
         self.report[f"seconds_{name}"] = time.perf_counter() - start
+
+
+class SegmentRefresh(Refresh):
+    """Clusters each training slice by itself, and so has nothing to start from the next time."""
+
+    def run(
+        self, previous: Clusters | None = None, former: MapFile | None = None
+    ) -> tuple[None, MapFile]:
+        """Write the maps of the training slices; see :meth:`Refresh.run`."""
+        assert self._folder is not None
+        collective = self._collective
+        mine = process_positions(len(self._source), collective.rank, collective.size)
+        with self._stage("map"), collective.together("embedding a slice"):
+            first = next(iter(self._source.embed([*mine][:1], features=False)), None)
+        lengths = (0, 0, 0) if first is None else first.plane
+        classes, height, width = (collective.maximum(length) for length in lengths)
+        with self._stage("map"):
+            return None, self._map(Segments(), (classes, height, width), self._folder, former)
 
 
 def describe_scores(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from wsseg.data.plan import Plan
+from wsseg.data.readers.header import COLOURS
 
 if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
@@ -74,6 +75,11 @@ class DataSpec:
     def flair(self) -> int | None:
         """Channel of FLAIR, under any of its names; None if there is none."""
         return next((n for n, name in enumerate(self.modalities) if is_flair(name)), None)
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether the images are colour pictures, such as photographs."""
+        return self.plan.normalisation == "picture" and self.modalities == COLOURS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""

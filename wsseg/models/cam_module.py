@@ -22,6 +22,8 @@ from wsseg.models.losses import (
 )
 from wsseg.models.network_input import input_channels, slice_input
 from wsseg.models.options import Finishing, Optimisation
+from wsseg.models.pixel_network import PixelNetwork
+from wsseg.models.pretrained import PretrainedEncoder
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.utils.errors import check_option
@@ -47,7 +49,7 @@ class CamModule(SliceModule):
     def __init__(
         self,
         spec: dict[str, Any],
-        encoder: str = "unet",
+        encoder: str | None = None,
         widths: Sequence[int] = (16, 32, 64, 96),
         embedding_widths: Sequence[int] = (16, 32, 64),
         symmetry: bool | None = None,
@@ -63,7 +65,9 @@ class CamModule(SliceModule):
         Args:
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
-            encoder: Name of the CAM network's encoder, a key of ``wsseg.models.ENCODERS``.
+            encoder: Name of the CAM network's encoder, a key of ``wsseg.models.ENCODERS``. By
+                default "unet", but "pretrained" for colour pictures. Of these, clusters are formed
+                within each one, so that no reconstruction network is built.
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
@@ -90,9 +94,14 @@ class CamModule(SliceModule):
             check_option(0 <= weight < math.inf, f"model.{name}_weight", weight, "at least 0")
         data = DataSpec.from_dict(spec)
         check_levels("--model.embedding_widths", embedding_widths, data.size)
+        encoder = encoder or ("pretrained" if data.in_colour else "unet")
         built = build_encoder(encoder, input_channels(data, symmetry), widths, data.size)
+        network: type[PixelNetwork] | type[CamNetwork] = CamNetwork
+        if isinstance(built, PretrainedEncoder):
+            built.undo(data.plan.scales)
+            network = PixelNetwork
         super().__init__(
-            CamNetwork(built, len(data.classes)),
+            network(built, len(data.classes)),
             spec,
             symmetry=symmetry,
             optimisation=optimisation,
@@ -104,7 +113,7 @@ class CamModule(SliceModule):
         self.weights = weights
         self.reconstruction = (
             ReconstructionNetwork(len(data.modalities), embedding_widths)
-            if reconstruction_weight
+            if reconstruction_weight and not data.in_colour
             else None
         )
         self.to(memory_format=torch.channels_last)
@@ -130,6 +139,11 @@ class CamModule(SliceModule):
         output: CamOutput = network(seen, valid)
         probability = nest(torch.sigmoid(output.cam), self.containers)
         return SlicePrediction(probability, output.slice_logits.mean(dim=0).sigmoid())
+
+    @property
+    def clusters_within_slices(self) -> bool:
+        """Whether clusters are formed within each slice, if the callback is not told otherwise."""
+        return self.spec.in_colour
 
     @property
     def cluster_views(self) -> list[View]:

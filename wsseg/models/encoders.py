@@ -179,11 +179,18 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
         )
 
 
+def _pretrained(channels: int, _: Sequence[int]) -> Encoder:
+    from wsseg.models.pretrained import PretrainedEncoder
+
+    return PretrainedEncoder(channels)
+
+
 ENCODERS: dict[str, Callable[[int, Sequence[int]], Encoder]] = {
     "unet": UNetEncoder,
     "resnet10": lambda channels, _: ResNetEncoder(channels, "resnet10"),
     "resnet18": lambda channels, _: ResNetEncoder(channels, "resnet18"),
     "resnet34": lambda channels, _: ResNetEncoder(channels, "resnet34"),
     "resnet50": lambda channels, _: ResNetEncoder(channels, "resnet50"),
+    "pretrained": _pretrained,
 }
 """Encoders by name. Add your own with ``ENCODERS["mine"] = lambda channels, widths: ...``."""

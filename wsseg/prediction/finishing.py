@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wsseg.clustering.segments import segment_relevance
 from wsseg.data.spec import containers
+from wsseg.models.cam_network import top_mean
+from wsseg.models.pixel_network import PICTURE_TOP_FRACTION
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.components import tidy
@@ -32,7 +35,9 @@ def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tenso
         borders, so that these are smooth on the finer grid of the source, too.
     """
     threshold = module.threshold
-    if module.finishing.refinement > 0:
+    if module.finishing.refinement > 0 and module.spec.in_colour:
+        probability = _moved(refine_pictures(probability, image, valid, threshold), threshold)
+    elif module.finishing.refinement > 0:
         drawn = refine(module, probability > threshold, image, valid)
         probability = _moved(drawn, threshold)
     masks = (probability > threshold).numpy()
@@ -46,6 +51,23 @@ def _moved(drawn: Tensor, threshold: float) -> Tensor:
         return drawn
     inside, outside = threshold + (1 - threshold) * (2 * drawn - 1), threshold * 2 * drawn
     return torch.where(drawn > 0.5, inside, outside)
+
+
+def refine_pictures(probability: Tensor, image: Tensor, valid: Tensor, threshold: float) -> Tensor:
+    """Let masks follow the segments of pictures.
+
+    Args:
+        probability: [S, C, H, W].
+        image: [S, M, H, W], normalised.
+        valid: [S, H, W] bool.
+        threshold: A picture has a class if its highest probabilities exceed this in the mean.
+
+    Returns:
+        [S, C, H, W] in [0, 1], above 0.5 where the masks now are.
+    """
+    shown = top_mean(probability, valid, PICTURE_TOP_FRACTION) > threshold
+    drawn = segment_relevance(probability, image, valid)
+    return drawn * shown[:, :, None, None]
 
 
 def refine(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wsseg.checkpoints.checks import check_cases, check_data
 from wsseg.checkpoints.loading import load_module, read_checkpoint
+from wsseg.clustering.segments import segment_relevance
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import SliceDataset
 from wsseg.data.store import CaseSlices
@@ -147,7 +148,10 @@ class PseudoMasks(TargetSource):
         """Return the first stage's opinion of a case, [S, C, H, W] in [0, 1], -1 where unknown."""
         batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = self._predict(first, batch["image"], batch["valid"])
-        if self.refinement > 0:
+        if self.refinement > 0 and data.spec.in_colour:
+            drawn = segment_relevance(probability, batch["image"], batch["valid"])
+            probability = (drawn > 0.5).float()  # each side counts alike
+        elif self.refinement > 0:
             probability = refine_classes(
                 probability * (case.tags > 0.5)[:, :, None, None],
                 batch["image"],

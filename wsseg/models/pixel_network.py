@@ -1,0 +1,67 @@
+"""A network for the features of a pretrained encoder: what each pixel shows, judged on its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsseg.models.cam_network import PRIOR_LOGIT, CamOutput, top_mean
+from wsseg.models.encoders import Encoder
+
+# Share of a picture's pixels whose mean logit is the logit of its tag. Larger than that of scans,
+# since lesions fill more of a picture: with 0.03 only the peaks of a lesion exceed one half (chosen
+# on training folds of two sets of pictures, `kvasir-seg-tiles` and `busi`).
+PICTURE_TOP_FRACTION = 0.1
+USED_LEVELS = slice(1, None)  # all but the finest, which knows texture only
+HIDDEN_WIDTH = 48  # channels of the hidden layers; others were not measured
+
+
+class PixelNetwork(nn.Module):
+    """Joins the levels of an encoder at one resolution and classifies every pixel of them.
+
+    A decoder that merges levels by convolutions can move the evidence of a tag to wherever it likes
+    in a picture; here a pixel's class depends on nothing but the encoder's features at its place.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        """Put the layers on an encoder.
+
+        Args:
+            encoder: An encoder with at least four levels.
+            num_classes: Number of tags C.
+        """
+        super().__init__()
+        self.encoder = encoder
+        channels = sum(encoder.widths[USED_LEVELS])
+        self.standardise = nn.BatchNorm2d(channels, affine=False)
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, HIDDEN_WIDTH, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(HIDDEN_WIDTH, HIDDEN_WIDTH, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Conv2d(HIDDEN_WIDTH, num_classes, 1)
+        nn.init.constant_(self.head.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor, valid: Tensor) -> CamOutput:
+        """Map a batch of slices; see :class:`~wsseg.models.cam_network.CamNetwork`.
+
+        Args:
+            image: Slices, [B, M, H, W].
+            valid: Pixels that hold the body, [B, H, W] bool.
+        """
+        levels = self.encoder(image)[USED_LEVELS]
+        middle = levels[1].shape[-2:]
+        joined = [
+            F.adaptive_avg_pool2d(level, middle)
+            if level.shape[-1] > middle[-1]
+            else F.interpolate(level, middle, mode="bilinear", align_corners=False)
+            for level in levels
+        ]
+        features = self.layers(self.standardise(torch.cat(joined, dim=1)))
+        cam, features = (
+            F.interpolate(each, image.shape[-2:], mode="bilinear", align_corners=False)
+            for each in (self.head(features), features)
+        )
+        return CamOutput(cam, top_mean(cam, valid, PICTURE_TOP_FRACTION)[None], features)

