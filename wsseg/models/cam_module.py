@@ -66,8 +66,8 @@ class CamModule(SliceModule):
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the CAM network's encoder, a key of ``wsseg.models.ENCODERS``. By
-                default "unet", but "pretrained" for colour pictures. Of these, clusters are formed
-                within each one, so that no reconstruction network is built.
+                default "unet", but "pretrained" for colour pictures. Its features are fixed, so that
+                no reconstruction network is built.
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;
                 the first is the size of a pixel's embedding.
@@ -113,7 +113,7 @@ class CamModule(SliceModule):
         self.weights = weights
         self.reconstruction = (
             ReconstructionNetwork(len(data.modalities), embedding_widths)
-            if reconstruction_weight and not data.in_colour
+            if reconstruction_weight and not isinstance(built, PretrainedEncoder)
             else None
         )
         self.to(memory_format=torch.channels_last)
