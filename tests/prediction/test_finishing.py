@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from wsseg.data.plan import Plan
 from wsseg.data.spec import DataSpec
 from wsseg.models import Finishing
 from wsseg.prediction.finishing import finish
@@ -90,3 +91,31 @@ def test_intensities_have_more_of_a_say_within_a_class(case: dict[str, torch.Ten
     found = finish(module(), **case) > 0.5
     assert dice(disc(9), disc(7)) < 0.78
     assert dice(found[:, 1], disc(7)) > 0.95
+
+
+def colour_picture(side: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """A noisy picture with a red square, of which the network sees two thirds; the square."""
+    square = torch.zeros(1, 1, 96, 96, dtype=torch.bool)
+    square[..., 30 : 30 + side, 30 : 30 + side] = True
+    image = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 0.1
+    image[:, :1] += 3 * square
+    seen = torch.zeros_like(square)
+    seen[..., 30 : 30 + side, 30 : 30 + 2 * side // 3] = True
+    probability = (0.02 + 0.9 * seen).repeat(1, 2, 1, 1)
+    valid = torch.ones(1, 96, 96, dtype=torch.bool)
+    return {"probability": probability, "image": image, "valid": valid}, square
+
+
+@pytest.mark.parametrize("side", [12, 40])
+def test_masks_of_colour_pictures_follow_their_clusters(side: int) -> None:
+    given, square = colour_picture(side)
+    colours = DataSpec(
+        ("red", "green", "blue"), CLASSES, "axial", None, (96, 96), plan=Plan("picture", "whole")
+    )
+    painted = SimpleNamespace(spec=colours, threshold=0.5, finishing=Finishing())
+    found = finish(painted, **given) > 0.5
+    assert dice(found[:, :1], square) > dice(given["probability"][:, :1] > 0.5, square)
+    assert dice(found[:, :1], square) > 0.9
+    assert not (found[:, 1] & ~found[:, 0]).any()  # the core lies in the whole
+    given["probability"] *= 0.5
+    assert not (finish(painted, **given) > 0.5).any()  # nothing was seen

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.segments import segment_relevance
-from wsseg.data.spec import containers
-from wsseg.models.cam_network import top_mean
-from wsseg.models.pixel_network import PICTURE_TOP_FRACTION
+from wsseg.data.spec import containers, nest
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.components import tidy
@@ -36,7 +34,8 @@ def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tenso
     """
     threshold = module.threshold
     if module.finishing.refinement > 0 and module.spec.in_colour:
-        probability = _moved(refine_pictures(probability, image, valid, threshold), threshold)
+        drawn = refine_pictures(probability, image, valid, threshold)
+        probability = _moved(nest(drawn, containers(module.spec.classes)), threshold)
     elif module.finishing.refinement > 0:
         drawn = refine(module, probability > threshold, image, valid)
         probability = _moved(drawn, threshold)
@@ -60,12 +59,12 @@ def refine_pictures(probability: Tensor, image: Tensor, valid: Tensor, threshold
         probability: [S, C, H, W].
         image: [S, M, H, W], normalised.
         valid: [S, H, W] bool.
-        threshold: A picture has a class if its highest probabilities exceed this in the mean.
+        threshold: A picture has a class if a probability exceeds this.
 
     Returns:
         [S, C, H, W] in [0, 1], above 0.5 where the masks now are.
     """
-    shown = top_mean(probability, valid, PICTURE_TOP_FRACTION) > threshold
+    shown = (probability > threshold).flatten(2).any(dim=2)  # also if the lesion is tiny
     drawn = segment_relevance(probability, image, valid)
     return drawn * shown[:, :, None, None]
 
