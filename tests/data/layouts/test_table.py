@@ -48,7 +48,7 @@ def one(folder: Path, text: str) -> CaseFiles:
 
 def test_pictures(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png", 0)
-    text = "image,mask,patient,cyst,mass\nimages/a.png,masks/a.png,ann,0,1\nimages/b.png,,,1,0\n"
+    text = "image,mask,patient,cyst,mass\nimages/a.png,masks/a.png,ann,0,1\nimages/b.png,,ben,1,0\n"
     found = listed(tmp_path, text)
     assert detect(tmp_path / "tags.csv") == "table"
     assert (found.modalities, found.classes, found.labels) == (
@@ -60,11 +60,32 @@ def test_pictures(tmp_path: Path) -> None:
     assert [a.id, b.id] == ["images/a", "images/b"]
     assert a.images == {"image": ImageFile(tmp_path / "images" / "a.png")}
     assert (a.mask, a.patient) == (tmp_path / "masks" / "a.png", "ann")
-    assert (b.mask, b.patient) == (None, None)
+    assert (b.mask, b.patient) == (None, "ben")
     assert [tags.cells for tags in (a.tags, b.tags)] == [  # type: ignore[union-attr]
         {"cyst": "0", "mass": "1"},
         {"cyst": "1", "mass": "0"},
     ]
+
+
+@pytest.mark.parametrize(
+    "column", ["Patient_ID", "patientID", "patient id", "Subject", "subject-id", "PID"]
+)
+def test_columns_of_patients(tmp_path: Path, column: str) -> None:
+    text = f"image,{column},mass\na.png,Ann 1,1\nb.png, ann 1 ,0\nc.png,17,0\n"
+    found = listed(tmp_path, text, ["image"])
+    assert [case.patient for case in found.cases] == ["Ann 1", "Ann 1", "17"]
+
+
+def test_patients_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="columns of patients, `patient`, `Subject ID`; keep one"):
+        listed(tmp_path, "image,patient,Subject ID,mass\na.png,ann,1,1\n", ["image"])
+    for column, cell in (("patient name", "ann"), ("Subject number", "12")):
+        with pytest.raises(InputError, match=f"`{column}`, which may tell the patients"):
+            listed(tmp_path, f"image,{column},mass\na.png,{cell},1\n", ["image"])
+    assert listed(tmp_path, "image,inpatient\na.png,1\n", ["image"]).classes == {"inpatient": (1,)}
+    (fault,) = listed(tmp_path, "image,pid,mass\na.png,ann,1\nb.png,,0\n", ["image"]).faults
+    assert "line 3: names no patient, but other lines do" in str(fault)
+    assert not listed(tmp_path, "image,pid,mass\na.png,,1\nb.png,,0\n", ["image"]).faults
 
 
 def test_colours(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ from wsseg.utils.errors import InputError, attempt, partition
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TABLE_EXAMPLE = "a line for each image"
 IMAGE, MASK, PATIENT, ID, TAG, UNUSED = "image", "mask", "patient", "id", "tag", ""
-KNOWN = re.compile(rf"({IMAGE}|{MASK})(?:\s*:\s*(.+))?|({PATIENT}|{ID})", re.IGNORECASE)
+KNOWN = re.compile(rf"({IMAGE}|{MASK})(?:\s*:\s*(.+))?|({ID})", re.IGNORECASE)
+PATIENTS = re.compile(r"(patient|subject)([\s_-]*id)?|pid", re.IGNORECASE)
+LIKE_PATIENTS = re.compile(r"patient|subject", re.IGNORECASE)
 END_OF_PART = re.compile(r"[\s/._#-]+[^\s/._#-]*$")
 
 Channels = Mapping[str, int | None]
@@ -59,7 +61,9 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     The columns are ``image`` (or one for each modality, such as ``image:FLAIR`` and ``image:T1``),
     and optionally ``mask`` (a file of labels; or ``mask:CLASS``, a file for each class),
     ``patient``, ``id``, and one for each class, with 0 or 1 or the slices of a volume that show it,
-    such as ``12-40;55``. Paths are relative to the table. A column is a class if more than half of
+    such as ``12-40;55``. The column of patients may also be called ``patient_id``, ``subject``,
+    ``subject_id`` or ``pid``; capital letters make no other patient. Paths are relative to the
+    table. A column is a class if more than half of
     its cells that are not empty are tags; a warning names those that are not used.
 
     Args:
@@ -87,7 +91,10 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
         channels = {name: None for kind, name in roles if kind == IMAGE}
     chosen = choose_modalities(source, modalities, channels)
     wanted = {name: channels[name] for name in chosen}
-    cases, faults = partition(attempt(_case, source, line, wanted, labels) for line in lines)
+    patients = _patients(lines)
+    cases, faults = partition(
+        attempt(_case, source, line, wanted, labels, patients) for line in lines
+    )
     _check_named_once(lines)
     cases = with_empty_masks(cases)
     found = sorted_cases(source, cases, TABLE_EXAMPLE, faults)
@@ -98,17 +105,14 @@ def _roles(table: Table) -> list[tuple[str, str]]:
     """Return the kind and the name of each column.
 
     Raises:
-        InputError: There is no column of images, or two are the same.
+        InputError: There is no column of images, two are the same, or one may tell patients.
     """
-    roles = []
-    for number, column in enumerate(table.columns):
-        match = KNOWN.fullmatch(column)
-        cells = [row[number] for row in table.rows if row[number]]
-        if match:
-            roles.append(((match[1] or match[3]).lower(), match[2] or ""))
-        else:
-            is_class = column and 2 * sum(map(is_tag, cells)) > len(cells)
-            roles.append((TAG if is_class else UNUSED, column))
+    roles = [_role(table, number) for number in range(len(table.columns))]
+    patients = [f"`{table.columns[n]}`" for n, (kind, _) in enumerate(roles) if kind == PATIENT]
+    if len(patients) > 1:
+        raise InputError(
+            f"{table.path}: has several columns of patients, {', '.join(patients)}; keep one"
+        )
     for number, (kind, name) in enumerate(roles):
         if kind != UNUSED and (kind, name) in roles[:number]:
             column = table.columns[number]
@@ -131,6 +135,27 @@ def _roles(table: Table) -> list[tuple[str, str]]:
     return roles
 
 
+def _role(table: Table, number: int) -> tuple[str, str]:
+    """Return the kind and the name of a column.
+
+    Raises:
+        InputError: Its name is like that of a column of patients.
+    """
+    column = table.columns[number]
+    if match := KNOWN.fullmatch(column):
+        return (match[1] or match[3]).lower(), match[2] or ""
+    if PATIENTS.fullmatch(column):
+        return PATIENT, ""
+    cells = [row[number] for row in table.rows if row[number]]
+    is_class = bool(column) and 2 * sum(map(is_tag, cells)) > len(cells)
+    if LIKE_PATIENTS.search(column) and not (is_class and set(cells) <= {"0", "1"}):
+        raise InputError(
+            f"{table.path}: has a column `{column}`, which may tell the patients; call it "
+            "`patient` if it does, otherwise rename or remove it"
+        )
+    return (TAG if is_class else UNUSED), column
+
+
 def _line(table: Table, number: int, roles: Sequence[tuple[str, str]]) -> _Line:
     cells: dict[str, dict[str, str]] = {kind: {} for kind in (IMAGE, MASK, PATIENT, ID, TAG)}
     for (kind, name), cell in zip(roles, table.rows[number], strict=True):
@@ -150,7 +175,28 @@ def _path(source: Path, cell: str) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
-def _case(source: Path, line: _Line, channels: Channels, labels: Labels) -> CaseFiles:
+def _patients(lines: Sequence[_Line]) -> dict[str, str]:
+    """Return how each patient is written first, by the name in small letters."""
+    names: dict[str, str] = {}
+    for line in lines:
+        if name := line.lone(PATIENT):
+            names.setdefault(name.casefold(), name)
+    return names
+
+
+def _patient(line: _Line, patients: Mapping[str, str]) -> str | None:
+    name = line.lone(PATIENT)
+    if patients and not name:
+        raise InputError(
+            f"{line.place}: names no patient, but other lines do; fill it in, so that images of "
+            "one patient never train and test"
+        )
+    return patients[name.casefold()] if name else None
+
+
+def _case(
+    source: Path, line: _Line, channels: Channels, labels: Labels, patients: Mapping[str, str]
+) -> CaseFiles:
     paths = {name: _path(source, cell) for name, cell in line.cells[IMAGE].items()}
     if not paths:
         raise InputError(f"{line.place}: names no image; give its path, or remove the line")
@@ -162,7 +208,7 @@ def _case(source: Path, line: _Line, channels: Channels, labels: Labels) -> Case
     images = pick_images(name, Path(line.place), files, list(channels))
     cells = line.cells[TAG]
     tags = SliceTags(line.place, cells, {name: labels[name] for name in cells}) if cells else None
-    return CaseFiles(name, images, _mask(source, line, labels), tags, line.lone(PATIENT))
+    return CaseFiles(name, images, _mask(source, line, labels), tags, _patient(line, patients))
 
 
 def _mask(source: Path, line: _Line, labels: Labels) -> Path | tuple[MaskFile, ...] | None:
