@@ -36,6 +36,7 @@ from wsseg.data.preparation_checks import (
     check_named_once,
     check_options,
     check_output,
+    say_classes,
     warn_of_equal_masks,
     warn_of_levels,
     warn_of_likely_mistakes,
@@ -138,6 +139,7 @@ def prepare(
         given = {label for labels in classes.values() for label in labels}
         listed = replace(listed, labels=listed.labels | given)
     chosen = check_classes(source, listed, classes)
+    say_classes(source, layout, listed, classes)
     check_labelled(source, listed)
     check_named_once(source, listed)
     check_output(out)

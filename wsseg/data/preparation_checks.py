@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
@@ -85,6 +86,27 @@ def check_classes(
             problem = f"label {wrong[0]}, which no mask may hold" if wrong else "no label"
             raise InputError(f"{source}: class {name} is made of {problem}; choose from {known}")
     return chosen
+
+
+def say_classes(
+    source: Path, layout: str, listed: CaseList, classes: dict[str, list[int]] | None
+) -> None:
+    """Print which columns of a table are taken as classes, if their cells decided that.
+
+    Args:
+        source: Where the cases are.
+        layout: How they are listed.
+        listed: The cases.
+        classes: Those that were given.
+    """
+    if layout != "table" or classes or not any(case.tags for case in listed.cases):
+        return
+    first = json.dumps({name: list(labels) for name, labels in list(listed.classes.items())[:1]})
+    names = ", ".join(f"`{name}`" for name in listed.classes)
+    print(
+        f"{source}: taken as classes, since their cells are tags: {names}; to leave one out, name "
+        f"the others, such as --classes '{first}'"
+    )
 
 
 def check_labelled(source: Path, listed: CaseList) -> None:

@@ -18,6 +18,7 @@ from wsseg.data.preparation_checks import (
     check_distinct,
     check_labelled,
     check_named_once,
+    say_classes,
     warn_of_equal_masks,
     warn_of_likely_mistakes,
     warn_of_nesting,
@@ -97,6 +98,7 @@ def check(
         print_verdict(Verdict((), tuple(str(warning.message) for warning in caught)))
         raise found
     listed, chosen = found
+    say_classes(source, kind, listed, classes)
     labels = listed.labels or frozenset({0}.union(*chosen.values()))
     usable = [case for case in listed.cases if case.mask is not None or case.tags is not None]
     step = -(-len(usable) // DRAWN_CASES)

@@ -201,13 +201,15 @@ def table_of_pictures(folder: Path, count: int = 6, **columns: Sequence[Any]) ->
     return write(folder, "\n".join(lines))
 
 
-def test_pictures_become_a_store(tmp_path: Path) -> None:
+def test_pictures_become_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = table_of_pictures(tmp_path, patient=["p", "p", "q", "r", "s", "s"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of small pictures
         store = prepare("table", source, tmp_path / "store", folds=3, workers=1)
     manifest = json.loads((store / "manifest.json").read_text())
     assert manifest["spec"]["classes"] == {"lesion": [1]}
+    said = f"{source}: taken as classes, since their cells are tags: `lesion`; to leave one out"
+    assert said in capsys.readouterr().out
     assert [case["tags"] for case in manifest["cases"]] == [[[0]], [[1]]] * 3
     assert {case.get("patient") for case in manifest["cases"]} == {"p", "s", None}
     mask = np.load(store / "masks" / "images" / "1.npy")
