@@ -123,6 +123,17 @@ def test_several_series(tmp_path: Path, write_series: Write) -> None:
     assert "does not exist" in refused(tmp_path / "b#thin", tmp_path / "b")
 
 
+def test_folders_whose_names_hold_the_mark(tmp_path: Path, write_series: Write) -> None:
+    folder = write_series(tmp_path / "ward #3" / "a#b", [0.0, 2.0], SeriesDescription="T2 #1")
+    more = write_series(tmp_path / "more", [0.0, 2.0, 4.0], SeriesInstanceUID="1.9")
+    for file in list(more.iterdir()):
+        file.rename(folder / f"more_{file.name}")
+    for series, depth in (("T2 #1", 2), ("1.9", 3)):
+        path = folder.with_name(f"a#b#{series}")
+        assert is_readable(path)
+        assert read_header(path, "ann").shape == (5, 4, depth)
+
+
 def test_images_of_a_folder(tmp_path: Path, write_series: Write, write_slice: Write) -> None:
     folder = write_series(tmp_path / "a", [0.0, 2.0])
     assert images_in(folder) == [folder]

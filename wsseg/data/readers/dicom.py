@@ -87,7 +87,7 @@ def images_of(folder: Path, files: Sequence[Path]) -> list[Path]:
     if [len(slices) > 1 for slices in series.values()] == [True]:
         return [folder]
     return [
-        folder.with_name(f"{folder.name}{SERIES_MARK}{uid}") if len(slices) > 1 else slices[0]
+        Path(f"{folder}{SERIES_MARK}{uid}") if len(slices) > 1 else slices[0]
         for uid, slices in series.items()
     ]
 
@@ -168,8 +168,13 @@ def files_of(path: Path) -> list[Path]:
 
 def _split(path: Path) -> tuple[Path, str | None]:
     """Separate a path from the series that it names."""
-    folder, mark, series = str(path).partition(SERIES_MARK)
-    return (path, None) if path.exists() or not mark else (Path(folder), series)
+    name = str(path)
+    marks = [place for place, letter in enumerate(name) if letter == SERIES_MARK]
+    if path.exists() or not marks:
+        return path, None
+    # Names of folders may hold the mark as well, and so may descriptions.
+    mark = next((place for place in marks if Path(name[:place]).is_dir()), marks[-1])
+    return Path(name[:mark]), name[mark + 1 :]
 
 
 def _series(path: Path, case: str) -> list[tuple[Path, Dataset]]:
