@@ -89,6 +89,7 @@ def test_a_workbook_that_would_fill_the_memory(tmp_path: Path) -> None:
         (b"image,lesion\na,1\nb\n", "line 3 has 1 cells for 2 columns"),
         (b"image;lesion\na;3-4;7\n", "line 2 has 3 cells for 2 columns; .* quotation marks"),
         (b'image,lesion\n"a,1\n', "cannot be read at line 2"),
+        (b"image" * 30_000, r"cannot be read at line 1 \(field larger than field limit"),
         ("image,lesion\nKäthe,1\n".encode("cp1252"), "is not encoded in UTF-8; save the table"),
         (b"\xff\xfei\x00m", "is not encoded in UTF-8"),
         (b"PK\x03\x04 and no more", "is not a readable Excel workbook"),

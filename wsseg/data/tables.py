@@ -130,7 +130,14 @@ def _text(path: Path, content: bytes) -> list[Line]:
 
 def _delimiter(text: str) -> str:
     head = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
-    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([head], delimiter=mark))))
+
+    def columns(mark: str) -> int:
+        try:
+            return len(next(csv.reader([head], delimiter=mark)))
+        except csv.Error:  # which reading the table will raise again
+            return 0
+
+    return max(DELIMITERS, key=columns)
 
 
 def _sheet(path: Path) -> list[Line]:
