@@ -16,6 +16,7 @@ import yaml
 
 from tests.data.conftest import write_store
 from wsseg.cli import main
+from wsseg.evaluation.metrics import METRICS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICKSTART = REPOSITORY / "experiments" / "quickstart.yaml"
@@ -136,7 +137,7 @@ def test_fit_then_test_fill_the_run_folder(store: Path, tmp_path: Path) -> None:
     main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / "last.ckpt")])
     assert (run / "config.yaml").read_text() == saved
     scores = json.loads((run / "metrics.json").read_text())["tumour"]
-    assert set(scores) == {"dice", "hd95_mm", "assd_mm", "sensitivity", "precision", "cases"}
+    assert set(scores) == {*METRICS, "cases", "drawn", "not_drawn"}
     assert set(scores["dice"]) == {"mean", "median", "ci95"}
     assert scores["cases"] == 2
     with (run / "per_case.csv").open() as file:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -17,7 +18,7 @@ from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
 from wsseg.evaluation.callback import CaseEvaluation
-from wsseg.evaluation.metrics import dice
+from wsseg.evaluation.metrics import METRICS, dice
 from wsseg.evaluation.results import read_cases
 from wsseg.models import Finishing
 from wsseg.prediction.finishing import finish
@@ -55,8 +56,9 @@ def test_test_writes_both_files(tmp_path: Path) -> None:
     assert [row["case"] for row in rows] == ["f", "g"]
     assert metrics["cases"] == 2
     assert metrics["dice"]["mean"] == pytest.approx(sum(float(r["dice"]) for r in rows) / 2, 1e-4)
-    assert set(metrics) == {"dice", "hd95_mm", "assd_mm", "sensitivity", "precision", "cases"}
+    assert set(metrics) == {*METRICS, "cases", "drawn", "not_drawn"}
     assert logged[0]["test/dice_tumour"] == pytest.approx(metrics["dice"]["mean"])
+    assert [row["drawn"] for row in rows] == ["1", "1"]
     low, high = metrics["dice"]["ci95"]
     assert 0.3 < low <= metrics["dice"]["median"] <= high < 1
 
@@ -112,3 +114,21 @@ def test_without_masks(tmp_path: Path) -> None:
     assert trainer(tmp_path / "run").validate(Bright(), data, verbose=False) == [{}]
     with pytest.raises(InputError, match="masks: no test case of fold 0 has a mask"):
         trainer(tmp_path / "run").test(Bright(), data, verbose=False)
+
+
+def test_the_headline_is_of_cases_that_have_the_class(tmp_path: Path) -> None:
+    """A model that predicts nothing is not praised for the case without the class."""
+    store = write_store(tmp_path / "store")
+    mask = store / "masks" / "g.npy"
+    np.save(mask, np.zeros_like(np.load(mask)))
+    module, run = Bright(), tmp_path / "run"
+    module.threshold = 1.0
+    data = MRISliceDataModule(str(store))
+    warned = "nothing was predicted in the one case that has it; a mean Dice of 0.50 comes only"
+    with pytest.warns(UserWarning, match=warned):
+        logged = trainer(run).test(module, data, verbose=False)
+    assert logged[0]["test/dice_tumour"] == 0
+    metrics = json.loads((run / "metrics.json").read_text())["tumour"]
+    assert metrics["dice"]["mean"] == 0.5
+    assert metrics["drawn"] == {"cases": 1, "dice": 0}
+    assert metrics["not_drawn"] == {"cases": 1, "nothing_predicted": 1}

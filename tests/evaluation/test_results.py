@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsseg.evaluation.results import summarise
+from wsseg.evaluation.case_metric import CaseRow
+from wsseg.evaluation.metrics import Scores
+from wsseg.evaluation.results import (
+    never_predicted,
+    read_cases,
+    summarise,
+    summary_table,
+    write_results,
+)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
@@ -37,3 +48,44 @@ def test_interval_is_that_of_the_mean() -> None:
 def test_refuses_no_case() -> None:
     with pytest.raises(ValueError, match="no case"):
         summarise([])
+
+
+def row(case: str, dice: float, *, drawn: bool, predicted: bool) -> CaseRow:
+    return CaseRow(case, "cyst", Scores(dice, 0, 0, dice, dice), drawn, predicted)
+
+
+def test_cases_without_the_class_do_not_praise_a_model_that_predicts_nothing(
+    tmp_path: Path,
+) -> None:
+    rows = [row("a", 0, drawn=True, predicted=False)]
+    rows += [row(case, 1, drawn=False, predicted=False) for case in "bcd"]
+    table = json.loads(write_results(rows, tmp_path).read_text())["cyst"]
+    assert table["dice"]["mean"] == 0.75
+    assert table["drawn"] == {"cases": 1, "dice": 0}
+    assert table["not_drawn"] == {"cases": 3, "nothing_predicted": 1}
+    assert [each["drawn"] for each in read_cases(tmp_path)] == ["1", "0", "0", "0"]
+    assert never_predicted(rows) == [
+        "`cyst`: nothing was predicted in the one case that has it; "
+        "a mean Dice of 0.75 comes only from the cases without it"
+    ]
+
+
+def test_one_sort_of_cases_may_be_missing() -> None:
+    every = summary_table([row("a", 0.5, drawn=True, predicted=True)])["cyst"]
+    assert every["drawn"] == {"cases": 1, "dice": 0.5}
+    assert every["not_drawn"] == {"cases": 0, "nothing_predicted": None}
+    none = [row("a", 0, drawn=False, predicted=True), row("b", 1, drawn=False, predicted=False)]
+    assert summary_table(none)["cyst"]["drawn"] == {"cases": 0, "dice": None}
+    assert summary_table(none)["cyst"]["not_drawn"] == {"cases": 2, "nothing_predicted": 0.5}
+    assert never_predicted(none) == []
+
+
+def test_a_class_that_is_predicted_in_wrong_places_is_not_warned_of() -> None:
+    rows = [row("a", 0, drawn=True, predicted=True), row("b", 0, drawn=True, predicted=False)]
+    assert never_predicted(rows) == []
+    assert never_predicted(rows[1:]) == [
+        "`cyst`: nothing was predicted in the one case that has it"
+    ]
+    assert never_predicted([*rows[1:], *rows[1:]]) == [
+        "`cyst`: nothing was predicted in any of the 2 cases that have it"
+    ]

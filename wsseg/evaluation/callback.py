@@ -14,7 +14,7 @@ from wsseg.data.datamodule import data_of
 from wsseg.data.masked import cases_with_masks
 from wsseg.data.store import SliceStore
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
-from wsseg.evaluation.results import write_results
+from wsseg.evaluation.results import drawn_dice, never_predicted, write_results
 from wsseg.prediction.components import Mask
 from wsseg.prediction.finishing import refine
 
@@ -23,7 +23,9 @@ class CaseEvaluation(pl.Callback):
     """Scores whole cases at the module's fixed threshold, without small components.
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
-    trainer runs a part of the slices only, and logs ``test/dice_<class>``. Validation only logs
+    trainer runs a part of the slices only, and logs ``test/dice_<class>``, the mean over the cases
+    in which the class is drawn (nothing if it is in none of them). It warns of a class that was
+    predicted in none of those cases. Validation only logs
     ``val/dice_<class>``, where the store has masks: a curve to look at, of borders as the network
     draws them, since refining takes too long for every epoch. It reads masks, so select nothing
     by it.
@@ -55,7 +57,7 @@ class CaseEvaluation(pl.Callback):
             self._update(trainer, pl_module, outputs, batch, whole=False)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the mean Dice over cases."""
+        """Log the mean Dice over the cases in which a class is drawn."""
         self._finish(pl_module, "val")
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,7 +83,7 @@ class CaseEvaluation(pl.Callback):
         self._update(trainer, pl_module, outputs, batch, whole=True)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the mean Dice over cases and write the result files."""
+        """Log the mean Dice, write the result files and warn of classes never predicted."""
         rows = self._finish(pl_module, "test")
         if is_limited(trainer.limit_test_batches):
             rank_zero_warn(
@@ -90,6 +92,8 @@ class CaseEvaluation(pl.Callback):
             )
         elif rows and trainer.is_global_zero:
             write_results(rows, Path(trainer.default_root_dir))
+            for sentence in never_predicted(rows):
+                rank_zero_warn(sentence)
 
     def _update(
         self,
@@ -121,9 +125,10 @@ class CaseEvaluation(pl.Callback):
             return []
         rows: list[CaseRow] = metric.compute()
         for name in metric.classes:
-            values = [row.scores.dice for row in rows if row.class_name == name]
-            # The same on every rank already, so there is nothing to reduce.
-            pl_module.log(f"{stage}/dice_{name}", float(np.mean(values)), rank_zero_only=True)
+            dice = drawn_dice(rows, name)
+            if dice is not None:
+                # The same on every rank already, so there is nothing to reduce.
+                pl_module.log(f"{stage}/dice_{name}", dice, rank_zero_only=True)
         return rows
 
 

@@ -22,11 +22,17 @@ Refine = Callable[[str, np.ndarray, Mask], Mask]
 
 
 class CaseRow(NamedTuple):
-    """The scores of one class in one case."""
+    """The scores of one class in one case.
+
+    ``drawn`` says whether the true mask has any voxel of the class, ``predicted`` whether the
+    predicted one has.
+    """
 
     case: str
     class_name: str
     scores: Scores
+    drawn: bool
+    predicted: bool
 
 
 class CaseSegmentationMetric(Metric):
@@ -43,8 +49,8 @@ class CaseSegmentationMetric(Metric):
         >>> truth = torch.tensor([[[[True, True]]], [[[False, False]]]])
         >>> metric.update(truth.flip(-1) & truth, truth, numbers, torch.zeros(2).long())
         >>> row, = metric.compute()
-        >>> row.case, row.class_name, row.scores.dice
-        ('ann', 'tumour', 1.0)
+        >>> row.case, row.class_name, row.scores.dice, row.drawn
+        ('ann', 'tumour', 1.0, True)
     """
 
     full_state_update = False
@@ -112,7 +118,7 @@ class CaseSegmentationMetric(Metric):
         case, bits = case[first], bits[first]
         collective = current_collective(self.device)
         mine = np.unique(case)[collective.rank :: collective.size]
-        scored = np.zeros((len(mine), len(self.classes), len(Scores._fields)))
+        scored = np.zeros((len(mine), len(self.classes), len(Scores._fields) + 2))
         with collective.together("scoring cases"):
             for number, position in enumerate(mine):
                 here = case == position
@@ -120,15 +126,23 @@ class CaseSegmentationMetric(Metric):
         positions, scores = (collective.gather(torch.from_numpy(part)) for part in (mine, scored))
         order = positions.argsort()
         return [
-            CaseRow(self.cases[position].id, name, Scores(*each))
+            CaseRow(
+                self.cases[position].id,
+                name,
+                Scores(*each),
+                drawn=bool(drawn),
+                predicted=bool(found),
+            )
             for position, case_scores in zip(
                 positions[order].tolist(), scores[order].tolist(), strict=True
             )
-            for name, each in zip(self.classes, case_scores, strict=True)
+            for name, (*each, drawn, found) in zip(self.classes, case_scores, strict=True)
         ]
 
-    def _score_case(self, case: CaseSlices, index: np.ndarray, bits: np.ndarray) -> list[Scores]:
-        """Return the scores of every class."""
+    def _score_case(
+        self, case: CaseSlices, index: np.ndarray, bits: np.ndarray
+    ) -> list[tuple[float, ...]]:
+        """Return for every class its scores, whether it is drawn, and whether it is predicted."""
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
         slices, rows = flat.reshape(len(index), *self.shape), index - case.first_index
@@ -137,7 +151,11 @@ class CaseSegmentationMetric(Metric):
         predictions, truths = case.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
         return [
-            score(prediction, truth, case.spacing, distances=self.distances)
+            (
+                *score(prediction, truth, case.spacing, distances=self.distances),
+                truth.any(),
+                prediction.any(),
+            )
             for prediction, truth in zip(
                 predictions.swapaxes(0, 1), truths.swapaxes(0, 1), strict=True
             )

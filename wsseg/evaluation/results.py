@@ -64,17 +64,67 @@ def summary_table(rows: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
         rows: Scores per case and class.
 
     Returns:
-        ``{class: {metric: {"mean", "median", "ci95"}, "cases": n}}``.
+        ``{class: {metric: {"mean", "median", "ci95"}, "cases": n, "drawn": {"cases", "dice"},
+        "not_drawn": {"cases", "nothing_predicted"}}}``. ``drawn`` has the mean Dice over the cases
+        in which the class is drawn, ``not_drawn`` the share of the others in which nothing was
+        predicted; either is None where there is no such case.
     """
     table: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(row.class_name for row in rows):
-        scores = [row.scores for row in rows if row.class_name == name]
+        here = [row for row in rows if row.class_name == name]
+        scores = [row.scores for row in here]
+        others = [not row.predicted for row in here if not row.drawn]
         table[name] = {
             metric: summarise([getattr(each, metric) for each in scores])._asdict()
             for metric in METRICS
         }
         table[name]["cases"] = len(scores)
+        drawn = {"cases": len(scores) - len(others), "dice": drawn_dice(rows, name)}
+        share = float(np.mean(others)) if others else None
+        table[name]["drawn"] = drawn
+        table[name]["not_drawn"] = {"cases": len(others), "nothing_predicted": share}
     return table
+
+
+def drawn_dice(rows: Sequence[CaseRow], class_name: str) -> float | None:
+    """Return the mean Dice over the cases in which a class is drawn; None if it is in no case.
+
+    Where many cases lack a class, the mean over all cases says little: a model that never predicts
+    the class has a Dice of 1 in all of them.
+
+    Example:
+        >>> from wsseg.evaluation.metrics import Scores
+        >>> missed, right = Scores(0, 9, 9, 0, 0), Scores(1, 0, 0, 1, 1)
+        >>> rows = [CaseRow("ann", "cyst", missed, True, False)]
+        >>> rows += [CaseRow("bob", "cyst", right, False, False)]
+        >>> drawn_dice(rows, "cyst")
+        0.0
+    """
+    values = [row.scores.dice for row in rows if row.class_name == class_name and row.drawn]
+    return float(np.mean(values)) if values else None
+
+
+def never_predicted(rows: Sequence[CaseRow]) -> list[str]:
+    """Return one sentence for each class that was predicted in none of the cases that have it.
+
+    Args:
+        rows: Scores per case and class.
+    """
+    sentences = []
+    for name, table in summary_table(rows).items():
+        having = [row for row in rows if row.class_name == name and row.drawn]
+        if not having or any(row.predicted for row in having):
+            continue
+        count = len(having)
+        where = (
+            f"any of the {count} cases that have it" if count > 1 else "the one case that has it"
+        )
+        text = f"`{name}`: nothing was predicted in {where}"
+        if table["not_drawn"]["nothing_predicted"]:
+            mean = table["dice"]["mean"]
+            text += f"; a mean Dice of {mean:.2f} comes only from the cases without it"
+        sentences.append(text)
+    return sentences
 
 
 def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
@@ -89,14 +139,18 @@ def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "class", *METRICS))
+    writer.writerow(("case", "class", *METRICS, "drawn"))
     for row in rows:
-        writer.writerow((row.case, row.class_name, *(f"{value:.6g}" for value in row.scores)))
+        scores = (f"{value:.6g}" for value in row.scores)
+        writer.writerow((row.case, row.class_name, *scores, int(row.drawn)))
     write_text(folder / CASES_FILE, text.getvalue())
     return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows), indent=2) + "\n")
 
 
 def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Read the ``per_case.csv`` of a run folder, one dictionary per row."""
+    """Read the ``per_case.csv`` of a run folder, one dictionary per row.
+
+    Files of earlier versions have no column ``drawn``.
+    """
     with (folder / CASES_FILE).open(newline="") as file:
         return list(csv.DictReader(file))
