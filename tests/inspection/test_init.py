@@ -17,6 +17,7 @@ from PIL import Image
 from tests.data.conftest import write_brats_case
 from wsseg.cli import main
 from wsseg.data.layouts import find_cases
+from wsseg.data.readers import read_header
 from wsseg.inspection.templates import configuration
 
 Write = Callable[..., Path]
@@ -113,6 +114,35 @@ def test_a_folder_for_each_case_and_a_mask_that_only_its_content_shows(
     }
     assert "left out, on another grid of voxels or not in all: ADC" in capsys.readouterr().out
     assert list(find_cases("table", tmp_path / "mine/tags.csv").classes) == ["cyst"]
+
+
+@pytest.mark.filterwarnings("ignore:.* not used")
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("described", ["t2", ""])
+def test_a_folder_that_is_a_series(
+    tmp_path: Path,
+    write_slice: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    named: bool,
+    several: bool,
+    described: str,
+) -> None:
+    for number in range(1 + several):
+        for height in (0.0, 2.0, 4.0):
+            write_slice(
+                tmp_path / "one" / f"{number}_{height}",
+                height,
+                SeriesInstanceUID=f"1.{number}",
+                SeriesDescription=described and f"{described}_{number}",
+            )
+    monkeypatch.chdir(tmp_path if named else tmp_path / "one")
+    assert main(["init", "one" if named else "."]) == 0
+    found = find_cases("table", tmp_path / "one" / "tags.csv")
+    images = [image for case in found.cases for image in case.images.values()]
+    assert len(images) == 1 + several
+    assert all(read_header(image.path, "").shape == (5, 4, 3) for image in images)
+    assert all(case.id.startswith("one") for case in found.cases) or several
 
 
 def test_series_in_one_folder_are_modalities(tmp_path: Path, write_slice: Write) -> None:

@@ -47,6 +47,7 @@ def test_patients() -> None:
     assert patients_in(["TCGA-AB-1234-1", "TCGA-AB-1234-2"]) == ["TCGA-AB-1234"] * 2
     assert patients_in(["patient1", "patient2"]) is None  # each has one image
     assert patients_in(["normal_1", "normal_2"]) is None
+    assert patients_in(["_", "a1"]) is None  # no word at all
 
 
 def grouped(*names: str) -> dict[str, tuple[dict[str, str], list[str]]]:

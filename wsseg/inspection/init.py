@@ -55,7 +55,7 @@ def init(root: Path, *, out: Path | None = None) -> Path:
             f"{table}: is there already, but is no table of images that exist; correct or remove "
             "it, or name another folder by --out"
         )
-    start = look(root, out)
+    start = look(root.resolve() if root.name in ("", "..") else root, out)  # ids need a name
     print("\n  ".join(start.told))
     rows = zip(*start.columns.values(), strict=True)
     stream = io.StringIO()

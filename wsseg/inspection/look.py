@@ -104,7 +104,8 @@ def _list_images(start: Start, groups: Sequence[Group], root: Path, out: Path) -
     sort = f", each with {_and(named)}" if named else ""
     start.told.append(f"{len(groups)} case{'s' * (len(groups) > 1)}{sort}")
     start.told.append(sizes(headers))
-    if out.resolve() != root.resolve():  # else the paths are good names
+    alone = any(root in each.images.values() for each in groups)
+    if alone or out.resolve() != root.resolve():  # else the paths are good names
         start.columns["id"] = [each.id for each in groups]
     for name in modalities:
         cells = [_relative(each.images.get(name), out) for each in groups]
@@ -153,7 +154,7 @@ def _list_masks(
     found = [path for path in masks if path]
     start.told.append(
         f"{len(found)} mask{'s' * (len(found) > 1)}, recognised by names such as "
-        f"{found[0].relative_to(root)}"
+        f"{_relative(found[0], root)}"
     )
     others = [name for name in dict.fromkeys(names) if name != chosen and name.strip("+")]
     if others:

@@ -108,7 +108,7 @@ def patients_in(ids: Sequence[str]) -> list[str] | None:
     if all(matches):
         patients = [match[1] for match in matches if match]
     else:
-        patients = [WORDS.findall(name.rpartition("/")[2])[0] for name in ids]
+        patients = [(WORDS.findall(name.rpartition("/")[2]) or [""])[0] for name in ids]
         if not all(re.search(r"\d", patient) for patient in patients):
             return None
     return patients if len(set(patients)) < len(patients) else None

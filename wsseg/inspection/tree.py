@@ -73,6 +73,8 @@ def group(root: Path, images: Iterable[Path]) -> list[Group]:
     for path in images:
         series = described(path)
         folder, name = series or (path.parent, stem(path))
+        if not folder.is_relative_to(root):  # the root itself is a series, or holds it
+            folder = root
         own = name.removeprefix(folder.name).lstrip("_-. ") or name
         folders[folder].append(_File(path, name, own, series is not None))
     common = _common_names(folders.values())

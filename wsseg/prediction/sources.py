@@ -30,6 +30,8 @@ def find_raw_cases(
     Raises:
         InputError: There is no case.
     """
+    if source.name in ("", ".."):  # ids are made from names
+        source = source.resolve()
     try:
         name = layout or detect(source)
     except InputError as unknown:
