@@ -445,6 +445,15 @@ def test_two_trainings_do_not_share_a_folder(
     assert not [*tmp_path.glob(".*lock")]
 
 
+def test_a_link_to_the_folder_of_a_training_is_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with lock(tmp_path / "run.fit"):
+        assert fit(store, tmp_path / "link") == 2
+    assert "is training there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -97,3 +97,21 @@ def test_a_file_system_without_locks(
         with lock(tmp_path / "store") as held:
             assert held
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_in_which_no_lock_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As told by the system; whoever runs this test may be allowed everything."""
+    other = tmp_path / ".store.lock"  # of somebody else, whose file must stay
+    other.write_text("process 1 on elsewhere")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with lock(tmp_path / "store", wait=False) as held:
+            assert held
+    assert other.read_text() == "process 1 on elsewhere"

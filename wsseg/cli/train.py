@@ -220,7 +220,8 @@ class WssegCLI(LightningCLI):
     @rank_zero_only
     def _lock(self, root: Path) -> None:
         """Refuse a second training in the same folder, which would mix the files of the two."""
-        run = root.absolute().with_name(f"{root.absolute().name}.fit")  # benchmarks lock the folder
+        folder = root.resolve()  # a link to the folder is the same folder
+        run = folder.with_name(f"{folder.name}.fit")  # benchmarks lock the folder itself
         if not self._held.enter_context(lock(run, wait=False)):
             raise InputError(
                 f"{root}: {lock_holder(run)} is training there; wait until it has finished, or "

@@ -13,6 +13,7 @@ from pathlib import Path
 from wsseg.utils.errors import InputError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # no locks on this file system (filelock knows ENOSYS)
+NO_FILE = (errno.EACCES, errno.EPERM, errno.EROFS)  # the file of the lock cannot be made
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
 
     Yields:
         Whether this process holds the lock; always true with ``wait``, and where the file system
-        has no locks.
+        has no locks or the hidden file cannot be made.
 
     Example:
         >>> folder = Path(getfixture("tmp_path")) / "store"
@@ -76,19 +77,20 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = _lock_file(folder)
     file = FileLock(path, mode=0o666)  # other users may lock it later
-    held = True
+    held = made = True
     try:
         file.acquire(blocking=wait)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     except Timeout:
-        held = False
+        held = made = False
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in NO_LOCKS + NO_FILE:
             raise
+        made = error.errno in NO_LOCKS
     try:
         yield held
     finally:
-        if held:
+        if made:
             path.unlink(missing_ok=True)  # a process that waits for the lock makes a new file
         file.release()
 
