@@ -323,7 +323,7 @@ def test_features_of_a_layer_are_those_of_the_start(
     callback = fit(tmp_path, module, Served(project, as_ids), adapter, epochs=2)
     assert callback.clusters is not None
     assert callback.clusters.mean.shape == (4,)
-    state = callback.state_dict()["frozen"]
+    state = callback.state_dict()["adapter"]["frozen"]
     for own, value in first.state_dict().items():
         assert torch.equal(state[own], value)
 
@@ -366,7 +366,38 @@ def test_another_training_begins_anew(
             enable_model_summary=False,
         )
         trainer.fit(module, DataLoader(Served(project, as_ids), batch_size=8))
-        assert torch.equal(adapter.state_dict()["conv1.weight"], first)
+        assert torch.equal(adapter.state_dict()["frozen"]["conv1.weight"], first)
+
+
+def test_the_guessed_background_is_that_of_the_last_training(
+    classifiers: ModuleType, project: ModuleType, tmp_path: Path
+) -> None:
+    """With class ids, 0 of two means that nothing is there; with a tag per class it does not."""
+    adapter, module = ClassifierAdapter(), theirs(classifiers)
+    fit(tmp_path, module, Served(project, as_ids), adapter, epochs=1)
+    image = torch.rand(2, 1, 24, 24)
+    assert adapter.cam(module, image).shape[1] == 1
+
+    class Tagged(Theirs):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.binary_cross_entropy_with_logits(self(batch[0]), batch[1])
+
+    module = Tagged(module.net)
+    both = Served(project, lambda image, tag: (image, torch.cat([1 - tag, tag]).float()))
+    fit(tmp_path, module, both, adapter, epochs=1)
+    assert adapter.cam(module, image).shape[1] == 2
+
+
+def test_a_checkpoint_tells_a_new_adapter_the_background(
+    classifiers: ModuleType, project: ModuleType, tmp_path: Path
+) -> None:
+    module, image = theirs(classifiers), torch.rand(2, 1, 24, 24)
+    callback = fit(tmp_path, module, Served(project, as_ids), epochs=1)
+    assert callback.adapter is not None
+    new = ClassifierAdapter()
+    assert new.cam(module, image).shape[1] == 2
+    new.load_state_dict(callback.state_dict()["adapter"])
+    assert torch.equal(new.cam(module, image), callback.adapter.cam(module, image))
 
 
 @pytest.mark.parametrize("sampled", [True, False])

@@ -86,18 +86,24 @@ class ClassifierAdapter:
         self._layers: WatchedLayers | None = None
         self._frozen: FrozenLayer | None = None  # None if the image itself is clustered
         self._restored: Mapping[str, Tensor] = {}  # its weights of a checkpoint, before attach()
+        self._guessed: int | None = None  # the background class of the training, if none is given
         self._detach: Callable[[], None] | None = None
 
     def cam(self, module: nn.Module, image: Tensor) -> Tensor:
         """Return the CAM of images, also after training, or of a module without the callback.
+
+        Training finds out by itself that class id 0 of two means that nothing is there. A new
+        adapter does not know it: give it ``background=0``, or what :meth:`state_dict` returned,
+        which the callback writes into checkpoints, lest the CAM has a channel for "nothing".
 
         Args:
             module: The module, or a network.
             image: [B, M, H, W].
 
         Returns:
-            The shape of the CAM from 0 to 1, at the resolution of the image, [B, C, H, W]. Above
-            0.5 is the object, provided that the module says that the class is there.
+            The shape of the CAM from 0 to 1, at the resolution of the image, [B, C, H, W] without
+            the background. Above 0.5 is the object, provided that the module says that the class
+            is there.
         """
         with evaluating(module), torch.no_grad():
             if self._layers is None:
@@ -127,8 +133,7 @@ class ClassifierAdapter:
         image, labels = self._image(batch), read_entry(batch, "tags", self.tags)
         with evaluating(pl_module):
             self._find(pl_module, image)
-        if self.background is None and self._watched.outputs == 2 and are_ids(labels, 2):
-            self.background = 0
+        self._guessed = 0 if self._watched.outputs == 2 and are_ids(labels, 2) else None
         if self._watched.features is not None and self._frozen is None:
             self._frozen = FrozenLayer(pl_module, self._watched.entry, self._watched.features)
             if self._restored:
@@ -163,7 +168,7 @@ class ClassifierAdapter:
         return detach is not None
 
     def forget(self) -> None:
-        """Forget the frozen weights: another training begins."""
+        """Forget the frozen weights: another training begins; it guesses the background anew."""
         self._frozen, self._restored = None, {}
 
     def embed(self, pl_module: Any, batch: Any) -> PixelEmbeddings:
@@ -172,13 +177,20 @@ class ClassifierAdapter:
             run(pl_module, self._image(batch))
         return self._embeddings(pl_module, self._tags(batch), seen)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the frozen weights, for a checkpoint."""
-        return dict(self._restored) if self._frozen is None else self._frozen.state_dict()
+    def state_dict(self) -> dict[str, Any]:
+        """Return frozen weights and the number of the background, for a checkpoint."""
+        frozen = dict(self._restored) if self._frozen is None else self._frozen.state_dict()
+        state = {"frozen": frozen, "background": self._background}
+        return {name: value for name, value in state.items() if value not in (None, {})}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Load frozen weights of a checkpoint, for the next :meth:`attach`."""
-        self._frozen, self._restored = None, state
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what a checkpoint holds, for the next :meth:`attach` or :meth:`cam`."""
+        self._frozen, self._restored = None, state.get("frozen", {})
+        self._guessed = state.get("background")
+
+    @property
+    def _background(self) -> int | None:
+        return self._guessed if self.background is None else self.background
 
     def _loss(
         self, pl_module: Any, tags: Tensor, seen: Seen, targets: Targets, synced: bool
@@ -212,7 +224,7 @@ class ClassifierAdapter:
         image = check_image(image)[:2]
         names = (self.layer, self.classifier, self.features)
         self._layers = find_layers(module, image, *names)
-        background, outputs = self.background, self._layers.outputs
+        background, outputs = self._background, self._layers.outputs
         if background is not None and not 0 <= background < outputs:
             raise InputError(
                 f"ClassifierAdapter: background {background}: must be from 0 to {outputs - 1}, "
@@ -251,9 +263,9 @@ class ClassifierAdapter:
         """Return the CAM of all classes, less that of the background, [B, C, h, w] float32."""
         assert seen.returned is not None
         cam = self._watched.cam.cam(module, seen.returned).float()
-        return cam if self.background is None else self._classes(cam - cam[:, [self.background]])
+        return cam if self._background is None else self._classes(cam - cam[:, [self._background]])
 
     def _classes(self, values: Tensor) -> Tensor:
         """Return values [B, C, ...] without those of the background."""
-        kept = [number for number in range(self._watched.outputs) if number != self.background]
+        kept = [number for number in range(self._watched.outputs) if number != self._background]
         return values[:, kept]

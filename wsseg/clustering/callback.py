@@ -202,13 +202,13 @@ class ClusterReSupervision(LightningCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return clusters and maps for a checkpoint."""
-        frozen = {} if self.adapter is None else self.adapter.state_dict()
-        if self._epoch < 0 and not frozen:
+        adapter = {} if self.adapter is None else self.adapter.state_dict()
+        if self._epoch < 0 and not adapter:
             return {}
         clusters = self._restored if self.clusters is None else self.clusters.state_dict()
         maps = self.maps.state_dict()
         state = {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
-        return {**state, "frozen": frozen} if frozen else state
+        return {**state, "adapter": adapter} if adapter else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load clusters and maps of a checkpoint; they are used when training starts.
@@ -218,7 +218,7 @@ class ClusterReSupervision(LightningCallback):
         """
         if not state_dict:
             return
-        if "clusters" not in state_dict:
+        if "clusters" not in state_dict or "frozen" in state_dict:
             raise InputError(
                 "the checkpoint's clusters were written by an earlier version of wsseg; use that "
                 "version, or train again"
@@ -228,7 +228,7 @@ class ClusterReSupervision(LightningCallback):
         self._restored = state_dict["clusters"]
         self.maps.load_state_dict(state_dict["maps"])
         if self.adapter is not None:
-            self.adapter.load_state_dict(state_dict.get("frozen", {}))
+            self.adapter.load_state_dict(state_dict.get("adapter", {}))
 
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those that an epoch needs have not been made yet."""
