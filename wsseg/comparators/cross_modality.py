@@ -82,9 +82,11 @@ class CrossModality(Comparator):
                 "cross-modality equivariance needs at least two modalities, but the data has only "
                 f"{', '.join(spec.modalities)}; prepare the store with more modalities"
             )
-        return nn.ModuleList(
-            CamNetwork(make_encoder(1), len(spec.classes)) for _ in spec.modalities
-        )
+        encoders = [
+            make_encoder(1, scales=spec.plan.scales[number : number + 1])
+            for number in range(len(spec.modalities))
+        ]
+        return nn.ModuleList(CamNetwork(encoder, len(spec.classes)) for encoder in encoders)
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
         """Return tag losses of each network on slices and moved slices, and how they disagree."""

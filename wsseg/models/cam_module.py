@@ -95,10 +95,10 @@ class CamModule(SliceModule):
         data = DataSpec.from_dict(spec)
         check_levels("--model.embedding_widths", embedding_widths, data.size)
         encoder = encoder or ("pretrained" if data.in_colour else "unet")
-        built = build_encoder(encoder, input_channels(data, symmetry), widths, data.size)
+        channels = input_channels(data, symmetry)
+        built = build_encoder(encoder, channels, widths, data.size, data.plan.scales)
         network: type[PixelNetwork] | type[CamNetwork] = CamNetwork
         if isinstance(built, PretrainedEncoder):
-            built.undo(data.plan.scales)
             network = PixelNetwork
         super().__init__(
             network(built, len(data.classes)),

