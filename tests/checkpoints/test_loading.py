@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,15 @@ def test_hyper_parameters_of_others_are_refused(
     torch.save(content, path)
     with pytest.raises(InputError, match=message):
         load_module(path)
+
+
+def test_what_to_install_for_a_checkpoint_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    path = tmp_path / "last.ckpt"
+    module = save_checkpoint(path)
+    save_checkpoint(path, hyper_parameters={**module.hparams, "encoder": "pretrained"})
+    message = refused(path)
+    assert message.startswith(f"{path}: colour pictures need the weights of a pretrained network")
+    assert "does not fit this version" not in message

@@ -63,6 +63,8 @@ def load_module(ckpt_path: Path | str) -> SliceModule:
     module_class = _module_class(content[CLASS_PATH], ckpt_path)
     try:
         module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    except InputError as error:
+        raise InputError(f"{ckpt_path}: {error}") from error
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
