@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from wsseg.inspection.names import classes_in, patients_in, role_of
-from wsseg.inspection.tree import group
+from wsseg.data.layouts.grouping import group
+from wsseg.data.layouts.roles import role_of
+from wsseg.inspection.names import classes_in, patients_in
 
 
 @pytest.mark.parametrize(

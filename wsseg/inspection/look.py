@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from wsseg.data.readers import Header, read_header
+from wsseg.data.layouts.grouping import Group, group
+from wsseg.data.layouts.roles import role_of
+from wsseg.data.readers import Header, images_below, read_header
 from wsseg.inspection.masks import MOST_LABELS, chosen_mask, labels_of, move_masks, tag_of
-from wsseg.inspection.names import FINDING, classes_in, patients_in, role_of
-from wsseg.inspection.tree import Group, find_images, group
+from wsseg.inspection.names import FINDING, classes_in, patients_in
 from wsseg.utils.errors import InputError, attempt, first_of
 
 MOST_HEADERS = 500  # images of which sizes are looked at
@@ -47,7 +48,7 @@ def look(root: Path, out: Path) -> Start:
     Raises:
         InputError: There is no image.
     """
-    paths = find_images(root)
+    paths = images_below(root)
     groups = group(root, paths)
     if not groups:
         raise InputError(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from wsseg.data.geometry import whole_plane_geometry
+from wsseg.data.layouts.grouping import Group
 from wsseg.data.planes import to_planes
 from wsseg.data.readers import read_voxels
-from wsseg.inspection.tree import Group
 from wsseg.utils.errors import InputError, attempt
 
 MOST_LABELS = 12  # a mask of more values numbers single objects, such as nuclei

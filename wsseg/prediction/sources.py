@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from wsseg.data.case_ids import check_id
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.layouts.channels import channels_of
-from wsseg.data.layouts.folders import MASK
-from wsseg.data.readers import images_in, is_readable, read_header, stem
+from wsseg.data.layouts.grouping import group
+from wsseg.data.readers import images_below, is_readable, read_header, stem
 from wsseg.data.spec import DataSpec
 from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.output import OUTPUT_FOLDERS
@@ -35,12 +35,12 @@ def find_raw_cases(
     try:
         name = layout or detect(source)
     except InputError as unknown:
-        images = list(images_below(source))
+        images = _images(source)
         if not images:
             raise unknown from None
         return lone_images(source, images, spec)
     if name == "folders":  # here it does not matter what images are tagged with
-        return lone_images(source, list(images_below(source)), spec)
+        return lone_images(source, _images(source), spec)
     needed = f"(the checkpoint takes {', '.join(spec.modalities)})"
     try:
         listed = find_cases(name, source, spec.modalities)
@@ -49,21 +49,19 @@ def find_raw_cases(
     return listed.cases, [InputError(f"{fault} {needed}") for fault in listed.faults]
 
 
-def images_below(source: Path) -> Iterator[Path]:
-    """Yield the images of a folder and of all below it, without hidden ones and predictions.
-
-    Args:
-        source: The folder, or an image.
-    """
+def _images(source: Path) -> list[Path]:
+    """Return an image, or those of a folder and of all below it, without predictions."""
     if not source.is_dir():
-        if is_readable(source):
-            yield source
-        return
-    written = OUTPUT_FOLDERS if (source / SLICER_FILE).is_file() else ()
-    yield from images_in(source)
-    for path in sorted(source.glob("[!.]*/")):
-        if path.name not in written:
-            yield from images_below(path)
+        return [source] if is_readable(source) else []
+    return [path for path in images_below(source) if not _is_predicted(source, path)]
+
+
+def _is_predicted(source: Path, image: Path) -> bool:
+    return any(
+        folder.name in OUTPUT_FOLDERS and (folder.parent / SLICER_FILE).is_file()
+        for folder in (image, *image.parents)
+        if source in folder.parents
+    )
 
 
 def lone_images(
@@ -80,7 +78,7 @@ def lone_images(
         The cases, sorted by id, and why other images cannot be used.
     """
     cases, faults = partition(
-        attempt(_lone_case, source, path, spec) for path in _without_masks(images)
+        attempt(_lone_case, source, path, spec) for path in _without_masks(source, images)
     )
     first: dict[str, CaseFiles] = {}
     for case in cases:
@@ -110,8 +108,7 @@ def _lone_case(source: Path, path: Path, spec: DataSpec) -> CaseFiles:
     return CaseFiles(name, {each: ImageFile(path, channels[each]) for each in spec.modalities})
 
 
-def _without_masks(images: Sequence[Path]) -> list[Path]:
-    """Leave out the drawn masks that lie beside their images, as ``wsseg prepare`` knows them."""
-    stems = {path.with_name(stem(path)) for path in images}
-    masks = {path: MASK.fullmatch(stem(path)) for path in images}
-    return [path for path, m in masks.items() if not (m and path.with_name(m[1]) in stems)]
+def _without_masks(source: Path, images: Sequence[Path]) -> list[Path]:
+    """Leave out the drawn masks of images, which are known by their names as in ``wsseg init``."""
+    masks = {mask for case in group(source, images) for mask in case.masks.values()}
+    return [path for path in images if path not in masks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wsseg.data.layouts.cases import (
@@ -16,7 +16,7 @@ from wsseg.data.layouts.cases import (
     with_empty_masks,
 )
 from wsseg.data.layouts.channels import channels_of
-from wsseg.data.readers import images_in, stem
+from wsseg.data.readers import images_below, stem
 from wsseg.data.tags import SliceTags
 from wsseg.utils.errors import InputError
 
@@ -94,7 +94,7 @@ def _folders(source: Path) -> dict[str, dict[Path, list[Path]]]:
     """Return the images of each folder that holds any, and the masks of each image."""
     folders = {}
     for folder in sorted(source.glob("[!.]*/")):
-        files = list(_images(folder))
+        files = images_below(folder)
         images = {file.with_name(stem(file)): file for file in files}
         masks: dict[Path, list[Path]] = {}
         for file in files:
@@ -106,10 +106,3 @@ def _folders(source: Path) -> dict[str, dict[Path, list[Path]]]:
         if files:
             folders[folder.name] = {f: masks.get(f, []) for f in files if f not in shown}
     return folders
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the images at any depth below a folder."""
-    yield from images_in(folder)
-    for below in sorted(folder.glob("[!.]*/")):
-        yield from _images(below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ __all__ = [
     "COLOURS",
     "Header",
     "files_of",
+    "images_below",
     "images_in",
     "is_readable",
     "read_header",
@@ -107,6 +109,26 @@ def images_in(folder: Path) -> list[Path]:
     images = [path for path in files if is_readable(path)]
     slices = [path for path in images if may_be_dicom(path)]
     return [*(path for path in images if path not in slices), *images_of(folder, slices)]
+
+
+def images_below(root: Path) -> list[Path]:
+    """Return the images of a folder and of all folders below it, without hidden ones.
+
+    Links to folders are followed, but no folder is entered twice.
+
+    Args:
+        root: The folder. A folder of one DICOM series is an image itself.
+    """
+    found, seen = [], set()
+    for folder, below, _ in os.walk(root, followlinks=True):
+        here = Path(folder)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        if (real := here.resolve()) in seen:
+            below[:] = []
+        else:
+            seen.add(real)
+            found += images_in(here)
+    return found
 
 
 def stem(path: Path) -> str:

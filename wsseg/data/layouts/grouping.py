@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from wsseg.data.readers import images_in, stem
+from wsseg.data.layouts.roles import IMAGE, MASK, role_of
+from wsseg.data.readers import stem
 from wsseg.data.readers.dicom import described
-from wsseg.inspection.names import IMAGE, MASK, role_of
+from wsseg.utils.errors import InputError, attempt
 
 MOST_TOGETHER = 12  # images of one case in a folder of its own
 
@@ -30,23 +30,6 @@ class Group:
     id: str
     images: dict[str, Path] = field(default_factory=dict)
     masks: dict[str, Path] = field(default_factory=dict)
-
-
-def find_images(root: Path) -> list[Path]:
-    """Return all images at any depth; a folder of one DICOM series is an image.
-
-    Links to folders are followed, but no folder is entered twice.
-    """
-    found, seen = [], set()
-    for folder, below, _ in os.walk(root, followlinks=True):
-        here = Path(folder)
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        if (real := here.resolve()) in seen:
-            below[:] = []
-        else:
-            seen.add(real)
-            found += images_in(here)
-    return found
 
 
 def group(root: Path, images: Iterable[Path]) -> list[Group]:
@@ -71,7 +54,8 @@ def group(root: Path, images: Iterable[Path]) -> list[Group]:
     """
     folders: defaultdict[Path, list[_File]] = defaultdict(list)
     for path in images:
-        series = described(path)
+        read = attempt(described, path)
+        series = None if isinstance(read, InputError) else read  # who reads the image will say why
         folder, name = series or (path.parent, stem(path))
         if not folder.is_relative_to(root):  # the root itself is a series, or holds it
             folder = root
