@@ -5,17 +5,28 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
+
+from wsseg.benchmark.config import Method
+from wsseg.benchmark.runs import Run
 from wsseg.benchmark.table import (
     COLUMNS,
+    HEADINGS,
     INCOMPLETE,
     Result,
     case_means,
+    collect,
     describe,
+    headings,
     incomplete,
+    print_table,
     table_rows,
     write_csv,
+    write_markdown,
 )
-from wsseg.evaluation.metrics import METRICS
+from wsseg.evaluation.case_metric import CaseRow
+from wsseg.evaluation.metrics import METRICS, Scores
+from wsseg.evaluation.results import CASES_FILE, write_results
 
 
 def result(seed: int, case: str, dice: float) -> Result:
@@ -55,3 +66,42 @@ def test_a_method_with_missing_runs_is_marked() -> None:
     assert incomplete([*ROWS, *other]) == {"cam"}
     assert [row[0] for row in table_rows([*ROWS, *other], "tumour")] == ["crs", "cam *"]
     assert INCOMPLETE in describe([*ROWS, *other])
+
+
+def test_where_cases_lack_the_class_the_table_has_the_dice_of_the_others(tmp_path: Path) -> None:
+    rows = [row._replace(drawn=row.case == "a") for row in ROWS]
+    (row,) = table_rows(rows, "tumour")
+    assert row[:3] == ("crs", "0.600 [0.300, 0.900]", "0.300")
+    assert len(headings(rows, "tumour", HEADINGS)) == len(row)
+    assert (
+        "| Dice [95 % CI] | if drawn |" in write_markdown(rows, tmp_path / "table.md").read_text()
+    )
+    (row,) = table_rows([row._replace(drawn=False) for row in ROWS], "tumour")
+    assert row[2] == "-"
+
+
+def test_tables_of_classes_that_every_case_has_stay_as_they_were() -> None:
+    every = [row._replace(drawn=True) for row in ROWS]
+    assert table_rows(every, "tumour") == table_rows(ROWS, "tumour")
+    unknown = [ROWS[0], *(row._replace(drawn=row.case == "a") for row in ROWS[1:])]
+    assert table_rows(unknown, "tumour") == table_rows(ROWS, "tumour")
+
+
+def test_files_of_earlier_versions_do_not_say_whether_a_class_is_drawn(tmp_path: Path) -> None:
+    run = Run(Method("crs"), fold=0, seed=0, store=tmp_path, folder=tmp_path)
+    scores = Scores(1, 0, 0, 1, 1)
+    write_results([CaseRow("a", "tumour", scores, drawn=False, predicted=False)], tmp_path)
+    assert [row.drawn for row in collect([run])] == [False]
+    lines = (tmp_path / CASES_FILE).read_text().splitlines()
+    (tmp_path / CASES_FILE).write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    assert [row.drawn for row in collect([run])] == [None]
+
+
+def test_the_widest_table_fits_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table([row._replace(method="crs_no_asymmetry", drawn=row.case == "a") for row in ROWS])
+    printed = capsys.readouterr().out
+    assert "crs_no_asymmetry 0.600 [0.300, 0.900]    0.300" in printed
+    assert "…" not in printed

@@ -27,7 +27,10 @@ INCOMPLETE = "* not all runs are finished: compare with care."
 
 
 class Result(NamedTuple):
-    """One row of ``results.csv``; ``seconds`` are those of the whole run."""
+    """One row of ``results.csv``; ``seconds`` are those of the whole run.
+
+    ``drawn`` says whether the case has the class; None where an earlier version scored it.
+    """
 
     method: str
     seed: int
@@ -36,6 +39,7 @@ class Result(NamedTuple):
     class_name: str
     scores: dict[str, float]
     seconds: float
+    drawn: bool | None = None
 
 
 def collect(runs: Sequence[Run]) -> list[Result]:
@@ -49,6 +53,7 @@ def collect(runs: Sequence[Run]) -> list[Result]:
             class_name=row["class"],
             scores={metric: float(row[metric]) for metric in METRICS},
             seconds=run.seconds,
+            drawn=row["drawn"] == "1" if "drawn" in row else None,
         )
         for run in runs
         if run.finished
@@ -100,21 +105,25 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
         class_name: The class.
 
     Returns:
-        One row per method: means over cases, for Dice with the bootstrap interval over cases. A
-        method that lacks a run is marked, since its means are of other cases or seeds.
+        One row per method: means over cases, for Dice with the bootstrap interval over cases. If
+        some cases lack the class, the mean Dice over those that have it follows. A method that
+        lacks a run is marked, since its means are of other cases or seeds.
     """
     names = marked(results)
+    drawn = case_means([row for row in results if row.drawn], "dice")
     means = {metric: case_means(results, metric) for metric in METRICS}
     rows = []
     for name, method in means["dice"]:
         if name != class_name:
             continue
         dice = summarise(means["dice"][name, method])
+        having = drawn.get((name, method))
         others = {m: float(np.mean(means[m][name, method])) for m in METRICS[1:]}
         rows.append(
             (
                 names[method],
                 f"{dice.mean:.3f} [{dice.ci95[0]:.3f}, {dice.ci95[1]:.3f}]",
+                *([f"{np.mean(having):.3f}" if having else "-"] * some_lack(results, name)),
                 *(
                     f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
                     for m, value in others.items()
@@ -123,6 +132,17 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
             )
         )
     return rows
+
+
+def some_lack(results: Sequence[Result], class_name: str) -> bool:
+    """Tell whether a class is known to be missing in some cases, so that its table says more."""
+    drawn = {row.drawn for row in results if row.class_name == class_name}
+    return False in drawn and None not in drawn
+
+
+def headings(results: Sequence[Result], class_name: str, names: Sequence[str]) -> list[str]:
+    """Return the headings that fit the rows of :func:`table_rows`, from ``names``."""
+    return [*names[:2], *(["if drawn"] * some_lack(results, class_name)), *names[2:]]
 
 
 def incomplete(results: Sequence[Result]) -> set[str]:
@@ -159,7 +179,8 @@ def write_markdown(results: Sequence[Result], path: Path) -> Path:
     lines: list[str] = []
     for name in class_names(results):
         lines += [f"**{name}**: {describe(results)}", ""]
-        lines += [_line(HEADINGS), _line(["---"] + ["---:"] * (len(HEADINGS) - 1))]
+        titles = headings(results, name, HEADINGS)
+        lines += [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1))]
         lines += [*(_line(row) for row in table_rows(results, name)), ""]
     return write_text(path, "\n".join(lines))
 
@@ -173,11 +194,9 @@ def print_table(results: Sequence[Result]) -> None:
     console = Console()
     for name in class_names(results):
         console.print(f"[bold]{name}[/]: {describe(results)}", highlight=False)
-        caption = "HD95, ASSD: mm; s: wall seconds of a run, its first stage included"
-        table = Table(
-            box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=(0, 1, 0, 0)
-        )
-        for number, heading in enumerate(NARROW):
+        caption = "HD95, ASSD: mm (pictures: pixels); s: wall seconds, first stage included"
+        table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=0)
+        for number, heading in enumerate(headings(results, name, NARROW)):
             title = heading.replace("[", r"\[")
             table.add_column(title, justify="right" if number else "left", no_wrap=True)
         for row in table_rows(results, name):
