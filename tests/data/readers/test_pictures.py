@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +272,31 @@ def test_values_or_numbers_of_colours_are_labels(tmp_path: Path, mode: str) -> N
         image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     image.save(tmp_path / "mask.png")
     np.testing.assert_array_equal(labels(tmp_path, "mask.png", (0, 1, 2)), values)
+
+
+def write_png(path: Path, bits: int, colour_type: int, row: bytes, width: int) -> None:
+    """Write a PNG of one row, in depths that Pillow does not write."""
+    head = struct.pack(">IIBBBBB", width, 1, bits, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+
+
+@pytest.mark.parametrize(("bits", "row"), [(2, b"\x1b"), (4, b"\x01\x23")])
+def test_labels_of_few_bits(tmp_path: Path, bits: int, row: bytes) -> None:
+    write_png(tmp_path / "mask.png", bits, 0, row, 4)
+    assert shown(tmp_path / "mask.png", mask=True).tolist() == [[0, 1, 2, 3]]
+    assert shown(tmp_path / "mask.png")[0, 3] == 3 * 255 // (2**bits - 1), "images stay bright"
+
+
+def test_grey_of_16_bits_with_opacity(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", 16, 4, struct.pack(">4H", 1, 65535, 300, 65535), 2)
+    assert "is grey of 16 bits with opacity" in refused(tmp_path / "a.png")
 
 
 def test_a_label_stays_what_it_is(tmp_path: Path) -> None:

@@ -162,6 +162,11 @@ def _opened(path: Path, case: str) -> Iterator[Image.Image]:
                     raise InputError(
                         f"{path} (case {case}): is an animation; save the picture that is meant"
                     )
+                if "LA;16" in str(getattr(image, "tile", "")):  # which Pillow cuts to 8 bits
+                    raise InputError(
+                        f"{path} (case {case}): is grey of 16 bits with opacity, which cannot be "
+                        "read; save it without opacity (alpha)"
+                    )
                 yield image
         except Image.DecompressionBombError as error:
             raise InputError(
@@ -208,5 +213,13 @@ def _labels_of(image: Image.Image, path: Path, case: str) -> NDArray[Any]:
                 "save it as PNG"
             )
         return np.where(grey < HALF, np.uint8(0), np.uint8(255))
+    scale = _scale_of(image)  # before it is decoded
     plane: NDArray[Any] = np.asarray(_plain(image))
+    plane = plane // np.uint8(scale) if scale > 1 else plane
     return one_colour(plane, path, case) if plane.ndim == 3 else plane
+
+
+def _scale_of(image: Image.Image) -> int:
+    """Return what Pillow multiplies the values of a grey PNG by, so that white becomes 255."""
+    stored = {str(tile[3]) for tile in getattr(image, "tile", ())}
+    return {"L;2": 85, "L;4": 17}.get("".join(stored), 1) if image.format == "PNG" else 1
