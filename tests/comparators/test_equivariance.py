@@ -13,6 +13,7 @@ from wsseg.comparators.cross_modality import agreement, cross_equivariance, equi
 from wsseg.comparators.self_equivariance import distance
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.augmentation import sampling_grid
+from wsseg.data.spec import DataSpec
 from wsseg.models.cam_network import CamOutput
 
 
@@ -150,3 +151,14 @@ def test_every_modality_has_a_network_that_sees_nothing_else() -> None:
         )
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
+
+
+def test_the_weights_of_each_network_are_drawn_together() -> None:
+    """The first network is the same however many modalities follow it."""
+    torch.manual_seed(0)
+    spec = DataSpec(("FLAIR", "T1"), {"tumour": (1,)}, "axial", None, (32, 32))
+    module = CrossModality(spec.to_dict(), widths=(4, 8))
+    torch.manual_seed(0)
+    alone = Comparator({**spec.to_dict(), "modalities": ["FLAIR"]}, widths=(4, 8))
+    for one, other in zip(module.network[0].parameters(), alone.network.parameters(), strict=True):
+        assert torch.equal(one, other)

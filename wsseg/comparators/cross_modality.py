@@ -82,10 +82,10 @@ class CrossModality(Comparator):
                 "cross-modality equivariance needs at least two modalities, but the data has only "
                 f"{', '.join(spec.modalities)}; prepare the store with more modalities"
             )
-        encoders = [
+        encoders = (
             make_encoder(1, scales=spec.plan.scales[number : number + 1])
             for number in range(len(spec.modalities))
-        ]
+        )  # one by one, so that each network's weights are drawn together
         return nn.ModuleList(CamNetwork(encoder, len(spec.classes)) for encoder in encoders)
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
