@@ -441,7 +441,7 @@ def test_two_trainings_do_not_share_a_folder(
     assert f"{root}: process {os.getpid()} on " in message
     assert "is training there" in message
     assert not root.exists()
-    assert fit(store, root) == 0  # nothing is held any more
+    assert fit(store, root, "--trainer.max_epochs=1") == 0  # nothing is held any more
     assert not [*tmp_path.glob(".*lock")]
 
 
