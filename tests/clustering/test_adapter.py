@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, WeightedRandomSampler
 
+from tests.training import quiet_trainer
 from wsseg.clustering import (
     ClassifierAdapter,
     ClusteringOptions,
@@ -297,16 +298,7 @@ def test_augmentation_in_the_step_is_followed(
     module = Flipping(classifiers.plain(1, 2))
     options = ClusteringOptions(n_clusters=6, n_clusterings=2, smoothing=0.0)
     callback = Noting(clustering=options, adapter=ClassifierAdapter())
-    trainer = pl.Trainer(
-        max_epochs=2,
-        callbacks=[callback],
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=2, callbacks=[callback], default_root_dir=tmp_path)
     data = Served(project, as_ids)
     trainer.fit(module, DataLoader(data, batch_size=8))
     found, masks = torch.cat(seen)[:, 0] > 0, data.data.masks > 0
@@ -355,16 +347,7 @@ def test_another_training_begins_anew(
         torch.manual_seed(seed)
         module = Theirs(classifiers.TorchvisionResNet())
         first = copy.deepcopy(module.net.conv1.weight)
-        trainer = pl.Trainer(
-            max_epochs=2,
-            callbacks=[callback],
-            default_root_dir=tmp_path,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = quiet_trainer(max_epochs=2, callbacks=[callback], default_root_dir=tmp_path)
         trainer.fit(module, DataLoader(Served(project, as_ids), batch_size=8))
         assert torch.equal(adapter.state_dict()["frozen"]["conv1.weight"], first)
 
