@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -162,6 +163,7 @@ class Reporter(pl.Callback):
         self.folder = folder
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        time.sleep(0.3 * trainer.global_rank)  # process 0 must not delete the maps meanwhile
         callback = next(c for c in trainer.callbacks if isinstance(c, ClusterReSupervision))
         targets = callback.lookup(torch.arange(30))
         assert callback.clusters is not None

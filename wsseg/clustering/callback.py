@@ -185,6 +185,8 @@ class ClusterReSupervision(LightningCallback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Delete the folder of maps; the maps stay in memory, compressed."""
+        if self.maps.folder is not None:
+            trainer.strategy.barrier()  # the last hooks of other processes may still read the maps
         self._close(trainer)
 
     def lookup(self, index: Tensor) -> Tensor | None:

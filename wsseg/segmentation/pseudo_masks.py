@@ -134,6 +134,8 @@ class PseudoMasks(TargetSource):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Delete the folder of maps."""
+        if self._maps.folder is not None:
+            trainer.strategy.barrier()  # other processes may still read the maps
         self._close()
 
     def state_dict(self) -> dict[str, Any]:
