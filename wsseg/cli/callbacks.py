@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from wsseg.checkpoints import LAST_CHECKPOINT
+from wsseg.cli.run_folder import link_latest
 from wsseg.evaluation import CaseEvaluation
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.models.seeding import StepSeeding
@@ -42,10 +43,14 @@ class RunConfig(SaveConfigCallback):
         """Write all settings before training; validation and testing leave the file unchanged."""
         if stage != "fit":
             return
-        set_aside_scores(Path(trainer.default_root_dir))
-        path = Path(trainer.default_root_dir) / self.config_filename
+        root = Path(trainer.default_root_dir)
+        set_aside_scores(root)
+        path = root / self.config_filename
+        config = self.config.clone()  # with a path of the store that is right in every folder
+        config.data.root = str(Path(config.data.root).absolute())
         with replacing(path) as part:
-            self.parser.save(self.config, part, skip_none=False, overwrite=True, multifile=False)
+            self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
+        link_latest(root)
         # The module logs its own settings, but not those of data, trainer and callbacks.
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         for logger in trainer.loggers:

@@ -1,4 +1,4 @@
-"""Checks that a launcher has started as many processes as the trainer expects."""
+"""Which launcher has started how many processes, and whether the trainer expects as many."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ def check_processes(devices: int, nodes: int) -> None:
     Raises:
         InputError: The launcher started another number of processes.
     """
-    if TorchElasticEnvironment.detect():
-        launcher, started = "torchrun", os.environ["WORLD_SIZE"]
-    elif SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:
-        # Only srun sets it; the batch script itself may run a single process.
-        launcher, started = "srun", os.environ["SLURM_STEP_NUM_TASKS"]
-    else:
-        return
-    if int(started) != devices * nodes:
+    launcher, started = launched()
+    if launcher and started != devices * nodes:
         raise InputError(
             f"--trainer.devices: {launcher} started {started} processes, but the trainer expects "
             f"{devices} on each of {nodes} nodes; set --trainer.devices and --trainer.num_nodes to "
             "match, and --trainer.strategy ddp"
         )
+
+
+def launched() -> tuple[str, int]:
+    """Return which launcher has started this process, and how many in all; "" and 1 if none has."""
+    if TorchElasticEnvironment.detect():
+        return "torchrun", int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:
+        # Only srun sets it; the batch script itself may run a single process.
+        return "srun", int(os.environ["SLURM_STEP_NUM_TASKS"])
+    return "", 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
-from argparse import ArgumentError, ArgumentParser
-from collections.abc import Sequence
+from argparse import ArgumentError
 from contextlib import ExitStack
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,18 +27,27 @@ import wsseg.clustering
 import wsseg.comparators
 import wsseg.models
 import wsseg.segmentation  # noqa: F401
-from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
+from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.checkpoints.checks import check_run, check_scores_folder
 from wsseg.checkpoints.loading import find_checkpoint, only_lightning_reads, read_checkpoint
 from wsseg.checkpoints.saving import AtomicCheckpointIO
 from wsseg.cli.callbacks import RunConfig, run_callbacks
+from wsseg.cli.configurations import configuration_with, configurations
 from wsseg.cli.messages import plain_messages, refusal
 from wsseg.cli.processes import check_processes
+from wsseg.cli.run_folder import (
+    NEW_FOLDER,
+    check_unused,
+    former_folder,
+    in_its_folder,
+    new_folder,
+    next_commands,
+)
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.tracking.run_logger import RunLogger
 from wsseg.tracking.wandb_run import describe_run, own_variables
-from wsseg.utils.documents import check_yaml, flat, read_document
+from wsseg.utils.documents import check_yaml, read_document
 from wsseg.utils.errors import InputError, check_option
 from wsseg.utils.files import check_writable, lock, lock_holder
 from wsseg.utils.system import computes_bfloat16
@@ -68,7 +75,7 @@ CLASS_HELP = (
 )
 HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
 DEFAULTS: dict[str, Any] = {
-    "default_root_dir": "runs/latest",
+    "default_root_dir": NEW_FOLDER,
     "enable_model_summary": False,
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,
@@ -113,9 +120,13 @@ class WssegCLI(LightningCLI):
         for path in configurations(options):
             if path.is_file():  # else the parser says that it is none
                 read_document(path)
-        model = f"--model={DEFAULT_MODEL}"
-        self.config = parser.parse_args([command, model, *in_its_folder(options)])
+        given = [command, f"--model={DEFAULT_MODEL}", *in_its_folder(options)]
+        self.config = parser.parse_args(given)
         self.settings = self.config[command]
+        if self.settings.trainer.default_root_dir == NEW_FOLDER:
+            folder = self._choose_folder()
+            self.config = parser.parse_args([*given, f"--trainer.default_root_dir={folder}"])
+            self.settings = self.config[command]
         self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
         self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
         seed = self.settings.seed_everything
@@ -126,7 +137,7 @@ class WssegCLI(LightningCLI):
 
         Raises:
             InputError: There is no checkpoint to score, the file is not a checkpoint, or the run's
-                folder cannot be written to or belongs to scores of other cases.
+                folder cannot be written to, holds another run, or belongs to scores of other cases.
         """
         root, training = self.settings.trainer.default_root_dir, self.subcommand == "fit"
         if "://" not in str(root):
@@ -141,11 +152,8 @@ class WssegCLI(LightningCLI):
             raise InputError(
                 f"--ckpt_path: is missing; give the checkpoint to score, RUN/{LAST_CHECKPOINT}"
             )
-        elif (Path(root) / LAST_CHECKPOINT).is_file() and not self.settings.trainer.fast_dev_run:
-            rank_zero_warn(
-                f"{root}: holds a run that will be replaced; to resume it instead, stop now and "
-                "add --ckpt_path last"
-            )
+        elif not self.settings.trainer.fast_dev_run:
+            check_unused(Path(root))
         if self.subcommand == "test":
             data = self.settings.data
             check_scores_folder(Path(root), str(self.ckpt_path), data.root, data.fold)
@@ -228,13 +236,28 @@ class WssegCLI(LightningCLI):
                 "name another folder with --trainer.default_root_dir"
             )
 
+    def _choose_folder(self) -> str:
+        """Return the folder of a run for which none was named."""
+        trainer, checkpoint = self.settings.trainer, self.settings.ckpt_path
+        former = former_folder(checkpoint)
+        return former or self._held.enter_context(new_folder(int(trainer.num_nodes)))
+
+    @rank_zero_only
+    def before_fit(self) -> None:
+        """Print where all files of the run will be."""
+        if not self.settings.trainer.fast_dev_run:
+            print(f"the run is in {self.trainer.default_root_dir}", flush=True)
+
     @rank_zero_only
     def after_fit(self) -> None:
-        """Print where the checkpoints are, also those of the user's callbacks."""
+        """Print where the checkpoints are, also those of the user's callbacks, and what is next."""
         for saver in self.trainer.checkpoint_callbacks:
             if isinstance(saver, ModelCheckpoint) and saver.best_model_path:
                 kind = f"best {saver.monitor}" if saver.monitor else "checkpoint"
                 print(f"{kind}: {saver.best_model_path}")
+        root = Path(self.trainer.default_root_dir)
+        if (root / LAST_CHECKPOINT).is_file():
+            print(next_commands(root))
 
     @rank_zero_only
     def after_test(self) -> None:
@@ -297,64 +320,6 @@ def run(arguments: list[str]) -> WssegCLI:
         if stopped or (first and isinstance(leaving, SIGTERMException)):
             raise KeyboardInterrupt from None
         raise
-
-
-def configurations(options: Sequence[str]) -> list[Path]:
-    """Return the configuration files that options name.
-
-    Example:
-        >>> configurations(["--config", "a.yaml", "--data.fold=1", "-c", "b.yaml"])
-        [PosixPath('a.yaml'), PosixPath('b.yaml')]
-    """
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("-c", "--config", action="append", default=[])
-    given, _ = parser.parse_known_args(options)
-    return [Path(path) for path in given.config]
-
-
-def configuration_with(options: Sequence[str], reason: str) -> str:
-    """Say in which configuration file the option stands that was refused.
-
-    Args:
-        options: Options of the command line.
-        reason: The refusal, which names the option.
-
-    Returns:
-        The text to add; empty if the option stands in no file, or on the command line.
-    """
-    words = set(re.findall(r"[\w.]+", reason))
-    if any(option.removeprefix("--").partition("=")[0] in words for option in options):
-        return ""
-    for path in configurations(options):
-        if path.is_file() and words & set(flat(read_document(path))):
-            return f" (in {path})"
-    return ""
-
-
-def in_its_folder(options: Sequence[str]) -> list[str]:
-    """Add the folder of a run's ``config.yaml`` as the run's folder.
-
-    The configuration names the folder in which the run was made; it may have been moved since, and
-    another run may be there now.
-
-    Args:
-        options: Options of the command line. They are returned unchanged if they name the run's
-            folder, if the last ``--config`` is not that of a run, or without ``--ckpt_path``.
-
-    Example:
-        >>> in_its_folder(["--config", "experiments/quickstart.yaml"])
-        ['--config', 'experiments/quickstart.yaml']
-    """
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("-c", "--config", default="")
-    parser.add_argument("--ckpt_path")
-    parser.add_argument("--trainer", "--trainer.default_root_dir", dest="root")
-    given, _ = parser.parse_known_args(options)
-    path = Path(given.config)
-    is_of_run = path.name == CONFIG_FILE and (path.parent / LAST_CHECKPOINT).is_file()
-    if given.root or not given.ckpt_path or not is_of_run:
-        return list(options)
-    return [*options, f"--trainer.default_root_dir={path.parent}"]
 
 
 def _spec(data: MRISliceDataModule) -> dict[str, Any]:
