@@ -331,7 +331,7 @@ def test_the_steps_of_the_readme_follow_each_other(
         if command == "fit":
             words += ["--trainer.max_epochs=2", "--model.widths=[4,8,8]"]
             words += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
-            words += ["--trainer.callbacks.warmup_epochs=1"] * any("quickstart" in w for w in words)
+            words += ["--clustering.warmup_epochs=1"] * any("quickstart" in w for w in words)
         if "BRATS_FOLDER" not in words:
             assert main([command, *words]) == 0, words
             made.append(command)

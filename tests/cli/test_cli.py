@@ -29,9 +29,9 @@ SMALL = [
 ]
 CLUSTERING = [
     "--trainer.callbacks=ClusterReSupervision",
-    "--trainer.callbacks.clustering.n_clusters=4",
-    "--trainer.callbacks.clustering.n_clusterings=2",
-    "--trainer.callbacks.warmup_epochs=1",
+    "--clustering.n_clusters=4",
+    "--clustering.n_clusterings=2",
+    "--clustering.warmup_epochs=1",
 ]
 
 
@@ -185,7 +185,7 @@ def test_quickstart_follows_the_channels_of_the_data(tmp_path: Path) -> None:
     [
         (["--data.fold=7"], "has no fold 7"),
         (["--data.root=/nowhere"], "/nowhere"),
-        ([*CLUSTERING, "--trainer.callbacks.clustering.n_clusters=30000"], "n_clusters"),
+        ([*CLUSTERING, "--clustering.n_clusters=30000"], "n_clusters"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -409,7 +409,7 @@ def test_the_help_lists_the_options_of_a_callback(capsys: pytest.CaptureFixture[
             main(["fit", option])
         assert leaving.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "wsseg fit --trainer.callbacks.help ClusterReSupervision" in shown
+    assert "wsseg fit --model.help CamModule" in shown
     assert "--trainer.callbacks.clustering.n_clusters N_CLUSTERS" in shown
 
 

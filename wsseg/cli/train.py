@@ -32,6 +32,7 @@ from wsseg.checkpoints.checks import check_run, check_scores_folder
 from wsseg.checkpoints.loading import find_checkpoint, only_lightning_reads, read_checkpoint
 from wsseg.checkpoints.saving import AtomicCheckpointIO
 from wsseg.cli.callbacks import RunConfig, run_callbacks
+from wsseg.cli.clustering_options import add_clustering_options, give_to_callback
 from wsseg.cli.configurations import configuration_with, configurations
 from wsseg.cli.messages import plain_messages, refusal
 from wsseg.cli.processes import check_processes
@@ -70,8 +71,8 @@ EXAMPLES = {
     "test": SCORING,
 }
 CLASS_HELP = (
-    "The options of a class: wsseg {} --trainer.callbacks.help ClusterReSupervision, "
-    "or --model.help CamModule (the default model)."
+    "The options of a class: wsseg {} --model.help CamModule (the default model), "
+    "or --trainer.callbacks.help OverlayLogger."
 )
 HELD_OUT = {"fit": ("val", "test"), "validate": ("val",), "test": ("test",)}  # by command
 DEFAULTS: dict[str, Any] = {
@@ -102,7 +103,8 @@ class WssegCLI(LightningCLI):
         return {name: inherited[name] for name in EXAMPLES}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Take the model's modalities and classes from the store."""
+        """Add ``--clustering.*``; take the model's modalities and classes from the store."""
+        add_clustering_options(parser)
         parser.link_arguments(
             "data", "model.init_args.spec", compute_fn=_spec, apply_on="instantiate"
         )
@@ -127,6 +129,7 @@ class WssegCLI(LightningCLI):
             folder = self._choose_folder()
             self.config = parser.parse_args([*given, f"--trainer.default_root_dir={folder}"])
             self.settings = self.config[command]
+        give_to_callback(self.settings, options)
         self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
         self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
         seed = self.settings.seed_everything

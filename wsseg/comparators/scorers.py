@@ -1,6 +1,6 @@
 """Other ways to score clusters, to compare ``EvidenceScorer`` with.
 
-Name one in a configuration or on the command line: ``--trainer.callbacks.scorer=VoteScorer``.
+Name one in a configuration or on the command line: ``--clustering.scorer=VoteScorer``.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ trainer:
   default_root_dir: RUN  # where everything about the training is written
   max_epochs: 16  # passes over all slices; more may help where images are few
   callbacks:
-    - class_path: ClusterReSupervision
-      init_args:
-        warmup_epochs: 4  # epochs that train on tags alone before clusters supervise
-        every_n_epochs: 4  # epochs between two clusterings
+    - ClusterReSupervision
+clustering:
+  warmup_epochs: 4  # epochs that train on tags alone before clusters supervise
+  every_n_epochs: 4  # epochs between two clusterings
 data:
   root: STORE  # what `wsseg prepare` has written
   batch_size: 16  # slices at a time; fewer need less memory
