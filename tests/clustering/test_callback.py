@@ -16,6 +16,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset, SubsetRandomSampler
 
@@ -104,10 +105,20 @@ def test_the_example_finds_squares_and_cleans_up(project: ModuleType, tmp_path: 
     assert float(2 * (found & truth).sum() / (found.sum() + truth.sum())) > 0.8
     assert not (tmp_path / "cluster_maps").exists()
     rows = list(csv.DictReader(next(tmp_path.rglob("metrics.csv")).open()))
-    last = rows[-1]
-    for name in ("churn", "relevant_clusters", "relevant_area", "support", "seconds_map"):
-        assert float(last[f"clusters/{name}"]) >= 0
+    for name in ("churn", "relevant_clusters", "relevant_area", "support"):
+        assert float(rows[-1][f"clusters/{name}"]) >= 0
+    assert not rows[-1]["clusters/seconds_map"], "the last epoch has no refresh"
+    assert sum(bool(row["clusters/seconds_map"]) for row in rows) == 5
     assert callback.report["support"] >= 1
+
+
+def test_numbers_are_logged_after_every_epoch(project: ModuleType, tmp_path: Path) -> None:
+    callback, logger = clustering(every_n_epochs=3), CSVLogger(tmp_path)
+    fit(tmp_path, finder(project), loader(project), callback, epochs=4, logger=logger)
+    with next(tmp_path.rglob("metrics.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows if row["clusters/relevant_area"]] == ["0", "1", "2", "3"]
+    assert [row["epoch"] for row in rows if row["clusters/seconds_map"]] == ["0"]
 
 
 @pytest.mark.parametrize(

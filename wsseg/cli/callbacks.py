@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.cli.run_folder import link_latest
-from wsseg.evaluation import CaseEvaluation
+from wsseg.evaluation import CaseEvaluation, MapAgreement
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.models.seeding import StepSeeding
 from wsseg.tracking.epoch_lines import EpochLines
@@ -79,12 +79,12 @@ def run_callbacks(
 
     Example:
         >>> [type(one).__name__ for one in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
-        ['StepSeeding', 'CaseEvaluation', 'ResumeHint', 'ModelCheckpoint']
+        ['StepSeeding', 'CaseEvaluation', 'MapAgreement', 'ResumeHint', 'ModelCheckpoint']
     """
     added: list[Callback] = []
     if not any(isinstance(callback, ProgressBar) for callback in given) and not quiet:
         added.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
-    for kind in (StepSeeding, CaseEvaluation, OverlayLogger, ResumeHint):
+    for kind in (StepSeeding, CaseEvaluation, MapAgreement, OverlayLogger, ResumeHint):
         if not any(isinstance(callback, kind) for callback in given):
             added.append(kind())
     last = ModelCheckpoint(

@@ -159,10 +159,14 @@ class ClusterReSupervision(LightningCallback):
         self._refresh_if_due(trainer, pl_module, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Refresh the maps for the next epoch, if there is one."""
+        """Refresh the maps for the next epoch, if there is one; else log their numbers again."""
         join_metrics(trainer)
+        former = self._epoch
         if not is_last_epoch(trainer):
             self._refresh_if_due(trainer, pl_module, trainer.current_epoch + 1)
+        if self._epoch == former:
+            again = {name: value for name, value in self.report.items() if "seconds" not in name}
+            self._log(again, trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
@@ -260,8 +264,12 @@ class ClusterReSupervision(LightningCallback):
                 "few pixels wide",
                 stacklevel=2,
             )
-        named = {f"clusters/{name}": value for name, value in self.report.items()}
-        pl_module.log_dict(named, batch_size=1, sync_dist=collective.size > 1)
+        self._log(self.report, trainer, pl_module)
+
+    @staticmethod
+    def _log(report: dict[str, float], trainer: Any, pl_module: Any) -> None:
+        named = {f"clusters/{name}": value for name, value in report.items()}
+        pl_module.log_dict(named, batch_size=1, sync_dist=trainer.world_size > 1)
 
     def _latest_due(self, epoch: int) -> int:
         """Return the last epoch, up to this one, that needs new maps; -1 if there is none."""
