@@ -744,7 +744,11 @@ def test_a_checkpoint_replaces_what_was_learned_before(project: ModuleType, tmp_
     first, second = clustering(), clustering()
     fit(tmp_path, finder(project), loader(project), first)
     fit(tmp_path, finder(project), loader(project, size=16), second)
+    assert first.table is not None
+    kept = first.table.rows(["object"])
     second.load_state_dict(first.state_dict())
+    assert second.table is not None
+    assert second.table.rows(["object"]) == kept
     again = second.state_dict()["clusters"]
     assert torch.equal(again["centroids"], first.state_dict()["clusters"]["centroids"])
     with pytest.raises(InputError, match="written by an earlier version of wsseg"):

@@ -9,6 +9,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.options import ClusteringOptions
 from wsseg.clustering.scorers import EvidenceScorer, Scorer, focus, purity
 from wsseg.clustering.statistics import TAGGED, UNTAGGED, ClusterStatistics
+from wsseg.clustering.table import ClusterTable
 from wsseg.clustering.views import View, image_of
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ClassifierAdapter",
     "ClusterReSupervision",
     "ClusterStatistics",
+    "ClusterTable",
     "ClusteringOptions",
     "Clusters",
     "Deviation",

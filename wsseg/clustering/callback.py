@@ -18,6 +18,7 @@ from wsseg.clustering.refresh import Refresh, SegmentRefresh
 from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_scorer
 from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource, check_batch
+from wsseg.clustering.table import ClusterTable
 from wsseg.clustering.views import View, check_views
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.errors import InputError
@@ -47,6 +48,8 @@ class ClusterReSupervision(LightningCallback):
         clusters: The clusters of the last refresh, None before the first.
         maps: Keeps the maps; see :meth:`lookup`.
         report: Numbers that were logged of the last refresh, by name.
+        table: What the last refresh found of each cluster; None before the first, and of clusters
+            within slices.
 
     Example:
         >>> callback = ClusterReSupervision(clustering=ClusteringOptions(n_clusters=8))
@@ -118,6 +121,7 @@ class ClusterReSupervision(LightningCallback):
         self.maps = MapKeeper(folder)
         self.clusters: Clusters | None = None
         self.report: dict[str, float] = {}
+        self.table: ClusterTable | None = None
         self._restored: dict[str, Any] = {}  # clusters of a checkpoint, before training starts
         self._epoch = -1  # the epoch that the maps were made for, -1 without maps
         self._data: str | None = None  # digest of the slices that the maps are of, if known
@@ -213,7 +217,10 @@ class ClusterReSupervision(LightningCallback):
             return {}
         clusters = self._restored if self.clusters is None else self.clusters.state_dict()
         maps = self.maps.state_dict()
-        state = {"epoch": self._epoch, "data": self._data, "clusters": clusters, "maps": maps}
+        state: dict[str, Any] = {"epoch": self._epoch, "data": self._data}
+        state |= {"clusters": clusters, "maps": maps}
+        if self.table is not None:
+            state["table"] = self.table.state_dict()
         return {**state, "adapter": adapter} if adapter else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -232,6 +239,8 @@ class ClusterReSupervision(LightningCallback):
         self._fitted_until, self.clusters = 0, None
         self._epoch, self._data = state_dict["epoch"], state_dict["data"]
         self._restored = state_dict["clusters"]
+        table = state_dict.get("table")  # earlier versions had none
+        self.table = None if table is None else ClusterTable.from_state(table)
         self.maps.load_state_dict(state_dict["maps"])
         if self.adapter is not None:
             self.adapter.load_state_dict(state_dict.get("adapter", {}))
@@ -254,7 +263,7 @@ class ClusterReSupervision(LightningCallback):
             self.clusters, file = refresh.run(self.clusters, self.maps.file)
         if file is not None:
             self.maps.keep(file)
-        self._epoch, self.report = due, refresh.report
+        self._epoch, self.report, self.table = due, refresh.report, refresh.table
         found = self.report.get("relevant_area", self.report.get("relevant_clusters"))
         if found == 0 and collective.rank == 0:
             warnings.warn(
@@ -330,7 +339,8 @@ class ClusterReSupervision(LightningCallback):
         self.maps.forget()
         if self.adapter is not None:
             self.adapter.forget()
-        self.clusters, self._restored, self._data, self._epoch = None, {}, None, -1
+        self.clusters, self.table, self._restored = None, None, {}
+        self._data, self._epoch = None, -1
 
     def _close(self, trainer: Any) -> None:
         attached = self.adapter is not None and self.adapter.detach()

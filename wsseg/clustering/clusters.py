@@ -70,6 +70,11 @@ class Clusters:
         )
         return assign((columns - mean) / scale, centroids)
 
+    def labels(self, slices: PixelEmbeddings) -> Tensor:
+        """Return the cluster of each valid pixel, in raster order, [n, R] int64."""
+        place = slices.valid.nonzero()
+        return self.assign(pixels_of(column_maps(slices, self.views, self.learned), place))
+
     @property
     def confidence(self) -> Tensor:
         """The score of the best cluster of each class, the mean over the clusterings, [C]."""
@@ -84,8 +89,7 @@ class Clusters:
         Returns:
             [B, C, h, w]: see :func:`~wsseg.clustering.relevance.relevance_map`.
         """
-        place = slices.valid.nonzero()
-        labels = self.assign(pixels_of(column_maps(slices, self.views, self.learned), place))
+        labels = self.labels(slices)
         return relevance_map(
             labels,
             slices.valid.to(labels.device),

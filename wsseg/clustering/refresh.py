@@ -28,6 +28,7 @@ from wsseg.clustering.selection import (
 )
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import TAGGED, ClusterStatistics
+from wsseg.clustering.table import ClusterTable, cluster_table
 from wsseg.clustering.views import View, column_weights, learns, seen_columns
 from wsseg.utils.distributed import Collective
 from wsseg.utils.map_file import MapFile
@@ -44,6 +45,8 @@ class Refresh:
 
     Attributes:
         report: Numbers to log, filled by :meth:`run`.
+        table: What was found of each cluster; None before :meth:`run`, and of clusters within
+            slices.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Refresh:
             collective: The processes that share the work.
         """
         self.report: dict[str, float] = {}
+        self.table: ClusterTable | None = None
         self._source = source
         self._options = options
         self._scorer = scorer
@@ -208,6 +212,7 @@ class Refresh:
             self.report["peak"] = float(peak.mean())
             votes = votes / peak
             smoothing = smoothing * smoothing_factor(scores)
+        self.table = cluster_table(statistics, scores, votes, scorer)
         # The relevance of a pixel whose clusters have this vote in all clusterings.
         self.report |= describe_scores(votes * len(votes), statistics, scorer.high)
         return replace(clusters, scores=scores, votes=votes, likeness=likeness, smoothing=smoothing)
