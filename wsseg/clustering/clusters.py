@@ -75,6 +75,13 @@ class Clusters:
         place = slices.valid.nonzero()
         return self.assign(pixels_of(column_maps(slices, self.views, self.learned), place))
 
+    def label_maps(self, slices: PixelEmbeddings) -> Tensor:
+        """Return the cluster of each pixel, [B, R, h, w] int64; -1 at pixels that are not valid."""
+        labels = self.labels(slices)
+        maps = labels.new_full((*slices.valid.shape, labels.shape[1]), -1)
+        maps[slices.valid.to(labels.device)] = labels
+        return maps.permute(0, 3, 1, 2)
+
     @property
     def confidence(self) -> Tensor:
         """The score of the best cluster of each class, the mean over the clusterings, [C]."""

@@ -73,15 +73,7 @@ class OverlayLogger(pl.Callback):
         self._log_picture("train", trainer, pl_module)
 
     def _collect(self, split: str, batch: Any, wanted: int) -> None:
-        """Copy evenly spaced tagged slices of a batch, until ``wanted`` are kept."""
-        kept = self._slices[split]
-        missing = min(wanted, self.n_slices) - len(kept)
-        if missing <= 0:
-            return
-        tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
-        for number in evenly_spaced(len(tagged), missing).tolist():
-            row = tagged[number]
-            kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
+        keep_tagged(self._slices[split], batch, min(wanted, self.n_slices))
 
     def _log_picture(self, split: str, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not (trainer.is_global_zero and self._slices[split] and self._is_due(trainer)):
@@ -139,6 +131,23 @@ class OverlayLogger(pl.Callback):
         files = [add_image(logger, name, picture, step) for logger in trainer.loggers]
         if not any(files):
             write_figure(Path(trainer.default_root_dir), name, picture, step)
+
+
+def keep_tagged(kept: list[dict[str, Tensor]], batch: Any, wanted: int) -> None:
+    """Copy evenly spaced tagged slices of a batch, until so many are kept.
+
+    Args:
+        kept: The slices, to which more are added.
+        batch: A batch of a slice store.
+        wanted: How many.
+    """
+    missing = wanted - len(kept)
+    if missing <= 0:
+        return
+    tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
+    for number in evenly_spaced(len(tagged), missing).tolist():
+        row = tagged[number]
+        kept.append({key: value[row].cpu().clone() for key, value in batch.items()})
 
 
 def slice_name(trainer: pl.Trainer, position: int, index: int) -> str:
