@@ -34,6 +34,7 @@ from wsseg.inspection.check import check
 from wsseg.inspection.init import init
 from wsseg.phantom import write_phantom
 from wsseg.prediction import predict
+from wsseg.report import report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 READMES = sorted(
@@ -54,7 +55,7 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
 OF_USERS = {"cases.yaml", "config.yaml", "mine.py", "wsseg.yaml"}  # files that examples name
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
-COMMANDS_OF_OURS = (init, check, prepare, predict, benchmark, write_phantom)
+COMMANDS_OF_OURS = (init, check, prepare, predict, report, benchmark, write_phantom)
 OPTIONS = FLAGS.union(*(inspect.signature(f).parameters for f in COMMANDS_OF_OURS))
 
 
@@ -335,7 +336,8 @@ def test_the_steps_of_the_readme_follow_each_other(
         if "BRATS_FOLDER" not in words:
             assert main([command, *words]) == 0, words
             made.append(command)
-    assert made == ["prepare", "fit", "test", "predict", "fit"]
+    assert made == ["prepare", "fit", "test", "report", "predict", "fit"]
+    assert (tmp_path / "RUN/report.html").is_file()
     assert (tmp_path / "OUT/masks/scans/anna_1.png").is_file()
     assert (tmp_path / "RUN2/last.ckpt").is_file()
 

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.checkpoints.clusters import clusters_of
 from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering import Clusters
-from wsseg.clustering.clusters import view_names
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.levels import levels
 from wsseg.data.masked import masks_of
@@ -114,7 +114,7 @@ def view_method(checkpoint: Path, cases: Sequence[HeldOutCase]) -> MethodView:
     """
     module = load_module(checkpoint)
     embeds = callable(getattr(module, "embed_pixels", None))
-    clusters = _clusters(checkpoint, module) if embeds else None
+    clusters = clusters_of(read_checkpoint(checkpoint), module) if embeds else None
     views = [_view(module, clusters, case) for case in cases]
     return MethodView(views, "CAM" if embeds else "probability")
 
@@ -129,16 +129,6 @@ def _view(module: SliceModule, clusters: Clusters | None, case: HeldOutCase) -> 
         level = torch.from_numpy(levels(len(image)))[here]
         relevance = _relevance(module, clusters, image[here], valid[here], level)
     return MethodSlice(probability[case.row, 0].numpy(), masks[case.row, 0], relevance)
-
-
-def _clusters(checkpoint: Path, module: Any) -> Clusters | None:
-    """Return the clusters of the last refresh, if the checkpoint has some."""
-    states = read_checkpoint(checkpoint).get("callbacks", {}).values()
-    found = next((s["clusters"] for s in states if isinstance(s, dict) and "clusters" in s), None)
-    views = getattr(module, "cluster_views", ())
-    if found is None or found["views"] != view_names(views):  # the run had views of its own
-        return None
-    return Clusters.from_state(found, views)
 
 
 def _relevance(

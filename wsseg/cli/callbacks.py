@@ -20,6 +20,7 @@ from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.models.seeding import StepSeeding
 from wsseg.tracking.cluster_tables import ClusterTables
 from wsseg.tracking.epoch_lines import EpochLines
+from wsseg.tracking.map_history import MapHistory
 from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.files import replacing
 
@@ -80,14 +81,14 @@ def run_callbacks(
 
     Example:
         >>> [type(one).__name__ for one in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
-        ['StepSeeding', 'CaseEvaluation', 'MapAgreement', 'ClusterTables', 'ResumeHint',
-         'ModelCheckpoint']
+        ['StepSeeding', 'CaseEvaluation', 'MapAgreement', 'ClusterTables', 'MapHistory',
+         'ResumeHint', 'ModelCheckpoint']
     """
     added: list[Callback] = []
     if not any(isinstance(callback, ProgressBar) for callback in given) and not quiet:
         added.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
-    every = StepSeeding, CaseEvaluation, MapAgreement, OverlayLogger, ClusterTables, ResumeHint
-    for kind in every:
+    scoring, drawing = (CaseEvaluation, MapAgreement), (OverlayLogger, ClusterTables, MapHistory)
+    for kind in (StepSeeding, *scoring, *drawing, ResumeHint):
         if not any(isinstance(callback, kind) for callback in given):
             added.append(kind())
     last = ModelCheckpoint(

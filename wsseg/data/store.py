@@ -93,6 +93,8 @@ class SliceStore:
         root: Its folder.
         options: Arguments of ``prepare``, by name.
         spec: What the slices are.
+        reasons: Why each entry of the plan is as it is; empty if nobody noted it.
+        patients: Whose each case is, by id; without those that are the only one of their patient.
         cases: By id, in the order of the store.
         images: Of each case, [S, M, H, W] float16.
         valid: Of each case, the pixels that hold the body, [S, H, W] bool.
@@ -122,9 +124,10 @@ class SliceStore:
         check_manifest(root / MANIFEST, manifest)
         self.options: dict[str, Any] = manifest.get("options", {})
         self.spec = DataSpec.from_dict(manifest["spec"])
+        self.reasons: dict[str, str] = manifest.get("reasons", {})
         self.cases: dict[str, CaseSlices] = {}
         first = 0
-        self._patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
+        self.patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
         for position, entry in enumerate(manifest["cases"]):
             case = _case(entry, position, first, self.options.get("slice_step", 1))
             self.cases[case.id] = case
@@ -162,7 +165,7 @@ class SliceStore:
         splits = read_json(path)
         check_fold(path, splits, fold)
         folds = splits["folds"]
-        check_disjoint(str(path), fold, folds[fold], self._patients)
+        check_disjoint(str(path), fold, folds[fold], self.patients)
         for case in (name for split in SPLITS for name in folds[fold][split]):
             if case not in self.cases:
                 raise InputError(f"{path}: case {case} is not in the store; prepare it again")

@@ -89,7 +89,7 @@ class OverlayLogger(pl.Callback):
             rows,
             [str(name) for name in modalities],
             [str(name) for name in classes],
-            title=f"{split}, epoch {trainer.current_epoch}",
+            title=f"{split}, epoch {trainer.current_epoch + 1}",
             threshold=getattr(pl_module, "threshold", 0.5),
             aspect=1.0 if spec is None or spec.pixel is None else spec.pixel[0] / spec.pixel[1],
             headings=("CAM", "cluster map") if embeds else ("probability", "target"),

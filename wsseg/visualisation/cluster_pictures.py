@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsseg.visualisation import panels
-from wsseg.visualisation.colours import IRRELEVANT, RELEVANT, TEXT, Colour
+from wsseg.visualisation.colours import IRRELEVANT, OPEN, RELEVANT, Colour
 from wsseg.visualisation.panels import Picture
 
-DECISION_COLOURS: dict[str, Colour] = {"relevant": RELEVANT, "irrelevant": IRRELEVANT, "open": TEXT}
+DECISION_COLOURS: dict[str, Colour] = {"relevant": RELEVANT, "irrelevant": IRRELEVANT, "open": OPEN}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ PREDICTION: Colour = (255, 159, 28)
 TRUTH: Colour = (72, 222, 190)
 RELEVANT: Colour = (255, 84, 132)
 IRRELEVANT: Colour = (66, 120, 230)
+OPEN: Colour = (240, 228, 66)
 
 CLASS_COLOURS: tuple[Colour, ...] = (
     PREDICTION,
