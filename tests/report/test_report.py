@@ -176,6 +176,7 @@ def test_a_script_leaves_less(of_a_script: tuple[Path, Path]) -> None:
     page = read(report(run, store=store))
     assert "This one was drawn from the checkpoint" in page.text
     assert "without their true masks" in page.text
+    assert not {"Best:", "Worst:"} & set(page.words)
 
 
 def test_a_store_that_is_gone_is_said(copy: Path) -> None:

@@ -90,7 +90,7 @@ def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
             f"It has seen {training.cases} cases of {training.patients} patients, "
             f"{training.slices} slices."
         )
-    if spec.spacing or spec.plan.longest_side is None:
+    if spec.plan.unit == "mm" and (spec.spacing or spec.plan.longest_side is None):
         where = f"of {format_pixel(spec.pixel)}" if spec.pixel else "like those of training"
         named.append(f"Pixels should be {where}; `wsseg predict` warns of other images.")
     named += [_how_good(cases)]

@@ -55,6 +55,7 @@ def report(run: Path, *, output: Path | None = None, store: Path | None = None) 
     page = Page(
         name=folder.resolve().name,
         classes=list(found.spec.classes),
+        unit="mm" if found.spec.plan.unit == "mm" else "pixels",
         data=data,
         curves=draw_curves(folder / LOG),
         log=folder / LOG,

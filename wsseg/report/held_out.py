@@ -170,8 +170,8 @@ def draw_case(
         bare = ground.draw(image[row], valid[row], box)
         part = slice(None), *box
         drawn = draw_masks(bare, found[row][part], None if truth is None else truth[row][part])
-        name = f"slice {case.numbers[row]}" if len(valid) > 1 else case.id
-        pairs.append((figure(bare, name), figure(drawn, f"{name}, with the prediction")))
+        name = f"slice {case.numbers[row]}" if len(valid) > 1 else ""
+        pairs.append((figure(bare, name), figure(drawn, f"{name} with masks".strip())))
     return pairs
 
 

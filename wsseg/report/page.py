@@ -23,6 +23,7 @@ class Page:
     Attributes:
         name: Of the run.
         classes: What it finds.
+        unit: Of distances.
         data: The section on data.
         curves: The charts.
         log: The file that charts are drawn of.
@@ -35,6 +36,7 @@ class Page:
 
     name: str
     classes: list[str]
+    unit: str
     data: DataFacts
     curves: list[Chart]
     log: Path

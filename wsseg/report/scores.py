@@ -12,7 +12,7 @@ from typing import Any
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE, read_cases
 
-METRIC_NAMES = ("Dice", "HD95 (mm)", "ASSD (mm)", "sensitivity", "precision")
+METRIC_NAMES = ("Dice", "HD95", "ASSD", "sensitivity", "precision")
 
 
 @dataclass(frozen=True)

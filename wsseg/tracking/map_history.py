@@ -31,7 +31,8 @@ class MapHistory(pl.Callback):
     """Keeps the cluster maps of the same few tagged slices, so that they can be compared later.
 
     They are part of the checkpoint, a few kilobytes for each refresh, and ``wsseg report`` shows
-    them. Slices are those that come first in training.
+    them. The slices are the first of training that are tagged, each of another case. Batches must
+    be those of a slice store.
     """
 
     def __init__(self, n_slices: int = 4) -> None:
@@ -43,17 +44,22 @@ class MapHistory(pl.Callback):
         super().__init__()
         self.n_slices = n_slices
         self._index: list[int] = []
+        self._cases: list[int] = []  # of these slices
         self._kept: list[dict[str, Any]] = []
         self._version: int | None = None  # of the maps that were kept last
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Choose the slices."""
-        if len(self._index) < self.n_slices and not self._kept:
-            tagged = batch["index"][batch["tags"].any(dim=1)].tolist()
-            new = [number for number in tagged if number not in self._index]
-            self._index += new[: self.n_slices - len(self._index)]
+        """Choose the slices, each of another case."""
+        if len(self._index) == self.n_slices or self._kept:
+            return
+        tagged = batch["tags"].any(dim=1)
+        index = batch["index"][tagged].tolist()
+        for number, case in zip(index, batch["case"][tagged].tolist(), strict=True):
+            if case not in self._cases and len(self._index) < self.n_slices:
+                self._index.append(number)
+                self._cases.append(case)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -67,12 +73,13 @@ class MapHistory(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the slices and their maps."""
-        return {"index": self._index, "kept": self._kept, "version": self._version}
+        slices = {"index": self._index, "cases": self._cases}
+        return {**slices, "kept": self._kept, "version": self._version}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the slices and maps of a checkpoint."""
-        self._index, self._kept = list(state_dict["index"]), list(state_dict["kept"])
-        self._version = state_dict["version"]
+        self._index, self._cases = list(state_dict["index"]), list(state_dict["cases"])
+        self._kept, self._version = list(state_dict["kept"]), state_dict["version"]
 
     def _keep(self, trainer: pl.Trainer, epoch: int) -> None:
         every = trainer.callbacks  # type: ignore[attr-defined]
