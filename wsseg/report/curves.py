@@ -27,6 +27,7 @@ CHARTS = (  # heading, beginning of the names, and what is said of it
     ("Relevant clusters", "clusters/relevant_clusters", "of a clustering, for a class"),
     ("Support", "clusters/support", "cases from which the pixels of relevant clusters come"),
     ("Peak relevance", "clusters/peak", "of a typical tagged slice"),
+    ("Pseudo-masks", "pseudo_masks/", "shares of the training slices, and of their pixels"),
     ("Time of refreshes", "clusters/seconds_", "in seconds"),
     ("Learning rate", "lr-", "of the optimiser"),
 )
