@@ -72,7 +72,7 @@ def test_the_budget_is_that_of_plain_cam(kind: type[SliceModule]) -> None:
     if kind is ReferenceCrs:
         pytest.skip("has the authors' own")
     ours, module = inspect.signature(CamModule).parameters, kind(SPEC)
-    assert module.hparams["encoder"] == "unet"  # as of the first stage, for scans
+    assert module.hparams["encoder"] == ours["encoder"].default
     assert module.hparams["widths"] == ours["widths"].default
     assert module.optimisation == ours["optimisation"].default
     assert vars(module.augmentation) == vars(SliceAugmentation())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from wsseg.comparators import CrossModality, LayerCam
+from tests.training import quiet_trainer
+from wsseg.checkpoints.loading import load_module
+from wsseg.comparators import CrossModality, GradCam, LayerCam, PrototypeCam, SelfEquivariance
 from wsseg.data.normalisation import Scale
 from wsseg.data.plan import Plan
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
 from wsseg.models.pretrained import PretrainedEncoder
+from wsseg.prediction.inference import predict_slices
 from wsseg.utils.errors import InputError
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `pretrained` is not installed")
@@ -68,6 +73,39 @@ def test_it_sees_the_colours_of_the_pictures_themselves(kind: Any) -> None:
     gain, shift = 50 / 255 / deviations, (shares - torch.tensor([0.485, 0.456, 0.406])) / deviations
     torch.testing.assert_close(encoder.gain.flatten(), gain)
     torch.testing.assert_close(encoder.shift.flatten(), shift)
+
+
+@pytest.mark.parametrize(
+    "kind", [CamModule, GradCam, LayerCam, PrototypeCam, SelfEquivariance, CrossModality]
+)
+def test_all_methods_have_it_for_colour_pictures(kind: Any, tmp_path: Path) -> None:
+    """Else a table would compare encoders."""
+    torch.manual_seed(0)
+    module = kind(pictures().to_dict())
+    assert any(isinstance(each, PretrainedEncoder) for each in module.network.modules())
+    batch = {
+        "image": torch.randn(4, 3, 64, 64),
+        "valid": torch.ones(4, 64, 64, dtype=torch.bool),
+        "tags": torch.tensor([[1.0], [0.0]]).repeat(2, 1),
+        "index": torch.arange(4),
+        "case": torch.arange(4),
+        "level": torch.zeros(4, dtype=torch.int64),
+    }
+    trainer = quiet_trainer(max_epochs=1, default_root_dir=tmp_path)
+    trainer.fit(module, DataLoader([batch], batch_size=None))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = load_module(tmp_path / "last.ckpt")
+    found = predict_slices(again, batch["image"], batch["valid"], 4)
+    assert found.shape == (4, 1, 64, 64)
+    assert torch.isfinite(found).all()
+
+
+def test_explanations_follow_gradients_through_fixed_weights() -> None:
+    encoder = PretrainedEncoder(3)
+    image = torch.randn(1, 3, 64, 64, requires_grad=True)
+    levels = encoder(image)
+    gradients = torch.autograd.grad(levels[-1].sum(), levels[:-1])
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
 def test_a_network_of_one_colour_sees_it_as_grey() -> None:

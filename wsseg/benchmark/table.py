@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +14,11 @@ import numpy as np
 from wsseg.benchmark.runs import Run
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.results import read_cases, summarise
+from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
-COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "seconds", *SUMMARY)
+COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "drawn", "seconds", *SUMMARY)
 NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 """Headings that fit a terminal of 80 columns."""
 
@@ -45,20 +46,31 @@ class Result(NamedTuple):
 def collect(runs: Sequence[Run]) -> list[Result]:
     """Read the scores per case of all finished runs."""
     return [
-        Result(
-            method=run.method.name,
-            seed=run.seed,
-            fold=run.fold,
-            case=row["case"],
-            class_name=row["class"],
-            scores={metric: float(row[metric]) for metric in METRICS},
-            seconds=run.seconds,
-            drawn=row["drawn"] == "1" if "drawn" in row else None,
-        )
+        _result(row, run.method.name, run.seed, run.fold, run.seconds)
         for run in runs
         if run.finished
         for row in read_cases(run.folder)
     ]
+
+
+def read_csv(path: Path) -> list[Result]:
+    """Read what :func:`write_csv` wrote.
+
+    Raises:
+        InputError: There is no such file, or it has other columns.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                _result(row, row["method"], int(row["seed"]), int(row["fold"]), row["seconds"])
+                for row in csv.DictReader(file)
+            ]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the results of a benchmark") from None
+    except (KeyError, ValueError, TypeError):
+        raise InputError(
+            f"{path}: is not what a benchmark writes; give the `results.csv` of one"
+        ) from None
 
 
 def write_csv(results: Sequence[Result], path: Path) -> Path:
@@ -79,8 +91,9 @@ def write_csv(results: Sequence[Result], path: Path) -> Path:
         names = (row.method, row.seed, row.fold, row.case, row.class_name)
         cases, method = dice[row.class_name, row.method]
         summary = (cases[row.case], method.mean, *method.ci95)
+        drawn = "" if row.drawn is None else int(row.drawn)
         seconds = f"{row.seconds:.1f}"
-        writer.writerow((*names, *scores, seconds, *(f"{value:.6g}" for value in summary)))
+        writer.writerow((*names, *scores, drawn, seconds, *(f"{value:.6g}" for value in summary)))
     return write_text(path, text.getvalue())
 
 
@@ -202,6 +215,21 @@ def print_table(results: Sequence[Result]) -> None:
         for row in table_rows(results, name):
             table.add_row(*(cell.replace("[", r"\[") for cell in row))
         console.print(table)
+
+
+def _result(
+    row: Mapping[str, str], method: str, seed: int, fold: int, seconds: float | str
+) -> Result:
+    return Result(
+        method=method,
+        seed=seed,
+        fold=fold,
+        case=row["case"],
+        class_name=row["class"],
+        scores={metric: float(row[metric]) for metric in METRICS},
+        seconds=float(seconds),
+        drawn=row["drawn"] == "1" if row.get("drawn") else None,
+    )
 
 
 def _over_seeds(results: Sequence[Result], metric: str) -> dict[tuple[str, str], dict[str, float]]:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.cam_network import CamNetwork, CamOutput
-from wsseg.models.encoders import Encoder, build_encoder
+from wsseg.models.cam_network import CamOutput
+from wsseg.models.encoders import Encoder, build_encoder, usual_encoder
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.network_input import input_channels
 from wsseg.models.options import Finishing, Optimisation
+from wsseg.models.pixel_network import build_cam_network
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 MakeEncoder = Callable[..., Encoder]
@@ -40,7 +41,7 @@ class Comparator(SliceModule):
     def __init__(
         self,
         spec: dict[str, Any],
-        encoder: str = "unet",
+        encoder: str | None = None,
         widths: Sequence[int] = (16, 32, 64, 96),
         symmetry: bool = False,
         optimisation: Optimisation = Optimisation(),
@@ -52,7 +53,8 @@ class Comparator(SliceModule):
         Args:
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
-            encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``.
+            encoder: Name of the encoder, a key of ``wsseg.models.ENCODERS``; by default that of
+                ``CamModule``.
             widths: Channels of each level of a "unet" encoder, finest first.
             symmetry: Let the network see how the two sides of a slice differ, as wsseg's own
                 modules do; as published, it does not.
@@ -67,7 +69,11 @@ class Comparator(SliceModule):
         """
         data = DataSpec.from_dict(spec)
         make_encoder = partial(
-            build_encoder, encoder, widths=widths, size=data.size, scales=data.plan.scales
+            build_encoder,
+            encoder or usual_encoder(data),
+            widths=widths,
+            size=data.size,
+            scales=data.plan.scales,
         )
         super().__init__(
             self.build_network(data, input_channels(data, symmetry), make_encoder),
@@ -87,7 +93,7 @@ class Comparator(SliceModule):
             channels: Number of channels that it sees.
             make_encoder: Makes an encoder for a number of channels.
         """
-        return CamNetwork(make_encoder(channels), len(spec.classes))
+        return build_cam_network(make_encoder(channels), len(spec.classes))
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
         """Return the losses of plain CAM, which come from tags alone."""

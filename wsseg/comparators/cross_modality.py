@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from wsseg.comparators.base import Comparator, MakeEncoder
 from wsseg.comparators.transforms import move, move_valid, random_grid
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.cam_network import CamNetwork, CamOutput
+from wsseg.models.cam_network import CamOutput
 from wsseg.models.losses import classification_loss, suppression_loss
+from wsseg.models.pixel_network import build_cam_network
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.errors import InputError, check_option
@@ -86,7 +87,7 @@ class CrossModality(Comparator):
             make_encoder(1, scales=spec.plan.scales[number : number + 1])
             for number in range(len(spec.modalities))
         )  # one by one, so that each network's weights are drawn together
-        return nn.ModuleList(CamNetwork(encoder, len(spec.classes)) for encoder in encoders)
+        return nn.ModuleList(build_cam_network(each, len(spec.classes)) for each in encoders)
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
         """Return tag losses of each network on slices and moved slices, and how they disagree."""

@@ -17,6 +17,7 @@ from wsseg.comparators.prototype_clusters import (
 )
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.network_input import slice_input
+from wsseg.models.pixel_network import PixelNetwork
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.errors import check_option
@@ -64,7 +65,7 @@ class PrototypeCam(Comparator):
         super().__init__(spec, **settings)
         self.n_prototypes = n_prototypes
         shape = (self.num_classes, 2, n_prototypes)
-        width = cast(CamNetwork, self.network).encoder.widths[0]
+        width = _head(self.network).in_channels
         self.register_buffer("centres", torch.zeros(*shape, width))
         self.register_buffer("used", torch.zeros(shape, dtype=torch.bool))
 
@@ -108,10 +109,16 @@ class PrototypeCam(Comparator):
         own, context = (
             spherical_clusters(points, self.n_prototypes, seed=c) for points in (inside, outside)
         )
-        head = cast(CamNetwork, self.teacher.module).fine_head
         pixels = torch.cat((own, context))[:, :, None, None]
-        score = head(pixels)[:, c, 0, 0].sigmoid()
+        score = _head(self.teacher.module)(pixels)[:, c, 0, 0].sigmoid()
         return select_prototypes(own, context, score, self.n_prototypes, SURE, UNLIKELY)
+
+
+def _head(network: nn.Module) -> nn.Conv2d:
+    """Return the layer that makes the map of the features."""
+    if isinstance(network, PixelNetwork):
+        return network.head
+    return cast(CamNetwork, network).fine_head
 
 
 def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:

@@ -1,11 +1,13 @@
-"""Baselines that train no network and, like every method here, see tags only.
+"""Baselines that train no network.
 
-A method that is worth its training must beat them on the same split.
+A method that is worth its training must beat them on the same split. They see tags only, but for
+those whose names end in ``by_masks``. None but the clustering can say that an image shows nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,18 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import cases_with_masks, masks_of
 from wsseg.data.store import CaseSlices
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
+from wsseg.evaluation.floors import (
+    FLOORS,
+    Images,
+    Mask,
+    best_guesses,
+    case_images,
+    guess_names,
+)
 from wsseg.evaluation.results import write_results
 from wsseg.utils.errors import InputError
-from wsseg.utils.otsu import otsu
 from wsseg.utils.smoothing import blur
 
-Images = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Predictor = Callable[[Images, Mask], Mask]
 """From image [S, M, H, W] and valid [S, H, W] to masks [S, C, H, W]."""
 
@@ -33,9 +40,6 @@ INTENSITY_CLUSTERS = 64
 LEAST_PURITY = 0.9  # clusters that occur so much more in tagged slices are the class
 BLUR_PIXELS = 2.0  # the stronger of 1 and 2, on real patients and on phantoms
 CLUSTERED_PIXELS = 200_000  # a sample that k-means sees, for speed; others were not measured
-# Of zscore_threshold, fixed in advance as no tag says where a threshold should be; others were not
-# measured. It scores 0.71 by case on BraTS 2018.
-BRIGHT_Z_SCORE = 1.5
 SMALLEST_COMPONENT = 0.1  # share of the largest component, as for every network
 
 
@@ -79,7 +83,7 @@ def intensity_clustering(
     cases = data.splits["train"]
     centroids = fit_kmeans(_sample(data, cases, seed), clusters, seed)
     counts = np.zeros((2, len(data.spec.classes), clusters))
-    for case, image, valid in _slices(data, cases):
+    for case, image, valid in case_images(data, cases):
         labels = _labels(image, valid, centroids)
         for row, tags in enumerate(case.tags.numpy().astype(int)):
             histogram = np.bincount(labels[row][valid[row]], minlength=clusters)
@@ -93,41 +97,54 @@ def intensity_clustering(
     return predict
 
 
-def zscore_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
-    """Take all that is bright: FLAIR above 1.5, or the last modality if there is no FLAIR.
+def everything(data: MRISliceDataModule, _seed: int) -> Predictor:
+    """Take all that is valid.
 
     Args:
         data: The data; nothing of it is read.
         _seed: Not used; nothing here is random.
     """
-    channel, classes = _bright_channel(data), len(data.spec.classes)
-
-    def predict(image: Images, valid: Mask) -> Mask:
-        return np.repeat(((image[:, channel] > BRIGHT_Z_SCORE) & valid)[:, None], classes, axis=1)
-
-    return predict
+    classes = len(data.spec.classes)
+    return lambda _, valid: np.repeat(valid[:, None], classes, axis=1)
 
 
-def otsu_threshold(data: MRISliceDataModule, _seed: int) -> Predictor:
-    """Take the brighter part of FLAIR, case by case, or of the last modality if there is none.
+def bright_part(floor: str, data: MRISliceDataModule, _seed: int) -> Predictor:
+    """Take what is bright in FLAIR, or in the last modality if there is no FLAIR.
 
     Args:
+        floor: A key of ``FLOORS``.
         data: The data; nothing of it is read.
         _seed: Not used; nothing here is random.
     """
-    channel, classes = _bright_channel(data), len(data.spec.classes)
+    flair = data.spec.flair
+    bright = len(data.spec.modalities) - 1 if flair is None else flair
+    return _predictor(floor, [bright] * len(data.spec.classes))
 
-    def predict(image: Images, valid: Mask) -> Mask:
-        found = valid & (image[:, channel] > otsu(image[:, channel][valid]))
-        return np.repeat(found[:, None], classes, axis=1)
 
-    return predict
+def best_part(floor: str, data: MRISliceDataModule, _seed: int) -> Predictor:
+    """Take what is bright or dark in the channel and on the side that score best.
+
+    This baseline alone uses masks, even those that it is scored with: it is no method, but bounds
+    what intensity can tell in this way.
+
+    Args:
+        floor: A key of ``FLOORS``.
+        data: The data; all its masks are read.
+        _seed: Not used; nothing here is random.
+    """
+    chosen = best_guesses(data, floor, SMALLEST_COMPONENT)
+    names = guess_names(floor, data.spec.modalities)
+    for name, number in zip(data.spec.classes, chosen, strict=True):
+        print(f"{floor}: the best for `{name}` is {names[number]}")
+    return _predictor(floor, chosen)
 
 
 BASELINES: dict[str, Callable[[MRISliceDataModule, int], Predictor]] = {
     "intensity_clustering": intensity_clustering,
-    "zscore_threshold": zscore_threshold,
-    "otsu_threshold": otsu_threshold,
+    "everything": everything,
+    "zscore_threshold": partial(bright_part, "zscore_threshold"),
+    "otsu_threshold": partial(bright_part, "otsu_threshold"),
+    **{f"{floor}_by_masks": partial(best_part, floor) for floor in FLOORS},
 }
 
 
@@ -164,10 +181,15 @@ def smooth(image: Images, valid: Mask) -> Images:
     return np.asarray(blur(torch.from_numpy(image), known, BLUR_PIXELS).numpy(), np.float32)
 
 
-def _bright_channel(data: MRISliceDataModule) -> int:
-    """Return the channel in which a tumour should be bright: FLAIR, else the last one."""
-    flair = data.spec.flair
-    return len(data.spec.modalities) - 1 if flair is None else flair
+def _predictor(floor: str, chosen: Sequence[int]) -> Predictor:
+    """Return what predicts each class by the guess with the given number."""
+
+    def predict(image: Images, valid: Mask) -> Mask:
+        guesses = enumerate(FLOORS[floor](image, valid))
+        found = {number: guess > 0 for number, guess in guesses if number in chosen}
+        return np.stack([found[number] for number in chosen], axis=1)
+
+    return predict
 
 
 def _labels(image: Images, valid: Mask, centroids: torch.Tensor) -> NDArray[np.int64]:
@@ -181,19 +203,11 @@ def _labels(image: Images, valid: Mask, centroids: torch.Tensor) -> NDArray[np.i
 def _sample(data: MRISliceDataModule, cases: Sequence[CaseSlices], seed: int) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     parts = []
-    for _, image, valid in _slices(data, cases):
+    for _, image, valid in case_images(data, cases):
         pixels = np.moveaxis(smooth(image, valid), 1, -1)[valid]
         count = min(len(pixels), max(1, CLUSTERED_PIXELS // len(cases)))
         parts.append(pixels[rng.choice(len(pixels), count, replace=False)])
     return torch.from_numpy(np.concatenate(parts))
-
-
-def _slices(
-    data: MRISliceDataModule, cases: Sequence[CaseSlices]
-) -> Iterator[tuple[CaseSlices, Images, Mask]]:
-    store = data.store
-    for case in cases:
-        yield case, np.array(store.images[case.id], np.float32), np.array(store.valid[case.id])
 
 
 def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
@@ -203,7 +217,7 @@ def _score(data: MRISliceDataModule, predict: Predictor) -> list[CaseRow]:
         store.cases.values(), data.spec.classes, smallest_component=SMALLEST_COMPONENT
     )
     scored = cases_with_masks(store, data.splits["test"], data.fold)
-    for case, image, valid in _slices(data, scored):
+    for case, image, valid in case_images(data, scored):
         index = torch.arange(len(image)) + case.first_index
         prediction = torch.from_numpy(predict(image, valid))
         truth = torch.from_numpy(np.array(masks[case.id]))

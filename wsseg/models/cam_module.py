@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from wsseg.clustering import Asymmetry, Deviation, PixelEmbeddings, View
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec, containers, nest
-from wsseg.models.cam_network import CamNetwork, CamOutput
-from wsseg.models.encoders import build_encoder, check_levels
+from wsseg.models.cam_network import CamOutput
+from wsseg.models.encoders import build_encoder, check_levels, usual_encoder
 from wsseg.models.losses import (
     classification_loss,
     cluster_loss,
@@ -22,7 +22,7 @@ from wsseg.models.losses import (
 )
 from wsseg.models.network_input import input_channels, slice_input
 from wsseg.models.options import Finishing, Optimisation
-from wsseg.models.pixel_network import PixelNetwork
+from wsseg.models.pixel_network import build_cam_network
 from wsseg.models.pretrained import PretrainedEncoder
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
@@ -94,14 +94,11 @@ class CamModule(SliceModule):
             check_option(0 <= weight < math.inf, f"model.{name}_weight", weight, "at least 0")
         data = DataSpec.from_dict(spec)
         check_levels("--model.embedding_widths", embedding_widths, data.size)
-        encoder = encoder or ("pretrained" if data.in_colour else "unet")
         channels = input_channels(data, symmetry)
+        encoder = encoder or usual_encoder(data)
         built = build_encoder(encoder, channels, widths, data.size, data.plan.scales)
-        network: type[PixelNetwork] | type[CamNetwork] = CamNetwork
-        if isinstance(built, PretrainedEncoder):
-            network = PixelNetwork
         super().__init__(
-            network(built, len(data.classes)),
+            build_cam_network(built, len(data.classes)),
             spec,
             symmetry=symmetry,
             optimisation=optimisation,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.data.normalisation import Scale
+from wsseg.data.spec import DataSpec
 from wsseg.models.conv_block import ConvBlock
 from wsseg.utils.errors import InputError
 
@@ -167,6 +168,15 @@ def build_encoder(
     if ENCODERS[name] is _pretrained:
         return _pretrained(in_channels, widths, scales)
     return ENCODERS[name](in_channels, widths)
+
+
+def usual_encoder(spec: DataSpec) -> str:
+    """Name the encoder that is used unless another is asked for.
+
+    Args:
+        spec: The data specification: colour pictures have an encoder that knows photographs.
+    """
+    return "pretrained" if spec.in_colour else "unet"
 
 
 def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.models.cam_network import PRIOR_LOGIT, CamOutput, top_mean
+from wsseg.models.cam_network import PRIOR_LOGIT, CamNetwork, CamOutput, top_mean
 from wsseg.models.encoders import Encoder
+from wsseg.models.pretrained import PretrainedEncoder
 
 # Share of a picture's pixels whose mean logit is the logit of its tag. Larger than that of scans,
 # since lesions fill more of a picture: with 0.03 only the peaks of a lesion exceed one half (chosen
@@ -65,3 +66,20 @@ class PixelNetwork(nn.Module):
             for each in (self.head(features), features)
         )
         return CamOutput(cam, top_mean(cam, valid, PICTURE_TOP_FRACTION)[None], features)
+
+
+def build_cam_network(encoder: Encoder, num_classes: int) -> CamNetwork | PixelNetwork:
+    """Put the network on an encoder that suits it: without a decoder if its weights are fixed.
+
+    Args:
+        encoder: The encoder.
+        num_classes: Number of tags C.
+
+    Example:
+        >>> from wsseg.models.encoders import UNetEncoder
+        >>> type(build_cam_network(UNetEncoder(in_channels=2, widths=(8, 16)), 1)).__name__
+        'CamNetwork'
+    """
+    if isinstance(encoder, PretrainedEncoder):
+        return PixelNetwork(encoder, num_classes)
+    return CamNetwork(encoder, num_classes)

@@ -73,9 +73,11 @@ class PretrainedEncoder(Encoder):
             self.gain[number] = scale.deviation / white / deviations[number]
             self.shift[number] = (scale.mean / white - means[number]) / deviations[number]
 
-    @torch.no_grad()
     def forward(self, image: Tensor) -> list[Tensor]:
-        """See :meth:`Encoder.forward`; level i has 1/2^(i+1) of the (enlarged) resolution."""
+        """See :meth:`Encoder.forward`; level i has 1/2^(i+1) of the (enlarged) resolution.
+
+        Gradients are only kept if the image asks for them, as it does to be explained.
+        """
         image = image * self.gain + self.shift
         factor = -(-SHORTEST_SIDE // max(image.shape[-2:]))
         if factor > 1:
