@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.data.conftest import write_store
 from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.evaluation import baselines
 from wsseg.evaluation.baselines import (
     BASELINES,
     intensity_clustering,
@@ -21,6 +23,7 @@ from wsseg.evaluation.baselines import (
     run_baseline,
     smooth,
 )
+from wsseg.evaluation.floors import best_guesses
 from wsseg.utils.errors import InputError
 from wsseg.utils.otsu import otsu
 
@@ -36,6 +39,23 @@ def test_finds_bright_squares_without_masks_in_training(tmp_path: Path, name: st
     # Half of all noise is brighter than Otsu's threshold.
     least = {"intensity_clustering": 0.6, "zscore": 0.3, "otsu": 0.1, "blob": 0.1}
     assert got["dice"]["mean"] > least.get(name, least.get(name.split("_")[0], 0))
+
+
+def test_masks_choose_once_for_all_folds_and_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Mock(wraps=best_guesses)
+    monkeypatch.setattr(baselines, "best_guesses", choose)
+    store = write_store(tmp_path / "store")
+    for seed in range(2):
+        run_baseline("otsu_threshold_by_masks", store, 0, seed, tmp_path / f"run{seed}")
+    assert choose.call_count == 1
+    shutil.rmtree(store)
+    write_store(store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps(manifest | {"another": True}))
+    run_baseline("otsu_threshold_by_masks", store, 0, 0, tmp_path / "another")
+    assert choose.call_count == 2
 
 
 def test_clustering_learns_from_training_cases_alone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ those whose names end in ``by_masks``. None but the clustering can say that an i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from wsseg.clustering.kmeans import assign, fit_kmeans
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import cases_with_masks, masks_of
 from wsseg.data.store import CaseSlices
+from wsseg.data.store_files import MANIFEST
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric
 from wsseg.evaluation.floors import (
     FLOORS,
@@ -132,7 +133,7 @@ def best_part(floor: str, data: MRISliceDataModule, _seed: int) -> Predictor:
         data: The data; all its masks are read.
         _seed: Not used; nothing here is random.
     """
-    chosen = best_guesses(data, floor, SMALLEST_COMPONENT)
+    chosen = _best_of(floor, data.store.root, (data.store.root / MANIFEST).read_text())
     names = guess_names(floor, data.spec.modalities)
     for name, number in zip(data.spec.classes, chosen, strict=True):
         print(f"{floor}: the best for `{name}` is {names[number]}")
@@ -179,6 +180,15 @@ def smooth(image: Images, valid: Mask) -> Images:
     """
     known = torch.from_numpy(valid)[:, None]
     return np.asarray(blur(torch.from_numpy(image), known, BLUR_PIXELS).numpy(), np.float32)
+
+
+@cache
+def _best_of(floor: str, store: Path, _manifest: str) -> list[int]:
+    """Choose once for all folds and seeds of a benchmark: all masks are read whatever the fold.
+
+    The manifest tells apart two stores that were written to the same folder.
+    """
+    return best_guesses(MRISliceDataModule(str(store)), floor, SMALLEST_COMPONENT)
 
 
 def _predictor(floor: str, chosen: Sequence[int]) -> Predictor:
