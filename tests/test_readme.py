@@ -30,6 +30,7 @@ from wsseg.cli.commands import COMMANDS
 from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.tags import read_tags
+from wsseg.export import export
 from wsseg.inspection.check import check
 from wsseg.inspection.init import init
 from wsseg.phantom import write_phantom
@@ -55,7 +56,7 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
 OF_USERS = {"cases.yaml", "config.yaml", "mine.py", "wsseg.yaml"}  # files that examples name
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
-COMMANDS_OF_OURS = (init, check, prepare, predict, report, benchmark, write_phantom)
+COMMANDS_OF_OURS = (init, check, prepare, predict, report, export, benchmark, write_phantom)
 OPTIONS = FLAGS.union(*(inspect.signature(f).parameters for f in COMMANDS_OF_OURS))
 
 

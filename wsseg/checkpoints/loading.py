@@ -60,9 +60,9 @@ def load_module(ckpt_path: Path | str) -> SliceModule:
             f"{ckpt_path}: was written by an earlier version of wsseg, whose options had other "
             "names; use that version, or train again"
         )
-    module_class = _module_class(content[CLASS_PATH], ckpt_path)
+    kind = module_class(content[CLASS_PATH], ckpt_path)
     try:
-        module = module_class.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+        module = kind.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     except InputError as error:
         raise InputError(f"{ckpt_path}: {error}") from error
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
@@ -181,7 +181,16 @@ def only_lightning_reads(given: str) -> bool:
     return given == "hpc" or given.startswith("registry") or ":/" in given or Path(given).is_dir()
 
 
-def _module_class(name: str, path: Path) -> type[SliceModule]:
+def module_class(name: str, path: Path) -> type[SliceModule]:
+    """Return the class of a module of wsseg.
+
+    Args:
+        name: Its path, such as ``wsseg.models.cam_module.CamModule``.
+        path: The file that names it, for the message.
+
+    Raises:
+        InputError: It is no module of wsseg, or none that this version has.
+    """
     package, _, class_name = name.rpartition(".")
     if package.split(".")[0] != "wsseg":
         raise InputError(

@@ -29,6 +29,7 @@ COMMANDS = {
     "test": (LIGHTNING, "Score a checkpoint on the test split, per case"),
     "predict": ("wsseg.prediction:predict", "Write masks for raw volumes with a checkpoint"),
     "report": ("wsseg.report:report", "Write a page about a training: clusters, curves, cases"),
+    "export": ("wsseg.export:export", "Write a model as MONAI bundle, ONNX and torch.export"),
     "benchmark": ("wsseg.benchmark:benchmark", "Compare methods over seeds and folds"),
 }
 PARSER_OPTIONS = ("", "help", "config", "print_config")  # "" as in a bare "--"

@@ -124,7 +124,8 @@ def convolve_upsampled(
         [B, D, h, w].
     """
     height, width = coarse.shape[-2:]
-    if skip.shape[-2:] != (2 * height, 2 * width):
+    # A graph that is exported must hold for slices of every size.
+    if torch.compiler.is_exporting() or skip.shape[-2:] != (2 * height, 2 * width):
         upsampled = F.interpolate(coarse, size=skip.shape[-2:], mode="nearest")
         return F.conv2d(torch.cat((skip, upsampled), dim=1), weight, bias, padding=1)
     of_skip, of_coarse = weight.split((skip.shape[1], coarse.shape[1]), dim=1)

@@ -54,12 +54,7 @@ class PixelNetwork(nn.Module):
         """
         levels = self.encoder(image)[USED_LEVELS]
         middle = levels[1].shape[-2:]
-        joined = [
-            F.adaptive_avg_pool2d(level, middle)
-            if level.shape[-1] > middle[-1]
-            else F.interpolate(level, middle, mode="bilinear", align_corners=False)
-            for level in levels
-        ]
+        joined = [_resized(level, middle) for level in levels]
         features = self.layers(self.standardise(torch.cat(joined, dim=1)))
         cam, features = (
             F.interpolate(each, image.shape[-2:], mode="bilinear", align_corners=False)
@@ -83,3 +78,13 @@ def build_cam_network(encoder: Encoder, num_classes: int) -> CamNetwork | PixelN
     if isinstance(encoder, PretrainedEncoder):
         return PixelNetwork(encoder, num_classes)
     return CamNetwork(encoder, num_classes)
+
+
+def _resized(level: Tensor, size: torch.Size) -> Tensor:
+    """Bring a feature map to another height and width."""
+    height, width = size
+    if level.shape[-1] <= width:
+        return F.interpolate(level, size, mode="bilinear", align_corners=False)
+    if level.shape[-2:] == (2 * height, 2 * width):  # the same, and it can be exported to ONNX
+        return F.avg_pool2d(level, 2)
+    return F.adaptive_avg_pool2d(level, size)

@@ -79,9 +79,12 @@ class PretrainedEncoder(Encoder):
         Gradients are only kept if the image asks for them, as it does to be explained.
         """
         image = image * self.gain + self.shift
-        factor = -(-SHORTEST_SIDE // max(image.shape[-2:]))
-        if factor > 1:
-            image = F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+        height, width = image.shape[-2:]
+        longer = torch.sym_max(height, width)
+        factor = (SHORTEST_SIDE + longer - 1) // longer
+        if torch.compiler.is_exporting() or factor > 1:  # in a graph, it depends on the image
+            size = factor * height, factor * width
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         features = self.stem(image.contiguous(memory_format=torch.channels_last))
         levels = []
         for number, block in enumerate(self.blocks):

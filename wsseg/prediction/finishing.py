@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from wsseg.clustering.segments import segment_relevance
-from wsseg.data.spec import containers, nest
-from wsseg.models.slice_module import SliceModule
+from wsseg.data.spec import DataSpec, containers, nest
+from wsseg.models.options import Finishing
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.components import tidy
 
@@ -19,11 +21,27 @@ MASK_LOG_ODDS = 2.0
 INNER_MASK_LOG_ODDS = 1.0
 
 
-def finish(module: SliceModule, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+class Finisher(Protocol):
+    """What masks are finished by; every module has it."""
+
+    @property
+    def spec(self) -> DataSpec:
+        """The data specification."""
+
+    @property
+    def threshold(self) -> float:
+        """Probability above which a pixel belongs to a class."""
+
+    @property
+    def finishing(self) -> Finishing:
+        """What is done to masks."""
+
+
+def finish(module: Finisher, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Refine the borders of a case's masks, if the module has it set, and drop specks.
 
     Args:
-        module: The module.
+        module: The module, or its specification, threshold and finishing.
         probability: [S, C, H, W], the slices of one case in order.
         image: [S, M, H, W], normalised.
         valid: [S, H, W] bool.
@@ -69,7 +87,7 @@ def refine_pictures(probability: Tensor, image: Tensor, valid: Tensor, threshold
     return drawn * shown[:, :, None, None]
 
 
-def refine(module: SliceModule, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
+def refine(module: Finisher, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Refine borders by what the patient's own lesion looks like.
 
     Args:

@@ -48,12 +48,28 @@ class RawCase(NamedTuple):
     def mask_of(self, probability: Tensor, threshold: float) -> NDArray[np.bool_]:
         """Return where a probability [S, C, H, W] exceeds a threshold, [C, X, Y, Z] of the source.
 
-        Where the pixels of slices are the source's own, the order does not matter, and masks take
-        a quarter of the memory.
+        See :func:`masks_on_source`.
         """
-        if self.geometry.resamples:
-            return slices_to_volume(probability.numpy(), self.geometry) > threshold
-        return slices_to_volume((probability > threshold).numpy(), self.geometry)
+        return masks_on_source(probability, threshold, self.geometry)
+
+
+def masks_on_source(probability: Tensor, threshold: float, geometry: Geometry) -> NDArray[np.bool_]:
+    """Return where the probability in slices exceeds a threshold, on the voxels of the source.
+
+    Where the pixels of slices are the source's own, the order does not matter, and masks take a
+    quarter of the memory.
+
+    Args:
+        probability: [S, C, H, W].
+        threshold: The threshold.
+        geometry: How the slices lie in the source.
+
+    Returns:
+        [C, X, Y, Z].
+    """
+    if geometry.resamples:
+        return slices_to_volume(probability.numpy(), geometry) > threshold
+    return slices_to_volume((probability > threshold).numpy(), geometry)
 
 
 def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:

@@ -92,6 +92,8 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
     torch then computes in float32, but gives channels-last memory to cuDNN, which may round to ten
     bits (TF32).
     """
+    if torch.compiler.is_exporting():  # to a graph, which has no loops and any number of slices
+        return _convolve_channels(maps, kernel)
     planes = maps.flatten(0, 1)
     if not len(planes):
         return maps
@@ -100,16 +102,15 @@ def _convolve(maps: Tensor, kernel: Tensor) -> Tensor:
     for start in range(0, len(planes), together):
         part = planes[start : start + together]
         pair = part if len(part) > 1 else part.expand(2, -1, -1)
-        convolved[start : start + together] = _convolve_planes(pair, kernel)[: len(part)]
+        convolved[start : start + together] = _convolve_channels(pair[None], kernel)[0, : len(part)]
     return convolved.view_as(maps)
 
 
-def _convolve_planes(planes: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve at least two planes [P, h, w] with a kernel along both axes."""
-    count, radius = len(planes), len(kernel) // 2
-    layout = torch.channels_last if planes.is_cpu else torch.contiguous_format
-    channels = planes[None].contiguous(memory_format=layout)
+def _convolve_channels(maps: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve every channel of [B, C, h, w] with a kernel along both axes."""
+    count, radius = maps.shape[1], len(kernel) // 2
+    layout = torch.channels_last if maps.is_cpu else torch.contiguous_format
+    channels = maps.contiguous(memory_format=layout)
     across = kernel[None, None, None, :].expand(count, 1, 1, -1)
     channels = F.conv2d(channels, across, padding=(0, radius), groups=count)
-    channels = F.conv2d(channels, across.transpose(2, 3), padding=(radius, 0), groups=count)
-    return channels[0]
+    return F.conv2d(channels, across.transpose(2, 3), padding=(radius, 0), groups=count)
