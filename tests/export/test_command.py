@@ -103,6 +103,7 @@ def test_a_description_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_guide_says_what_the_model_is() -> None:
     text = guide(CamModule(SPEC.to_dict(), widths=(4, 8), embedding_widths=(4, 8)), "lesions")
+    text = " ".join(text.split())
     assert "| 2 | whole |" in text
     assert "whole, core in images of T1, FLAIR" in text
     assert "The others are looked for" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.export.conftest import CLASSES, SPEC
 from wsseg.checkpoints.loading import load_module
@@ -18,7 +18,8 @@ from wsseg.data.readers import COLOURS
 from wsseg.data.spec import DataSpec
 from wsseg.export.graphs import compare, example, trace
 from wsseg.export.network import build_network, predicting_part
-from wsseg.models import CamModule
+from wsseg.models import CamModule, pretrained
+from wsseg.models.pretrained import LEVEL_WIDTHS
 from wsseg.models.slice_module import SliceModule
 from wsseg.segmentation.module import SegmentationModule
 
@@ -95,13 +96,28 @@ def second_stage() -> SliceModule:
 
 def pictures() -> SliceModule:
     scales = (Scale(0.0, 255.0, 120.0, 40.0),) * 3
-    kind = {"normalisation": "picture", "body": "whole", "unit": "px", "symmetric": False}
-    plan = Plan(**kind, scales=scales)  # type: ignore[arg-type]
+    plan = Plan("picture", "whole", "px", scales=scales, symmetric=False, comparable=False)
     return CamModule(DataSpec(COLOURS, {"lesion": (1,)}, "axial", None, (96, 96), plan).to_dict())
 
 
+class SmallNetwork:
+    """Has the parts and the resolutions of EfficientNet-Lite0, which takes a minute to trace."""
+
+    def __init__(self) -> None:
+        self._conv_stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self._bn0, self._swish = nn.BatchNorm2d(8), nn.ReLU6()
+        halved = {1: (LEVEL_WIDTHS[0], LEVEL_WIDTHS[1]), 3: LEVEL_WIDTHS[1:3], 5: LEVEL_WIDTHS[2:]}
+        blocks = [nn.Conv2d(8, LEVEL_WIDTHS[0], 1), *(nn.Identity() for _ in range(10))]
+        for number, channels in halved.items():
+            blocks[number] = nn.Conv2d(*channels, 3, stride=2, padding=1)
+        self._blocks = nn.ModuleList(blocks)
+
+
 @pytest.mark.parametrize("make", [second_stage, pictures])
-def test_every_network_is_traced_for_all_sizes(make: Callable[[], SliceModule]) -> None:
+def test_every_network_is_traced_for_all_sizes(
+    make: Callable[[], SliceModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "_trained_network", SmallNetwork)
     module = predicting_part(make())
     assert compare(module, trace(module).module(), "program") < 1e-5
 
