@@ -82,13 +82,14 @@ def save_onnx(program: ExportedProgram, description: dict[str, Any], path: Path)
             program, input_names=list(INPUTS), output_names=[OUTPUT], dynamo=True, verbose=False
         )
     assert found is not None
-    graph = found.model.graph
-    sides = {"image": (0, 2, 3), "valid": (0, 1, 2), OUTPUT: (0, 2, 3)}
-    for value in (*graph.inputs, *graph.outputs):
-        dims = list(value.shape)
-        for place, name in zip(sides[value.name], ("batch", "height", "width"), strict=True):
-            dims[place] = name
-        value.shape = onnx_ir.Shape(dims)
+    axes = ("height", "width")
+    shapes: dict[str, list[int | str]] = {
+        "image": ["batch", len(description["modalities"]), *axes],
+        "valid": ["batch", *axes],
+        OUTPUT: ["batch", len(description["classes"]), *axes],
+    }
+    for value in (*found.model.graph.inputs, *found.model.graph.outputs):
+        value.shape = onnx_ir.Shape(shapes[str(value.name)])
     found.model.metadata_props["wsseg"] = json.dumps(description)
     found.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

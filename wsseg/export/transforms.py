@@ -201,5 +201,7 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _geometry(plain: dict[str, Any]) -> Geometry:
     """Rebuild a geometry from what JSON makes of it."""
-    parts = {name: tuple(each) if isinstance(each, list) else each for name, each in plain.items()}
+    parts: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in plain.items()
+    }
     return Geometry(**{**parts, "orientation": tuple(map(tuple, plain["orientation"]))})
