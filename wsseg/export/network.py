@@ -90,10 +90,9 @@ class SlicesNetwork(nn.Module):
         """
         if slices.ndim == 5:
             stack = slices.movedim(-1, 1)
-            probability: Tensor = self(stack.flatten(0, 1))
-            return probability.unflatten(0, stack.shape[:2]).movedim(1, -1)
-        found: Tensor = self.module(slices[:, :-1].contiguous(), slices[:, -1] > 0.5)
-        return found
+            found: Tensor = self(stack.flatten(0, 1)).unflatten(0, stack.shape[:2])
+            return found.movedim(1, -1)
+        return self.module(slices[:, :-1].contiguous(), slices[:, -1] > 0.5)
 
 
 def build_network(model: Path | str) -> SlicesNetwork:

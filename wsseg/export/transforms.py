@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.inferers import Inferer
-from monai.transforms import MapTransform, SaveImaged
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.inferers.inferer import Inferer
+from monai.transforms.io.dictionary import SaveImaged
+from monai.transforms.transform import MapTransform
 from torch import Tensor
 
 from wsseg.data.geometry import Geometry
@@ -204,4 +205,5 @@ def _geometry(plain: dict[str, Any]) -> Geometry:
     parts: dict[str, Any] = {
         name: tuple(each) if isinstance(each, list) else each for name, each in plain.items()
     }
-    return Geometry(**{**parts, "orientation": tuple(map(tuple, plain["orientation"]))})
+    parts["orientation"] = tuple(map(tuple, plain["orientation"]))
+    return Geometry(**parts)

@@ -87,4 +87,4 @@ def _resized(level: Tensor, size: torch.Size) -> Tensor:
         return F.interpolate(level, size, mode="bilinear", align_corners=False)
     if level.shape[-2:] == (2 * height, 2 * width):  # the same, and it can be exported to ONNX
         return F.avg_pool2d(level, 2)
-    return F.adaptive_avg_pool2d(level, size)
+    return F.adaptive_avg_pool2d(level, (height, width))
