@@ -90,9 +90,10 @@ class SlicesNetwork(nn.Module):
         """
         if slices.ndim == 5:
             stack = slices.movedim(-1, 1)
-            found: Tensor = self(stack.flatten(0, 1)).unflatten(0, stack.shape[:2])
-            return found.movedim(1, -1)
-        return self.module(slices[:, :-1].contiguous(), slices[:, -1] > 0.5)
+            each: Tensor = self(stack.flatten(0, 1)).unflatten(0, stack.shape[:2])
+            return each.movedim(1, -1)
+        found: Tensor = self.module(slices[:, :-1].contiguous(), slices[:, -1] > 0.5)
+        return found
 
 
 def build_network(model: Path | str) -> SlicesNetwork:
