@@ -213,5 +213,5 @@ def test_what_to_install_for_a_checkpoint_is_said(
     module = save_checkpoint(path)
     save_checkpoint(path, hyper_parameters={**module.hparams, "encoder": "pretrained"})
     message = refused(path)
-    assert message.startswith(f"{path}: colour pictures need the weights of a pretrained network")
+    assert message.startswith(f"{path}: pictures need the weights of a pretrained network")
     assert "does not fit this version" not in message

@@ -11,6 +11,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ import torch
 from torch import Tensor
 
 from tests.training import quiet_trainer
-from wsseg.data.datamodule import MRISliceDataModule, trained_on
+from wsseg.data.datamodule import FEWEST_PICTURES, MRISliceDataModule, trained_on
+from wsseg.data.loading import training_loader
 from wsseg.utils.errors import InputError
 
 MakeStore = Callable[..., Path]
@@ -103,6 +105,27 @@ def test_an_epoch_serves_every_slice_once(make_store: MakeStore, tmp_path: Path)
     index = torch.cat([batch["index"] for batch in module.train_dataloader()])
     assert sorted(index.tolist()) == list(range(6 + 7 + 8 + 9))
     assert index.tolist() != sorted(index.tolist())
+
+
+def test_processes_share_out_slices_that_are_repeated(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    dataset = fit_module(make_store(tmp_path)).train_set
+    assert dataset is not None
+    loaders = [
+        training_loader(dataset, 4, 0, seed=0, repeats=3, replicas=2, rank=rank)
+        for rank in range(2)
+    ]
+    first, second = (torch.cat([batch["index"] for batch in loader]) for loader in loaders)
+    assert len(first) == len(second)
+    assert (torch.cat((first, second)).bincount() == 3).all()
+
+
+def test_few_pictures_are_repeated_within_an_epoch(make_store: MakeStore, tmp_path: Path) -> None:
+    module = fit_module(make_store(tmp_path), batch_size=16)
+    scans = len(module.train_dataloader())
+    module.spec = replace(module.spec, plan=replace(module.spec.plan, normalisation="picture"))
+    assert len(module.train_dataloader()) >= FEWEST_PICTURES / 16 > scans
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
+from wsseg.data.readers import COLOURS
 from wsseg.evaluation.callback import CaseEvaluation
 from wsseg.evaluation.metrics import METRICS, dice
 from wsseg.evaluation.results import read_cases
@@ -82,11 +84,15 @@ def test_loaders_without_a_store_are_refused(tmp_path: Path) -> None:
         trainer(tmp_path).test(Bright(), data.test_dataloader(), verbose=False)
 
 
-def test_test_scores_what_predict_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["scans", "pictures"])
+def test_test_scores_what_predict_writes(tmp_path: Path, kind: str) -> None:
     store = write_store(tmp_path / "store")
     data = MRISliceDataModule(str(store), eval_batch_size=5)
     module = Bright()
     module.spec, module.finishing = data.spec, Finishing()
+    if kind == "pictures":
+        plan = replace(data.spec.plan, normalisation="picture")
+        module.spec = replace(data.spec, modalities=COLOURS, plan=plan)
     trainer(tmp_path / "run").test(module, data, verbose=False)
     rows = read_cases(tmp_path / "run")
     assert rows

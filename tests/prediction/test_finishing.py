@@ -107,7 +107,7 @@ def colour_picture(side: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("side", [12, 40])
-def test_masks_of_colour_pictures_follow_their_clusters(side: int) -> None:
+def test_masks_of_colour_pictures_follow_their_regions(side: int) -> None:
     given, square = colour_picture(side)
     colours = DataSpec(
         ("red", "green", "blue"), CLASSES, "axial", None, (96, 96), plan=Plan("picture", "whole")

@@ -14,7 +14,7 @@ from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
 from wsseg.clustering.options import ClusteringOptions
-from wsseg.clustering.refresh import Refresh, SegmentRefresh
+from wsseg.clustering.refresh import Refresh, RegionRefresh
 from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_scorer
 from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource, check_batch
@@ -257,7 +257,7 @@ class ClusterReSupervision(LightningCallback):
         within = self.clustering.within_slices
         if within is None:
             within = self.adapter is None and getattr(pl_module, "clusters_within_slices", False)
-        kind = SegmentRefresh if within else Refresh
+        kind = RegionRefresh if within else Refresh
         refresh = kind(source, self.clustering, self.scorer, views, self.maps.folder, collective)
         with common_buffers(pl_module, collective), evaluating(pl_module), untouched_generators():
             self.clusters, file = refresh.run(self.clusters, self.maps.file)

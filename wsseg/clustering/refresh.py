@@ -16,9 +16,9 @@ from wsseg.clustering.evidence import Evidence
 from wsseg.clustering.kmeans import KMeansJob, fit_clusterings
 from wsseg.clustering.mapping import MapMaker, MapWriter
 from wsseg.clustering.options import ClusteringOptions
+from wsseg.clustering.regions import Regions
 from wsseg.clustering.relevance import smoothing_factor, typical_peak, votes_of
 from wsseg.clustering.scorers import Scorer, focus, purity
-from wsseg.clustering.segments import Segments
 from wsseg.clustering.selection import (
     case_runs,
     choose_slices,
@@ -276,8 +276,8 @@ class Refresh:
         self.report[f"seconds_{name}"] = time.perf_counter() - start
 
 
-class SegmentRefresh(Refresh):
-    """Clusters each training slice by itself, and so has nothing to start from the next time."""
+class RegionRefresh(Refresh):
+    """Divides each training slice by itself, and so has nothing to start from the next time."""
 
     def run(
         self, previous: Clusters | None = None, former: MapFile | None = None
@@ -291,7 +291,7 @@ class SegmentRefresh(Refresh):
         lengths = (0, 0, 0) if first is None else first.plane
         classes, height, width = (collective.maximum(length) for length in lengths)
         with self._stage("map"):
-            return None, self._map(Segments(), (classes, height, width), self._folder, former)
+            return None, self._map(Regions(), (classes, height, width), self._folder, former)
 
 
 def describe_scores(

@@ -17,6 +17,10 @@ from wsseg.data.spec import DataSpec
 from wsseg.data.store import CaseSlices, SliceStore
 from wsseg.utils.errors import InputError
 
+# Pictures that an epoch serves at least, each of a small set several times: too few steps learn
+# nothing, and the number of epochs does not depend on the size of a set.
+FEWEST_PICTURES = 256
+
 
 class MRISliceDataModule(pl.LightningDataModule):
     """Serves the slices of a prepared store.
@@ -98,13 +102,15 @@ class MRISliceDataModule(pl.LightningDataModule):
         """Return the shuffled training batches of this process."""
         if self._order_seed is None:
             self._order_seed = torch.initial_seed() % 2**32
-        trainer = self.trainer
+        trainer, training = self.trainer, _ready(self.train_set)
+        fewest = FEWEST_PICTURES if self.spec.of_pictures else 1
         return training_loader(
-            _ready(self.train_set),
+            training,
             self.batch_size,
             self.num_workers,
             seed=self._order_seed,
             epoch=trainer.current_epoch if trainer else 0,
+            repeats=-(-fewest // len(training)),
             replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
         )

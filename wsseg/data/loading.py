@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
@@ -42,6 +43,22 @@ class SliceLoader(DataLoader[Batch]):
         self._skip, self._skip_epoch = state["served"], state["epoch"]
 
 
+class RepeatedSampler(DistributedSampler[int]):
+    """Shares out the shuffled slices of an epoch in which each slice occurs several times."""
+
+    def __init__(
+        self, dataset: SliceDataset, repeats: int, replicas: int, rank: int, seed: int
+    ) -> None:
+        """Set what is shared out; see :func:`training_loader`."""
+        positions: Any = range(repeats * len(dataset))
+        super().__init__(positions, replicas, rank, shuffle=True, seed=seed)
+        self._count = len(dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the positions of this process's slices."""
+        return (position % self._count for position in super().__iter__())
+
+
 def training_loader(
     dataset: SliceDataset,
     batch_size: int,
@@ -49,6 +66,7 @@ def training_loader(
     *,
     seed: int,
     epoch: int = 0,
+    repeats: int = 1,
     replicas: int = 1,
     rank: int = 0,
 ) -> SliceLoader:
@@ -60,15 +78,14 @@ def training_loader(
         num_workers: Loader processes; 0 reads in the main process.
         seed: Seed of the order, the same in every process.
         epoch: Epoch to begin with; Lightning sets the later ones.
+        repeats: How often an epoch serves each slice.
         replicas: Number of training processes.
         rank: Number of this process.
 
     Returns:
         A loader over this process's share of the slices.
     """
-    sampler: DistributedSampler[Batch] = DistributedSampler(
-        dataset, replicas, rank, shuffle=True, seed=seed
-    )
+    sampler = RepeatedSampler(dataset, repeats, replicas, rank, seed)
     sampler.set_epoch(epoch)
     return slice_loader(dataset, batch_size, num_workers, sampler)
 
@@ -77,7 +94,7 @@ def slice_loader(
     dataset: SliceDataset,
     batch_size: int,
     num_workers: int,
-    sampler: DistributedSampler[Batch] | None = None,
+    sampler: RepeatedSampler | None = None,
 ) -> SliceLoader:
     """Make a loader.
 

@@ -79,7 +79,12 @@ class DataSpec:
     @property
     def in_colour(self) -> bool:
         """Whether the images are colour pictures, such as photographs."""
-        return self.plan.normalisation == "picture" and self.modalities == COLOURS
+        return self.of_pictures and self.modalities == COLOURS
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether the images are pictures, in colour or grey, such as photographs or ultrasound."""
+        return self.plan.normalisation == "picture"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""

@@ -16,7 +16,7 @@ from wsseg.data.store import SliceStore
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
 from wsseg.evaluation.results import drawn_dice, never_predicted, write_results
 from wsseg.prediction.components import Mask
-from wsseg.prediction.finishing import refine
+from wsseg.prediction.finishing import follows_regions, refine, refine_pictures
 
 
 class CaseEvaluation(pl.Callback):
@@ -115,7 +115,13 @@ class CaseEvaluation(pl.Callback):
                 distances=whole,
             )
             self._metric = metric.to(pl_module.device)
-        prediction = outputs["probability"] > float(pl_module.threshold)  # type: ignore[arg-type]
+        module: Any = pl_module
+        probability = outputs["probability"]
+        if whole and follows_regions(module):
+            probability = refine_pictures(
+                module, probability.float().cpu(), batch["image"].cpu(), batch["valid"].cpu()
+            )
+        prediction = probability > float(module.threshold)
         self._metric.update(prediction, batch["mask"], batch["index"], batch["case"])
 
     def _finish(self, pl_module: pl.LightningModule, stage: str) -> list[CaseRow]:
@@ -133,13 +139,13 @@ class CaseEvaluation(pl.Callback):
 
 
 def refinement(module: Any, store: SliceStore) -> Refine | None:
-    """Return what refines the masks of a case as the module is set to; None if it does not.
+    """Return what refines the masks of a whole case as the module is set to; None if nothing does.
 
     Args:
         module: A ``SliceModule``.
         store: The slice store, whose images are read again.
     """
-    if not module.finishing.refinement:
+    if not module.finishing.refinement or follows_regions(module):
         return None
 
     def of_case(case: str, rows: np.ndarray, masks: Mask) -> Mask:

@@ -66,7 +66,7 @@ class CamModule(SliceModule):
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
             encoder: Name of the CAM network's encoder, a key of ``wsseg.models.ENCODERS``. By
-                default "unet", but "pretrained" for colour pictures, whose features are fixed, so
+                default "unet", but "pretrained" for pictures, whose features are fixed, so
                 that no reconstruction network is built.
             widths: Channels of each level of a "unet" encoder, finest first.
             embedding_widths: Channels of each level of the reconstruction network, finest first;

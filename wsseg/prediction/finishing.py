@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from wsseg.clustering.segments import segment_relevance
+from wsseg.clustering.regions import region_relevance
 from wsseg.data.spec import DataSpec, containers, nest
 from wsseg.models.options import Finishing
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
@@ -51,9 +51,8 @@ def finish(module: Finisher, probability: Tensor, image: Tensor, valid: Tensor) 
         borders, so that these are smooth on the finer grid of the source, too.
     """
     threshold = module.threshold
-    if module.finishing.refinement > 0 and module.spec.in_colour:
-        drawn = refine_pictures(probability, image, valid, threshold)
-        probability = _moved(nest(drawn, containers(module.spec.classes)), threshold)
+    if follows_regions(module):
+        probability = refine_pictures(module, probability, image, valid)
     elif module.finishing.refinement > 0:
         drawn = refine(module, probability > threshold, image, valid)
         probability = _moved(drawn, threshold)
@@ -70,21 +69,28 @@ def _moved(drawn: Tensor, threshold: float) -> Tensor:
     return torch.where(drawn > 0.5, inside, outside)
 
 
-def refine_pictures(probability: Tensor, image: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    """Let masks follow the segments of pictures.
+def follows_regions(module: Finisher) -> bool:
+    """Tell whether masks follow the regions of each picture instead of being refined by case."""
+    return module.finishing.refinement > 0 and module.spec.in_colour
+
+
+def refine_pictures(
+    module: Finisher, probability: Tensor, image: Tensor, valid: Tensor
+) -> Tensor:
+    """Let masks follow the regions of pictures; pictures do not affect each other.
 
     Args:
+        module: Its threshold says which pictures have a class: those with a probability above it.
         probability: [S, C, H, W].
         image: [S, M, H, W], normalised.
         valid: [S, H, W] bool.
-        threshold: A picture has a class if a probability exceeds this.
 
     Returns:
-        [S, C, H, W] in [0, 1], above 0.5 where the masks now are.
+        [S, C, H, W] in [0, 1], above the module's threshold where the masks now are.
     """
-    shown = (probability > threshold).flatten(2).any(dim=2)  # also if the lesion is tiny
-    drawn = segment_relevance(probability, image, valid)
-    return drawn * shown[:, :, None, None]
+    shown = (probability > module.threshold).flatten(2).any(dim=2)  # also if the lesion is tiny
+    drawn = region_relevance(probability, image, valid) * shown[:, :, None, None]
+    return _moved(nest(drawn, containers(module.spec.classes)), module.threshold)
 
 
 def refine(module: Finisher, masks: Tensor, image: Tensor, valid: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wsseg.checkpoints.checks import check_cases, check_data
 from wsseg.checkpoints.loading import load_module, read_checkpoint
-from wsseg.clustering.segments import segment_relevance
+from wsseg.clustering.regions import region_relevance
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import SliceDataset
 from wsseg.data.store import CaseSlices
@@ -151,7 +151,7 @@ class PseudoMasks(TargetSource):
         batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = self._predict(first, batch["image"], batch["valid"])
         if self.refinement > 0 and data.spec.in_colour:
-            drawn = segment_relevance(probability, batch["image"], batch["valid"])
+            drawn = region_relevance(probability, batch["image"], batch["valid"])
             probability = (drawn > 0.5).float()  # each side counts alike
         elif self.refinement > 0:
             probability = refine_classes(

@@ -1,4 +1,4 @@
-"""Segments: activation is averaged over what looks alike within one slice."""
+"""Regions: the activation chooses among the connected parts of one slice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tests.training import quiet_trainer
 from wsseg.clustering import ClusterReSupervision, PixelEmbeddings
-from wsseg.clustering.segments import FEWEST_SEGMENTED, Segments, segment_relevance
+from wsseg.clustering.regions import FEWEST_DIVIDED, Regions, region_relevance
 from wsseg.utils.errors import InputError
 
 
@@ -39,7 +39,7 @@ def test_a_corner_lights_up_the_whole_lesion(seed: int) -> None:
     corner = torch.full((1, 1, 48, 48), 0.1)
     corner[..., 12:18, 12:20] = 0.9
     valid = torch.ones(1, 48, 48, dtype=torch.bool)
-    found = segment_relevance(corner, image, valid) > 0.5
+    found = region_relevance(corner, image, valid) > 0.5
     assert dice(corner > 0.5, lesion) < 0.4
     assert dice(found, lesion) > 0.85
 
@@ -52,8 +52,8 @@ def test_brightness_and_contrast_of_a_picture_do_not_matter(
     image, _ = picture(seed)
     valid = torch.ones(1, 48, 48, dtype=torch.bool)
     activation = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(seed))
-    one = segment_relevance(activation, image, valid) > 0.5
-    other = segment_relevance(activation, gain * image + shift, valid) > 0.5
+    one = region_relevance(activation, image, valid) > 0.5
+    other = region_relevance(activation, gain * image + shift, valid) > 0.5
     assert (one == other).float().mean() > 0.98
 
 
@@ -61,10 +61,10 @@ def test_slices_and_classes_do_not_affect_each_other() -> None:
     (first, _), (second, _) = picture(0), picture(1)
     image, valid = torch.cat((first, second)), torch.ones(2, 48, 48, dtype=torch.bool)
     activation = torch.rand(2, 2, 48, 48, generator=torch.Generator().manual_seed(0))
-    together = segment_relevance(activation, image, valid)
+    together = region_relevance(activation, image, valid)
     for row in range(2):
         for channel in range(2):
-            alone = segment_relevance(
+            alone = region_relevance(
                 activation[row : row + 1, channel : channel + 1],
                 image[row : row + 1],
                 valid[row : row + 1],
@@ -72,21 +72,44 @@ def test_slices_and_classes_do_not_affect_each_other() -> None:
             torch.testing.assert_close(together[row, channel], alone[0, 0])
 
 
-def test_what_is_outside_or_too_small_is_not_found() -> None:
+def test_nothing_is_found_outside() -> None:
     image, _ = picture()
     valid = torch.zeros(1, 48, 48, dtype=torch.bool)
-    valid.view(-1)[: FEWEST_SEGMENTED - 1] = True
-    assert segment_relevance(torch.rand(1, 1, 48, 48), image, valid).max() == 0
     valid[:, :24] = True
-    found = segment_relevance(torch.rand(1, 1, 48, 48), image, valid)
+    found = region_relevance(torch.rand(1, 1, 48, 48), image, valid)
     assert found[:, :, 24:].max() == 0
     assert found.max() > 0.5
+
+
+def test_a_slice_of_few_pixels_keeps_its_activation() -> None:
+    image, _ = picture()
+    valid = torch.zeros(1, 48, 48, dtype=torch.bool)
+    valid.view(-1)[: FEWEST_DIVIDED - 1] = True
+    activation = torch.rand(1, 1, 48, 48)
+    assert torch.equal(region_relevance(activation, image, valid), activation * valid)
+
+
+def test_a_lesion_that_fills_the_slice_is_kept() -> None:
+    image, _ = picture()
+    valid = torch.ones(1, 48, 48, dtype=torch.bool)
+    activation = 0.95 + 0.04 * torch.rand(1, 1, 48, 48)
+    assert (region_relevance(activation, image, valid) > 0.5).all()
+
+
+def test_one_of_two_lesions_may_be_relevant() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 8:24, 8:24] = image[..., 40:56, 40:56] = 1.0
+    activation = torch.full((1, 1, 64, 64), 0.1)
+    activation[..., 8:24, 8:18] = 0.9
+    found = region_relevance(activation, image, torch.ones(1, 64, 64, dtype=torch.bool)) > 0.5
+    assert dice(found[..., :32, :32], image[..., :32, :32] > 0.5) > 0.85
+    assert not found[..., 32:, 32:].any()
 
 
 def test_a_picture_of_one_colour_has_finite_relevance() -> None:
     flat, valid = torch.ones(1, 3, 32, 32), torch.ones(1, 32, 32, dtype=torch.bool)
     for activation in (torch.zeros(1, 1, 32, 32), torch.rand(1, 1, 32, 32)):
-        assert segment_relevance(activation, flat, valid).isfinite().all()
+        assert region_relevance(activation, flat, valid).isfinite().all()
 
 
 def embeddings(tags: list[float], image: Tensor | None) -> PixelEmbeddings:
@@ -107,7 +130,7 @@ def embeddings(tags: list[float], image: Tensor | None) -> PixelEmbeddings:
 
 def test_maps_are_certain_in_tagged_pictures_and_empty_in_others() -> None:
     image, lesion = picture()
-    maps = Segments().relevance(embeddings([1.0, 0.0], image.repeat(2, 1, 1, 1)))
+    maps = Regions().relevance(embeddings([1.0, 0.0], image.repeat(2, 1, 1, 1)))
     assert set(maps[0].unique().tolist()) == {-1.0, 0.0, 1.0}
     assert (maps[0, 0, 40:] == -1).all()
     assert dice(maps[0] == 1, lesion[0]) > 0.85
@@ -116,11 +139,11 @@ def test_maps_are_certain_in_tagged_pictures_and_empty_in_others() -> None:
 
 def test_the_image_is_asked_for() -> None:
     with pytest.raises(InputError, match="embed_pixels gives no image"):
-        Segments().relevance(embeddings([1.0], None))
+        Regions().relevance(embeddings([1.0], None))
 
 
 class Painted(pl.LightningModule):
-    """Learns from tags, then from the maps of segments; gives no features of its own."""
+    """Learns from tags, then from the maps of regions; gives no features of its own."""
 
     clusters_within_slices = True
 
