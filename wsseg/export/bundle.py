@@ -134,7 +134,7 @@ def metadata(module: SliceModule, name: str) -> dict[str, Any]:
     classes, modalities = ", ".join(spec.classes), ", ".join(spec.modalities)
     labels = {number: label for label, number in mask_labels(spec.classes).items()}
     shown = {"0": "background", **{str(number): labels[number] for number in sorted(labels)}}
-    required = [*REQUIRED, *(REQUIRED_OF_PICTURES if spec.in_colour else ())]
+    required = [*REQUIRED, *(REQUIRED_OF_PICTURES if spec.of_pictures else ())]
     return {
         "schema": SCHEMA,
         "version": "1.0.0",

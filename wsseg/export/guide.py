@@ -91,7 +91,7 @@ def guide(module: SliceModule, name: str) -> str:
         version=__version__,
         axis="" if spec.plan.unit == "px" else f"{spec.axis} ",
         labels="\n".join(f"| {number} | {label} |" for number, label in labels),
-        extras="export,pretrained" if spec.in_colour else "export",
+        extras="export,pretrained" if spec.of_pictures else "export",
         several=SEVERAL if len(spec.modalities) > 1 and not spec.in_colour else "",
         steps="\n".join(f"{n}. {step}" for n, step in enumerate(steps(spec, module.threshold), 1)),
     )

@@ -74,9 +74,7 @@ def follows_regions(module: Finisher) -> bool:
     return module.finishing.refinement > 0 and module.spec.in_colour
 
 
-def refine_pictures(
-    module: Finisher, probability: Tensor, image: Tensor, valid: Tensor
-) -> Tensor:
+def refine_pictures(module: Finisher, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
     """Let masks follow the regions of pictures; pictures do not affect each other.
 
     Args:
