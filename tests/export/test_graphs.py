@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from wsseg.data.spec import DataSpec
 from wsseg.export.graphs import compare, example, trace
 from wsseg.export.network import build_network, predicting_part
 from wsseg.models import CamModule, pretrained
-from wsseg.models.pretrained import LEVEL_WIDTHS
+from wsseg.models.pretrained import LEVEL_ENDS, LEVEL_WIDTHS
 from wsseg.models.slice_module import SliceModule
 from wsseg.segmentation.module import SegmentationModule
 
@@ -106,10 +107,9 @@ class SmallNetwork:
     def __init__(self) -> None:
         self._conv_stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
         self._bn0, self._swish = nn.BatchNorm2d(8), nn.ReLU6()
-        halved = {1: (LEVEL_WIDTHS[0], LEVEL_WIDTHS[1]), 3: LEVEL_WIDTHS[1:3], 5: LEVEL_WIDTHS[2:]}
-        blocks = [nn.Conv2d(8, LEVEL_WIDTHS[0], 1), *(nn.Identity() for _ in range(10))]
-        for number, channels in halved.items():
-            blocks[number] = nn.Conv2d(*channels, 3, stride=2, padding=1)
+        blocks = [nn.Conv2d(8, LEVEL_WIDTHS[0], 1), *(nn.Identity() for _ in range(LEVEL_ENDS[-1]))]
+        for end, (wide, wider) in zip(LEVEL_ENDS, pairwise(LEVEL_WIDTHS), strict=False):
+            blocks[end + 1] = nn.Conv2d(wide, wider, 3, stride=2, padding=1)
         self._blocks = nn.ModuleList(blocks)
 
 

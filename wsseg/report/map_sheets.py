@@ -194,5 +194,5 @@ def _last_targets(run: RunFolder, index: torch.Tensor) -> torch.Tensor | None:
     if relevance is None or not bool((relevance != IGNORE).any()):
         return None
     table = state.get("table")
-    low, high = (table["low"], table["high"]) if table else (0.5, 0.5)  # of segments: 0 or 1
+    low, high = (table["low"], table["high"]) if table else (0.5, 0.5)  # of regions: 0 or 1
     return to_targets(relevance, low, high)
