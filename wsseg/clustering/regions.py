@@ -123,14 +123,14 @@ def _spread(logit: Tensor) -> bool:
 def _divisions(picture: Tensor, inside: Tensor) -> Iterator[_Division]:
     """Divide a slice [M, H, W] at every level of every channel."""
     pixels = inside.numpy()
-    ends = torch.tensor([EXTREME_SHARE, 1 - EXTREME_SHARE])
-    steps = torch.linspace(0, 1, REGION_LEVELS + 2)[1:-1]
+    ends = (EXTREME_SHARE, 1 - EXTREME_SHARE)
     for width in REGION_BLURS:
         smooth = blur(picture[None], inside[None, None], width * max(inside.shape))[0]
         for channel in smooth:
-            low, high = channel[inside].quantile(ends)
-            for level in (low + (high - low) * steps).unique():
-                above = (channel > level).numpy()
+            # Not torch.quantile, which refuses more than 16 million values.
+            low, high = np.quantile(channel[inside].numpy(), ends)
+            for level in np.unique(np.linspace(low, high, REGION_LEVELS + 2)[1:-1]):
+                above = channel.numpy() > level
                 upper, count = ndimage.label(above & pixels)
                 lower, more = ndimage.label(~above & pixels)
                 if count and more:
