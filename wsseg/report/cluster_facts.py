@@ -104,9 +104,9 @@ def cluster_facts(run: RunFolder) -> ClusterFacts:
         return ClusterFacts(_no_clusters(run))
     if not state["clusters"]:
         return ClusterFacts(
-            "Clusters are formed within each picture, from its own colours and places, so there is "
-            "no table of clusters of the whole data set. What they made of some pictures is shown "
-            "as cluster maps below."
+            "Each picture was divided into regions of its own instead of clusters of the whole "
+            "data set, so there is no table of clusters. The cluster maps below show which "
+            "regions of some pictures were relevant."
         )
     if "table" not in state:
         return ClusterFacts(NO_TABLE)
