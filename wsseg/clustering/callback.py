@@ -347,3 +347,12 @@ class ClusterReSupervision(LightningCallback):
         if attached or self.maps.folder is not None:
             self._fitted_until = trainer.global_step
             self.maps.close()
+
+
+def clusterings_of(trainer: Any) -> list[ClusterReSupervision]:
+    """Return the callbacks of a trainer that cluster.
+
+    Args:
+        trainer: The Lightning trainer.
+    """
+    return [each for each in trainer.callbacks if isinstance(each, ClusterReSupervision)]

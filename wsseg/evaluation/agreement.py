@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering import ClusterReSupervision
+from wsseg.clustering.callback import clusterings_of
 from wsseg.data.datamodule import data_of
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.targets import resize
@@ -77,10 +78,7 @@ def clustering_of(trainer: pl.Trainer) -> ClusterReSupervision | None:
     """
     if trainer.sanity_checking or trainer.state.fn != "fit":
         return None
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, ClusterReSupervision) and callback.adapter is None:
-            return callback
-    return None
+    return next((each for each in clusterings_of(trainer) if each.adapter is None), None)
 
 
 def overlaps(prediction: Tensor, relevant: Tensor) -> Tensor:

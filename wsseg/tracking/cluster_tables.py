@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering import ClusterReSupervision, ClusterTable
+from wsseg.clustering.callback import clusterings_of
 from wsseg.clustering.table import ClusterRow
 from wsseg.tracking.overlays import keep_tagged
 from wsseg.utils.isolation import evaluating
@@ -53,7 +54,7 @@ class ClusterTables(pl.Callback):
         self._log_table(trainer, pl_module)
 
     def _log_table(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        callback = next((c for c in _callbacks(trainer) if c.table is not None), None)
+        callback = next((c for c in clusterings_of(trainer) if c.table is not None), None)
         if callback is None or callback.table is self._logged:
             return
         loggers, self._logged = _loggers(trainer), callback.table
@@ -112,11 +113,6 @@ def most_relevant(rows: list[ClusterRow], count: int) -> list[ClusterRow]:
         of_class = [row for row in rows if row.class_name == name]
         chosen += sorted(of_class, key=lambda row: -row.relevance)[:count]
     return chosen
-
-
-def _callbacks(trainer: pl.Trainer) -> list[ClusterReSupervision]:
-    every = trainer.callbacks  # type: ignore[attr-defined]
-    return [one for one in every if isinstance(one, ClusterReSupervision)]
 
 
 def _loggers(trainer: pl.Trainer) -> list[Any]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.clustering import ClusterReSupervision
+from wsseg.clustering.callback import clusterings_of
 
 
 class KeptMaps(NamedTuple):
@@ -82,8 +82,7 @@ class MapHistory(pl.Callback):
         self._kept, self._version = list(state_dict["kept"]), state_dict["version"]
 
     def _keep(self, trainer: pl.Trainer, epoch: int) -> None:
-        every = trainer.callbacks  # type: ignore[attr-defined]
-        callback = next((one for one in every if isinstance(one, ClusterReSupervision)), None)
+        callback = next(iter(clusterings_of(trainer)), None)
         if callback is None or not (self._index and trainer.is_global_zero):
             return
         file = callback.maps.file
