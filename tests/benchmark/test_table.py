@@ -93,7 +93,7 @@ def test_files_of_earlier_versions_do_not_say_whether_a_class_is_drawn(tmp_path:
     write_results([CaseRow("a", "tumour", scores, drawn=False, predicted=False)], tmp_path)
     assert [row.drawn for row in collect([run])] == [False]
     lines = (tmp_path / CASES_FILE).read_text().splitlines()
-    (tmp_path / CASES_FILE).write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    (tmp_path / CASES_FILE).write_text("\n".join(line.rsplit(",", 2)[0] for line in lines))
     assert [row.drawn for row in collect([run])] == [None]
 
 

@@ -61,6 +61,7 @@ def test_test_writes_both_files(tmp_path: Path) -> None:
     assert set(metrics) == {*METRICS, "cases", "drawn", "not_drawn"}
     assert logged[0]["test/dice_tumour"] == pytest.approx(metrics["dice"]["mean"])
     assert [row["drawn"] for row in rows] == ["1", "1"]
+    assert all(0.5 < float(row["confidence"]) <= 1 for row in rows)
     low, high = metrics["dice"]["ci95"]
     assert 0.3 < low <= metrics["dice"]["median"] <= high < 1
 

@@ -9,6 +9,7 @@ import torch
 from wsseg.data.store import CaseSlices
 from wsseg.evaluation.case_metric import CaseSegmentationMetric
 from wsseg.evaluation.metrics import score
+from wsseg.prediction.confidence import confidence_of
 
 CASES = [
     CaseSlices("a", 0, 0, torch.zeros(4, 2), (2.0, 1.0, 1.0), (0, 1, 2, 3)),
@@ -49,6 +50,28 @@ def test_scores_volumes_with_gaps() -> None:
 
 def test_order_and_repeats_do_not_matter() -> None:
     assert fed([6, 2, 2, 0, 1, 3, 6, 5, 4, 0], 4).compute() == fed(list(range(7)), 7).compute()
+
+
+def test_confidence_is_of_the_whole_case() -> None:
+    metric = CaseSegmentationMetric(CASES, CLASSES, distances=False)
+    prediction, truth = slices()
+    probability = torch.rand(prediction.shape, generator=torch.Generator().manual_seed(1))
+    for rows in torch.tensor([6, 2, 4, 0, 2, 1, 3, 5]).split(3):
+        metric.update(prediction[rows], truth[rows], rows, CASE[rows], probability[rows])
+    found = [row.confidence for row in metric.compute()]
+    said, masks = probability.numpy(), prediction.numpy()
+    cases = [slice(0, 4), slice(4, 7)]
+    expected = [confidence_of(said[case, c], masks[case, c]) for case in cases for c in (0, 1)]
+    assert found == pytest.approx(expected, abs=1 / 255)
+    assert {row.confidence for row in fed(list(range(7)), 3).compute()} == {None}
+
+
+def test_nothing_predicted_has_no_confidence() -> None:
+    metric = CaseSegmentationMetric(CASES, CLASSES, distances=False)
+    prediction, truth = slices()
+    prediction[:4, 1] = False
+    metric.update(prediction, truth, torch.arange(7), CASE, torch.rand(prediction.shape))
+    assert [row.confidence is None for row in metric.compute()] == [False, True, False, False]
 
 
 def test_reset_forgets() -> None:

@@ -116,13 +116,14 @@ class CaseEvaluation(pl.Callback):
             )
             self._metric = metric.to(pl_module.device)
         module: Any = pl_module
-        probability = outputs["probability"]
+        said = probability = outputs["probability"]
         if whole and follows_regions(module):
             probability = refine_pictures(
                 module, probability.float().cpu(), batch["image"].cpu(), batch["valid"].cpu()
             )
         prediction = probability > float(module.threshold)
-        self._metric.update(prediction, batch["mask"], batch["index"], batch["case"])
+        kept = said if whole else None
+        self._metric.update(prediction, batch["mask"], batch["index"], batch["case"], kept)
 
     def _finish(self, pl_module: pl.LightningModule, stage: str) -> list[CaseRow]:
         """Return the rows of all ranks, log their mean Dice and forget them."""

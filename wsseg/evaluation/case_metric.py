@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from wsseg.data.spec import containers
 from wsseg.data.store import CaseSlices
 from wsseg.evaluation.metrics import Scores, score
 from wsseg.prediction.components import Mask, tidy
+from wsseg.prediction.confidence import confidence_of
 from wsseg.utils.distributed import current_collective
 
 Refine = Callable[[str, np.ndarray, Mask], Mask]
@@ -25,7 +27,9 @@ class CaseRow(NamedTuple):
     """The scores of one class in one case.
 
     ``drawn`` says whether the true mask has any voxel of the class, ``predicted`` whether the
-    predicted one has.
+    predicted one has. ``confidence`` is that of
+    :func:`~wsseg.prediction.confidence.confidence_of`; None if nothing was predicted, or
+    probabilities are not known.
     """
 
     case: str
@@ -33,14 +37,15 @@ class CaseRow(NamedTuple):
     scores: Scores
     drawn: bool
     predicted: bool
+    confidence: float | None = None
 
 
 class CaseSegmentationMetric(Metric):
     """Scores per case and class.
 
     Slices come in any order, from any rank, and as often as a distributed sampler likes to repeat
-    them: each counts once. They are kept as bits, 2 MB for a BraTS case. Every process has those of
-    all cases in the end, and scores some of these.
+    them: each counts once. They are kept as bits, 2 MB for a BraTS case, and probabilities as
+    compressed bytes. Every process has those of all cases in the end, and scores some of these.
 
     Example:
         >>> tags, numbers = torch.ones(2, 1), torch.arange(2)
@@ -57,6 +62,8 @@ class CaseSegmentationMetric(Metric):
     index: list[Tensor] | Tensor
     case: list[Tensor] | Tensor
     bits: list[Tensor] | Tensor
+    packed: list[Tensor] | Tensor
+    length: list[Tensor] | Tensor
 
     def __init__(
         self,
@@ -85,10 +92,17 @@ class CaseSegmentationMetric(Metric):
         self.distances = distances
         self._inside = containers(classes)
         self.shape: tuple[int, ...] = ()
-        for state in ("index", "case", "bits"):
+        for state in ("index", "case", "bits", "packed", "length"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, prediction: Tensor, mask: Tensor, index: Tensor, case: Tensor) -> None:
+    def update(
+        self,
+        prediction: Tensor,
+        mask: Tensor,
+        index: Tensor,
+        case: Tensor,
+        probability: Tensor | None = None,
+    ) -> None:
         """Add the slices of a batch.
 
         Args:
@@ -96,33 +110,45 @@ class CaseSegmentationMetric(Metric):
             mask: [B, C, H, W] bool, the truth.
             index: [B] int64, stable ids of the slices.
             case: [B] int64, positions of their cases in the manifest.
+            probability: [B, C, H, W] in [0, 1]; without it rows have no confidence.
         """
         assert isinstance(self.index, list)
         assert isinstance(self.case, list)
         assert isinstance(self.bits, list)
+        assert isinstance(self.packed, list)
+        assert isinstance(self.length, list)
         self.shape = (2, *mask.shape[1:])
         self.index.append(index.to(self.device))
         self.case.append(case.to(self.device))
         pair = torch.stack([prediction.bool(), mask.bool()], dim=1)
         bits = np.packbits(pair.flatten(1).cpu().numpy(), axis=1)
         self.bits.append(torch.from_numpy(bits).to(self.device))
+        parts = [b""] * len(index) if probability is None else pack(probability)
+        packed = np.frombuffer(b"".join(parts), np.uint8).copy()
+        self.packed.append(torch.from_numpy(packed).to(self.device))
+        self.length.append(torch.tensor([len(part) for part in parts], device=self.device))
 
     def compute(self) -> list[CaseRow]:
         """Return one row per case and class, in manifest order; none before any update."""
         if not len(self.index):
             return []
-        index, case, bits = (
-            dim_zero_cat(state).cpu().numpy() for state in (self.index, self.case, self.bits)
+        index, case, bits, packed, length = (
+            dim_zero_cat(state).cpu().numpy()
+            for state in (self.index, self.case, self.bits, self.packed, self.length)
         )
         index, first = np.unique(index, return_index=True)
-        case, bits = case[first], bits[first]
+        parts = np.split(packed, np.cumsum(length)[:-1])
+        case, bits, parts = case[first], bits[first], [parts[n] for n in first]
         collective = current_collective(self.device)
         mine = np.unique(case)[collective.rank :: collective.size]
-        scored = np.zeros((len(mine), len(self.classes), len(Scores._fields) + 2))
+        scored = np.zeros((len(mine), len(self.classes), len(Scores._fields) + 3))
         with collective.together("scoring cases"):
             for number, position in enumerate(mine):
-                here = case == position
-                scored[number] = self._score_case(self.cases[position], index[here], bits[here])
+                here = np.flatnonzero(case == position)
+                probability = unpack([parts[n].tobytes() for n in here], self.shape[1:])
+                scored[number] = self._score_case(
+                    self.cases[position], index[here], bits[here], probability
+                )
         positions, scores = (collective.gather(torch.from_numpy(part)) for part in (mine, scored))
         order = positions.argsort()
         return [
@@ -132,17 +158,22 @@ class CaseSegmentationMetric(Metric):
                 Scores(*each),
                 drawn=bool(drawn),
                 predicted=bool(found),
+                confidence=None if np.isnan(sure) else sure,
             )
             for position, case_scores in zip(
                 positions[order].tolist(), scores[order].tolist(), strict=True
             )
-            for name, (*each, drawn, found) in zip(self.classes, case_scores, strict=True)
+            for name, (*each, drawn, found, sure) in zip(self.classes, case_scores, strict=True)
         ]
 
     def _score_case(
-        self, case: CaseSlices, index: np.ndarray, bits: np.ndarray
+        self,
+        case: CaseSlices,
+        index: np.ndarray,
+        bits: np.ndarray,
+        probability: np.ndarray | None,
     ) -> list[tuple[float, ...]]:
-        """Return for every class its scores, whether it is drawn, and whether it is predicted."""
+        """Return for every class its scores, if it is drawn, if it is predicted, and confidence."""
         count = int(np.prod(self.shape))
         flat = np.unpackbits(bits, axis=1, count=count).astype(bool)
         slices, rows = flat.reshape(len(index), *self.shape), index - case.first_index
@@ -150,13 +181,38 @@ class CaseSegmentationMetric(Metric):
             slices[:, 0] = self.refine(case.id, rows, slices[:, 0])
         predictions, truths = case.volume(slices, rows).swapaxes(0, 1)
         predictions = tidy(predictions, self.smallest_component, self._inside)
+        finished = predictions[np.asarray(case.planes)[rows]]
         return [
             (
-                *score(prediction, truth, case.spacing, distances=self.distances),
-                truth.any(),
-                prediction.any(),
+                *score(predictions[:, c], truths[:, c], case.spacing, distances=self.distances),
+                float(truths[:, c].any()),
+                float(predictions[:, c].any()),
+                np.nan if probability is None else sureness(probability[:, c], finished[:, c]),
             )
-            for prediction, truth in zip(
-                predictions.swapaxes(0, 1), truths.swapaxes(0, 1), strict=True
-            )
+            for c in range(len(self.classes))
         ]
+
+
+def pack(probability: Tensor) -> list[bytes]:
+    """Compress probabilities [B, C, H, W], each slice by itself, in steps of 1/255."""
+    steps = (probability.detach().float() * 255).round().to("cpu", torch.uint8).numpy()
+    return [zlib.compress(each.tobytes(), level=1) for each in steps]
+
+
+def unpack(parts: Sequence[bytes], shape: Sequence[int]) -> np.ndarray | None:
+    """Return probabilities [n, C, H, W]; None if there are none.
+
+    Example:
+        >>> unpack(pack(torch.tensor([[[[0.0, 0.2, 1.0]]]])), (1, 1, 3))
+        array([[[[0. , 0.2, 1. ]]]], dtype=float32)
+    """
+    if not all(parts):
+        return None
+    steps = np.frombuffer(b"".join(zlib.decompress(part) for part in parts), np.uint8)
+    return steps.reshape(len(parts), *shape).astype(np.float32) / 255
+
+
+def sureness(probability: np.ndarray, mask: Mask) -> float:
+    """Return the confidence as a number: NaN without a mask."""
+    found = confidence_of(probability, mask)
+    return np.nan if found is None else found

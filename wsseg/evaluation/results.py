@@ -139,10 +139,11 @@ def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "class", *METRICS, "drawn"))
+    writer.writerow(("case", "class", *METRICS, "drawn", "confidence"))
     for row in rows:
         scores = (f"{value:.6g}" for value in row.scores)
-        writer.writerow((row.case, row.class_name, *scores, int(row.drawn)))
+        sure = "" if row.confidence is None else f"{row.confidence:.3f}"
+        writer.writerow((row.case, row.class_name, *scores, int(row.drawn), sure))
     write_text(folder / CASES_FILE, text.getvalue())
     return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows), indent=2) + "\n")
 
@@ -150,7 +151,7 @@ def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
 def read_cases(folder: Path) -> list[dict[str, str]]:
     """Read the ``per_case.csv`` of a run folder, one dictionary per row.
 
-    Files of earlier versions have no column ``drawn``.
+    Files of earlier versions have no columns ``drawn`` and ``confidence``.
     """
     with (folder / CASES_FILE).open(newline="") as file:
         return list(csv.DictReader(file))

@@ -30,7 +30,7 @@ class Finding(NamedTuple):
             both.
         unit: "px" or "mm2" of a single plane, "voxels" or "ml" of several.
         components: How many separate parts there are; what touches at a corner belongs together.
-        confidence: Mean probability that the network gives inside the mask; None without a mask.
+        confidence: See :func:`~wsseg.prediction.confidence.confidence_of`; None without a mask.
         note: What the user should know: that nothing was found, or that the case does not look
             like those of training.
     """

@@ -13,6 +13,7 @@ from wsseg.data.planes import to_planes
 from wsseg.data.readers import COLOURS
 from wsseg.data.slicing import slices_to_volume
 from wsseg.data.spec import DataSpec
+from wsseg.prediction.confidence import confidence_of
 from wsseg.prediction.dicom_seg import save_dicom_seg
 from wsseg.prediction.findings import (
     NOTHING_FOUND,
@@ -135,8 +136,7 @@ def findings_of(
     found = []
     for channel, (name, label) in enumerate(mask_labels(spec.classes).items()):
         mask = masks[channel]
-        inside = prediction.finished[:, channel] > threshold
-        confidence = prediction.probability[:, channel][inside].mean().item()
+        inside = (prediction.finished[:, channel] > threshold).numpy()
         finding = Finding(
             case=case.id,
             class_name=name,
@@ -144,7 +144,7 @@ def findings_of(
             size=np.count_nonzero(mask) * voxel,
             unit=unit,
             components=count_components(mask),
-            confidence=confidence if inside.any() else None,
+            confidence=confidence_of(prediction.probability[:, channel].numpy(), inside),
             note="; ".join(filter(None, ["" if mask.any() else NOTHING_FOUND, case.note])),
         )
         found.append(finding)
