@@ -14,6 +14,7 @@ import torch
 
 from wsseg.cli import main
 from wsseg.data import store_files
+from wsseg.evaluation.suspicious_tags import SuspiciousTag, write_suspicious
 from wsseg.report import report
 from wsseg.report.map_sheets import sheet_files
 from wsseg.utils.errors import InputError
@@ -89,6 +90,7 @@ def test_a_whole_run_lacks_nothing(run: Path, capsys: pytest.CaptureFixture[str]
     for expected in (
         "täst <run>: tumour",
         "Splits cases for",
+        "Tags that look wrong",
         "Losses",
         "Learning rate",
         "has formed 2 clusterings of 4 clusters each",
@@ -115,6 +117,20 @@ def test_the_same_run_makes_the_same_page(run: Path, tmp_path: Path) -> None:
 def test_maps_of_all_refreshes_are_shown(run: Path) -> None:
     text = report(run).read_text()
     assert text.count("for epoch 2</figcaption>") == text.count("for epoch 3</figcaption>") == 4
+
+
+def test_tags_that_look_wrong_are_shown(copy: Path) -> None:
+    rows = [
+        SuspiciousTag("a", 11, "tumour", 1, 0.1, 1.5),
+        SuspiciousTag("<x>", 3, "tumour", 0, 1, 1),
+    ]
+    write_suspicious(rows, copy)
+    pictures = read(report(copy)).text
+    assert "2 tags of training are contradicted" in pictures
+    assert "a, slice 11: tagged tumour, but probability 0.10 (doubt 1.50)" in pictures
+    assert "<x>, slice 3: not tagged tumour" in pictures, "the store does not hold it"
+    (copy / "suspicious_tags.csv").unlink()
+    assert "look wrong" not in read(report(copy)).text
 
 
 def test_without_scores_no_mask_is_opened(

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.cli.run_folder import link_latest
-from wsseg.evaluation import CaseEvaluation, MapAgreement
+from wsseg.evaluation import CaseEvaluation, MapAgreement, SuspiciousTags
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
 from wsseg.models.seeding import StepSeeding
 from wsseg.tracking.cluster_tables import ClusterTables
@@ -81,13 +81,14 @@ def run_callbacks(
 
     Example:
         >>> [type(one).__name__ for one in run_callbacks("RUN", [OverlayLogger()], quiet=True)]
-        ['StepSeeding', 'CaseEvaluation', 'MapAgreement', 'ClusterTables', 'MapHistory',
-         'ResumeHint', 'ModelCheckpoint']
+        ['StepSeeding', 'CaseEvaluation', 'MapAgreement', 'SuspiciousTags', 'ClusterTables',
+         'MapHistory', 'ResumeHint', 'ModelCheckpoint']
     """
     added: list[Callback] = []
     if not any(isinstance(callback, ProgressBar) for callback in given) and not quiet:
         added.append(RichProgressBar() if sys.stdout.isatty() else EpochLines())
-    scoring, drawing = (CaseEvaluation, MapAgreement), (OverlayLogger, ClusterTables, MapHistory)
+    scoring = (CaseEvaluation, MapAgreement, SuspiciousTags)
+    drawing = (OverlayLogger, ClusterTables, MapHistory)
     for kind in (StepSeeding, *scoring, *drawing, ResumeHint):
         if not any(isinstance(callback, kind) for callback in given):
             added.append(kind())

@@ -1,8 +1,9 @@
-"""Measures per case, a score without masks, the callbacks of both, and training-free baselines."""
+"""Measures per case, what can be said without masks, callbacks of both, training-free baselines."""
 
 from __future__ import annotations
 
 from wsseg.evaluation.agreement import MapAgreement
 from wsseg.evaluation.callback import CaseEvaluation
+from wsseg.evaluation.suspicious_tags import SuspiciousTags
 
-__all__ = ["CaseEvaluation", "MapAgreement"]
+__all__ = ["CaseEvaluation", "MapAgreement", "SuspiciousTags"]

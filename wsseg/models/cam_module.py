@@ -118,6 +118,7 @@ class CamModule(SliceModule):
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
         """Return the losses of tags, of cluster maps if the batch has them, and reconstruction."""
         output = self.network(seen, batch["valid"])
+        self.said_of_tags = output.slice_logits.detach().mean(dim=0).sigmoid()
         losses = {
             "classification": classification_loss(output.slice_logits, batch["tags"]),
             "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),

@@ -62,6 +62,10 @@ class SliceModule(pl.LightningModule):
     """A pixel is predicted where its probability exceeds this. Fixed in advance, for every data
     set: it is the value to which the losses calibrate the maps."""
 
+    said_of_tags: Tensor | None = None
+    """Probability of every tag in the last training batch, [B, C], as the network gave it before it
+    learnt from that batch; ``losses`` may set it for ``SuspiciousTags``."""
+
     def __init__(
         self,
         network: nn.Module,

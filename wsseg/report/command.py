@@ -13,6 +13,7 @@ from wsseg.report.held_out import held_out
 from wsseg.report.map_sheets import map_sheets
 from wsseg.report.page import Page, render
 from wsseg.report.run_folder import read_run
+from wsseg.report.suspicious import suspicious_tags
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable, write_text
 
@@ -57,6 +58,7 @@ def report(run: Path, *, output: Path | None = None, store: Path | None = None) 
         classes=list(found.spec.classes),
         unit="mm" if found.spec.plan.unit == "mm" else "pixels",
         data=data,
+        suspicious=suspicious_tags(found),
         curves=draw_curves(folder / LOG),
         log=folder / LOG,
         clusters=cluster_facts(found),

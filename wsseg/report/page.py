@@ -12,6 +12,7 @@ from wsseg.report.drawing import Chart
 from wsseg.report.held_out import HeldOut
 from wsseg.report.map_sheets import MapSheets
 from wsseg.report.scores import METRIC_NAMES
+from wsseg.report.suspicious import Suspicious
 
 HERE = Path(__file__).parent
 
@@ -25,6 +26,7 @@ class Page:
         classes: What it finds.
         unit: Of distances.
         data: The section on data.
+        suspicious: Tags that look wrong; None if training has left no list of them.
         curves: The charts.
         log: The file that charts are drawn of.
         clusters: The section on clusters.
@@ -38,6 +40,7 @@ class Page:
     classes: list[str]
     unit: str
     data: DataFacts
+    suspicious: Suspicious | None
     curves: list[Chart]
     log: Path
     clusters: ClusterFacts
