@@ -56,6 +56,17 @@ def write_store(
                 "spacing": [1.0, 1.0, 1.0],
                 "sha256": {"FLAIR": f"{name}-{seed}"},
                 "content": {"FLAIR": f"{name}-{seed}"},
+                "geometry": {
+                    "orientation": [[0, 1], [1, 1], [2, 1]],
+                    "shape": [size, size, 10 + count],
+                    "axis": 2,
+                    "pixel": [1.0, 1.0],
+                    "spacing": [1.0, 1.0],
+                    "thickness": 1.0,
+                    "start": [0, 0],
+                    "size": [size, size],
+                },
+                "source": {"affine": np.eye(4).tolist(), "unit": "mm"},
             }
         )
     manifest = {

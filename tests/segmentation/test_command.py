@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -119,6 +120,10 @@ def test_fit_resume_and_test(
             ["--model.targets.checkpoint=x", "--model.targets.low=0.9"],
             "--model.targets: low and high must satisfy 0 <= low",
         ),
+        (
+            ["--model.targets.corrections=absent"],
+            "--model.targets.corrections absent: is no folder",
+        ),
     ],
 )
 def test_refusals_are_one_line(
@@ -151,18 +156,26 @@ def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) ->
 
 
 def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path: Path) -> None:
-    shares = []
+    """The mask of one case is corrected."""
+    import nibabel as nib
+
+    drawn, shares = np.zeros((16, 16, 16), np.uint8), []
+    drawn[4:12, 4:12] = 1
+    (tmp_path / "corrected").mkdir()
+    nib.save(nib.Nifti1Image(drawn, np.eye(4)), tmp_path / "corrected" / "a.nii.gz")
     for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):
         run = tmp_path / name
-        command = ["fit", *SECOND, *QUICK, *where(store, run), *more]
+        corrected = f"--model.targets.corrections={tmp_path}/corrected"
+        command = ["fit", *SECOND, *QUICK, *where(store, run), *more, corrected]
         subprocess.run(
             [sys.executable, "-m", "wsseg", *command, f"--model.targets.checkpoint={first}"],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             check=True,
             timeout=300,
         )
-        names = ("relevant", "ignored", "empty_slices")
+        names = ("relevant", "ignored", "empty_slices", "corrected_slices")
         shares.append([logged(run, f"pseudo_masks/{each}") for each in names])
         assert not (run / "cluster_maps").exists()
     assert shares[0][0][0] > 0.02
+    assert shares[0][3] == [6.0]
     assert shares[0] == [pytest.approx(each) for each in shares[1]]

@@ -15,6 +15,7 @@ from wsseg.segmentation.losses import (
     soft_dice_loss,
 )
 
+NOBODY = torch.tensor([False])
 LOGITS = torch.linspace(-6, 6, 25).view(1, 1, 5, 5)
 
 
@@ -79,7 +80,7 @@ def test_pixels_that_do_not_count_pull_nowhere() -> None:
     counted = torch.rand(2, 2, 4, 4) > 0.5
     target = torch.where(counted, (torch.rand(2, 2, 4, 4) > 0.5).float(), -1.0)
     logits = torch.randn(2, 2, 4, 4, requires_grad=True)
-    noisy_mask_loss(logits, target, counted, 0.7).backward()
+    noisy_mask_loss(logits, target, counted, 0.7, NOBODY).backward()
     assert logits.grad is not None
     assert (logits.grad[~counted] == 0).all()
     assert (logits.grad[counted] != 0).any()
@@ -87,8 +88,26 @@ def test_pixels_that_do_not_count_pull_nowhere() -> None:
 
 def test_nothing_to_count_is_no_loss() -> None:
     nothing = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
-    loss = noisy_mask_loss(torch.randn(1, 1, 4, 4), torch.full((1, 1, 4, 4), -1.0), nothing, 0.7)
+    target = torch.full((1, 1, 4, 4), -1.0)
+    loss = noisy_mask_loss(torch.randn(1, 1, 4, 4), target, nothing, 0.7, NOBODY)
     assert float(loss) == 0
+
+
+def test_targets_that_a_person_has_drawn_are_not_doubted() -> None:
+    """In a batch of both, each slice is pulled as in a batch of its own kind."""
+    counted = torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    target = (torch.rand(2, 1, 4, 4) > 0.5).float()
+
+    def pull(robustness: float, *drawn: bool) -> torch.Tensor:
+        logits = torch.linspace(-4, 4, 32).view(2, 1, 4, 4).requires_grad_()
+        noisy_mask_loss(logits, target, counted, robustness, torch.tensor(drawn)).backward()
+        assert logits.grad is not None
+        return logits.grad
+
+    mixed = pull(0.7, False, True)
+    torch.testing.assert_close(mixed[0], pull(0.7, False, False)[0])
+    torch.testing.assert_close(mixed[1], pull(0.0, False, False)[1])
+    assert not torch.allclose(mixed[1], pull(0.7, False, False)[1])
 
 
 def test_correction_leaves_alone_what_is_certain_unknown_or_doubted() -> None:

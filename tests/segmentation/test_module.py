@@ -86,6 +86,7 @@ def test_targets_outside_anatomy_do_not_count(small: Make) -> None:
     losses = []
     for outside in (0.0, 1.0):
         given["target"] = torch.where(given["valid"][:, None], 0.0, outside)
+        given["drawn"] = torch.zeros(len(given["index"]), dtype=torch.bool)
         losses.append(module.training_step(given, 0))
     assert torch.equal(*losses)
 
@@ -113,6 +114,24 @@ def test_targets_are_corrected_from_a_share_of_the_training_on(
     monkeypatch.setattr("wsseg.segmentation.module.corrected", spy)
     make_trainer(tmp_path, epochs=4).fit(module, MRISliceDataModule(str(store)))
     assert epochs == expected
+
+
+def test_drawn_targets_are_not_corrected(small: Make, store: Path, tmp_path: Path) -> None:
+    """As many are drawn as there are slices, and a teacher that is sure of all is not asked."""
+    module = small(targets=Drawn(), correct_from=0.0, correction=1.0)
+    trainer = make_trainer(tmp_path, epochs=2)
+    trainer.fit(module, MRISliceDataModule(str(store)))
+    assert float(trainer.callback_metrics["train/corrected"]) == 0
+
+
+class Drawn(TargetSource):
+    """Targets that contradict themselves from pixel to pixel, all drawn by a person."""
+
+    def lookup(self, index: torch.Tensor) -> torch.Tensor:
+        return torch.arange(256).view(1, 1, 16, 16).remainder(2).float().repeat(len(index), 1, 1, 1)
+
+    def drawn(self, index: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(index), dtype=torch.bool)
 
 
 def test_training_without_targets_is_refused(small: Make, store: Path, tmp_path: Path) -> None:

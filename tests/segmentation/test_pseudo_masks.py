@@ -39,9 +39,14 @@ class Keep(pl.Callback):
 
 
 def train(
-    module: SegmentationModule, store: Path, folder: Path, epochs: int = 1, **more: Any
+    module: SegmentationModule,
+    store: Path,
+    folder: Path,
+    epochs: int = 1,
+    keep: Keep | None = None,
+    **more: Any,
 ) -> Keep:
-    keep = Keep()
+    keep = keep or Keep()
     trainer = make_trainer(folder, epochs, callbacks=[keep])
     pl.seed_everything(0, verbose=False)
     trainer.fit(module, MRISliceDataModule(str(store), batch_size=8), weights_only=True, **more)
@@ -162,7 +167,7 @@ def test_resuming_from_another_first_stage_is_announced(
     train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
     torch.save({"state_dict": {}, "epoch": 9}, bright)
     module = small(targets=PseudoMasks(str(bright)))
-    with pytest.warns(UserWarning, match="is not the checkpoint that this run began with"):
+    with pytest.warns(UserWarning, match="are not those that this run began with"):
         train(module, store, tmp_path, epochs=2, ckpt_path=tmp_path / "epoch1.ckpt")
 
 

@@ -25,6 +25,8 @@ from wsseg.data.unfinished_store import Record, UnfinishedStore
 from wsseg.data.volumes import CaseLabels, class_masks, read_case_images, read_case_mask
 from wsseg.utils.errors import InputError
 
+RECORD = 2  # number of this kind of record; since 2 it says where the voxels of a case lie
+
 
 @dataclass(frozen=True)
 class CaseJob:
@@ -51,7 +53,7 @@ class CaseJob:
             sha256: Hash of each source file.
         """
         # Not sorted by name: the order of modalities and classes is that of the channels.
-        parts = [self.spec.to_dict(), sorted(self.labels), self.min_anatomy, sha256]
+        parts = [RECORD, self.spec.to_dict(), sorted(self.labels), self.min_anatomy, sha256]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -114,7 +116,7 @@ def plan_fit(job: CaseJob, record: Record, size: tuple[int, int]) -> Fit:
     rows, own = record["rows"], record["geometry"]["size"]
     areas = dict(zip(rows, record["areas"], strict=True))
     kept = keep_slices(
-        areas, size, _least_share(job, Geometry(**record["geometry"])), job.slice_step
+        areas, size, _least_share(job, Geometry.from_dict(record["geometry"])), job.slice_step
     )
     if not kept:
         raise InputError(
@@ -158,6 +160,7 @@ def case_entry(job: CaseJob, record: Record, fit: Fit, store: UnfinishedStore) -
         "sha256": record["sha256"],
         "content": record["content"],
         "geometry": {**geometry, "start": start, "size": fit.size},
+        "source": record["source"],
     }
 
 
@@ -238,6 +241,7 @@ def _build(job: CaseJob, store: UnfinishedStore) -> Record:
         "anatomy": anatomy.size,
         "reference": asdict(reference_of(anatomy)),
         "geometry": asdict(geometry),
+        "source": {"affine": images.affine.tolist(), "unit": images.source.unit},
         "rows": rows,
         "areas": [areas[number] for number in rows],
         "tags": tags,

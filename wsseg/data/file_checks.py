@@ -126,15 +126,29 @@ def check_grid(
     Raises:
         InputError: Shapes or positions differ.
     """
-    advice = f"resample it to the grid of {reference_path.name}, or remove the case"
-    if header.shape != reference.shape:
+    if problem := grid_problem(header, reference, reference_path.name):
         raise InputError(
-            f"{path} (case {case}): shape {header.shape} differs from {reference.shape}; {advice}"
+            f"{path} (case {case}): {problem}; resample it to the grid of {reference_path.name}, "
+            "or remove the case"
         )
+
+
+def grid_problem(header: Header, reference: Header, name: str) -> str:
+    """Say in which way a grid of voxels differs from another one; nothing if it does not.
+
+    Args:
+        header: Where the voxels of an image lie.
+        reference: Where they should lie.
+        name: Name of what lies there.
+
+    Example:
+        >>> grid_problem(Header((5, 5, 5), np.eye(4)), Header((5, 5, 4), np.eye(4)), "flair.nii")
+        'shape (5, 5, 5) differs from (5, 5, 4)'
+    """
+    if header.shape != reference.shape:
+        return f"shape {header.shape} differs from {reference.shape}"
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.shape], [1])).reshape(4, -1)
     corners[3] = 1
     voxel = np.linalg.norm(reference.affine[:3, :3], axis=0).min()
-    if np.abs((header.affine - reference.affine) @ corners).max() > LARGEST_SHIFT * voxel:
-        raise InputError(
-            f"{path} (case {case}): affine differs from that of {reference_path.name}; {advice}"
-        )
+    shift = np.abs((header.affine - reference.affine) @ corners).max()
+    return f"affine differs from that of {name}" if shift > LARGEST_SHIFT * voxel else ""

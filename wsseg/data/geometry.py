@@ -15,8 +15,9 @@ sagittal  to right       superior to inferior    anterior to posterior
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ class Geometry:
     thickness: float
     start: tuple[int, int]
     size: tuple[int, int]
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Geometry:
+        """Rebuild it from what JSON makes of it."""
+        lists = ("shape", "pixel", "spacing", "start", "size")
+        orientation = tuple((axis, direction) for axis, direction in plain["orientation"])
+        tuples: dict[str, Any] = {name: tuple(plain[name]) for name in lists}
+        return cls(**{**plain, **tuples, "orientation": orientation})
 
     @property
     def plane(self) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
     for number, mask in enumerate(files.mask if isinstance(files.mask, tuple) else (), start=1):
         places[f"mask {number}, label {mask.label}"] = mask.path
     places |= {"tags": files.tags} if isinstance(files.tags, Path) else {}
-    digests = {path: _digest(path, files.id) for path in set(places.values())}
+    digests = {path: hash_image(path, files.id) for path in set(places.values())}
     hashes = {role: digests[path] for role, path in places.items()}
     if files.mask == ():
         hashes["mask"] = "empty"
@@ -47,6 +47,28 @@ def hash_case(files: CaseFiles) -> dict[str, str]:
         text = json.dumps([files.tags.cells, files.tags.labels])
         hashes["tags"] = hashlib.sha256(text.encode()).hexdigest()
     return hashes
+
+
+def hash_image(path: Path, case: str) -> str:
+    """Return the SHA-256 of the file, or of all files, that an image consists of.
+
+    Args:
+        path: A file or folder that :mod:`wsseg.data.readers` reads.
+        case: Name of the case, for the message.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for file in files_of(path):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError as error:
+        raise InputError(
+            f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
+        ) from None
+    return digest.hexdigest()
 
 
 def hash_volume(volume: NDArray[Any]) -> str:
@@ -74,16 +96,3 @@ def hash_labels(volume: NDArray[Any], box: tuple[slice, ...]) -> str | None:
     if not inside.any():
         return None
     return hashlib.sha256(f"{volume.shape} {box}".encode() + inside.tobytes()).hexdigest()
-
-
-def _digest(path: Path, case: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        for file in files_of(path):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    except OSError as error:
-        raise InputError(
-            f"{path} (case {case}): cannot be read ({error.strerror}); correct the path"
-        ) from None
-    return digest.hexdigest()

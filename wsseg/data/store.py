@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.data.geometry import Geometry
+from wsseg.data.readers.header import Header
 from wsseg.data.spec import DataSpec
 from wsseg.data.splits import SPLITS, check_disjoint
 from wsseg.data.store_checks import check_fold, check_manifest
@@ -59,6 +61,11 @@ class CaseSlices:
     source: str = ""
 
     @property
+    def indices(self) -> Tensor:
+        """Stable ids of the slices, [S] int64."""
+        return self.first_index + torch.arange(len(self.tags))
+
+    @property
     def depth(self) -> Tensor:
         """Where the slices lie along the case, in heights of a pixel, [S] float32."""
         distance, height, _ = self.spacing
@@ -84,6 +91,18 @@ class CaseSlices:
         volume = np.zeros((planes[-1] + 1, *slices.shape[1:]), bool)
         volume[planes[rows]] = slices
         return volume
+
+
+class Source(NamedTuple):
+    """Where the slices of a case came from.
+
+    Attributes:
+        header: Where the voxels of the case's images lie.
+        geometry: How its slices lie among these voxels.
+    """
+
+    header: Header
+    geometry: Geometry
 
 
 class SliceStore:
@@ -128,6 +147,7 @@ class SliceStore:
         self.cases: dict[str, CaseSlices] = {}
         first = 0
         self.patients = {c["id"]: c["patient"] for c in manifest["cases"] if "patient" in c}
+        self._entries = {entry["id"]: entry for entry in manifest["cases"]}
         for position, entry in enumerate(manifest["cases"]):
             case = _case(entry, position, first, self.options.get("slice_step", 1))
             self.cases[case.id] = case
@@ -151,6 +171,31 @@ class SliceStore:
             for case in self.cases.values()
         }
         return ArrayFolder(self.root / name, expected=expected)
+
+    def source(self, case: CaseSlices) -> Source:
+        """Return where the slices of a case came from.
+
+        Args:
+            case: One of ``cases``.
+
+        Raises:
+            InputError: The store does not say that, or its manifest is damaged.
+        """
+        entry, path = self._entries[case.id], self.root / MANIFEST
+        if "source" not in entry:
+            raise InputError(
+                f"{path}: does not say where the voxels of case {case.id} lie, since an earlier "
+                "version of wsseg wrote it; remove the store and prepare it again"
+            )
+        try:
+            geometry = Geometry.from_dict(entry["geometry"])
+            affine = np.array(entry["source"]["affine"], np.float64).reshape(4, 4)
+            return Source(Header(geometry.shape, affine, unit=entry["source"]["unit"]), geometry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: is damaged (where the voxels of case {case.id} lie: {error!r}); prepare "
+                "the store again"
+            ) from None
 
     def split(self, fold: int) -> dict[str, list[CaseSlices]]:
         """Return the cases of a fold by split.

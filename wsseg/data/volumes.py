@@ -102,7 +102,31 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     path = case.mask
     volume = _read_mask(path, case, images)
     if images.source.is_picture:
-        volume = _with_label(volume, labels, case)
+        shown = case.tags.shown_labels if isinstance(case.tags, SliceTags) else ()
+        volume = with_label(volume, labels, shown)
+    return known_labels(
+        volume,
+        labels,
+        f"{path}: mask of case {case.id}",
+        "correct the mask, or declare the label in the datalist (`labels`), or give a file for "
+        "each class in a table (`mask:CLASS`)",
+    )
+
+
+def known_labels(
+    volume: NDArray[Any], labels: Collection[int], what: str, advice: str
+) -> CaseLabels:
+    """Find the labels of a mask, and refuse one that is unknown.
+
+    Args:
+        volume: [X, Y, Z] of any type.
+        labels: Every label that the mask may hold.
+        what: File and name of the mask, for the message.
+        advice: What to do about an unknown label.
+
+    Raises:
+        InputError: The mask holds an unknown label.
+    """
     box = box_of(volume != 0)
     found = np.unique(volume[box])
     if (found != np.rint(found)).any():  # scaled integers come back as 0.99999994
@@ -112,9 +136,8 @@ def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages)
     unknown = [value for value in found.tolist() if value not in labels]
     if unknown:
         raise InputError(
-            f"{path}: mask of case {case.id} holds the unknown label {unknown[0]:g}; known are "
-            f"{', '.join(map(str, sorted(labels)))}; correct the mask, or declare the label in the "
-            "datalist (`labels`), or give a file for each class in a table (`mask:CLASS`)"
+            f"{what} holds the unknown label {unknown[0]:g}; known are "
+            f"{', '.join(map(str, sorted(labels)))}; {advice}"
         )
     return CaseLabels(volume, box)
 
@@ -158,9 +181,26 @@ def _joined(case: CaseFiles, masks: Sequence[MaskFile], images: CaseImages) -> C
 
 
 def _read_mask(path: Path, case: CaseFiles, images: CaseImages) -> NDArray[Any]:
-    header, array = read_voxels(path, case.id, mask=True)
+    header, volume = read_mask(path, case.id)
     check_grid(path, header, case.id, images.source, case.paths[0])
-    return _channel(header, array, ImageFile(path), case.id)
+    return volume
+
+
+def read_mask(path: Path, case: str) -> tuple[Header, NDArray[Any]]:
+    """Read one file of a mask.
+
+    Args:
+        path: The file.
+        case: Name of the case, for messages.
+
+    Returns:
+        Where its voxels lie, and their values, [X, Y, Z] of any type.
+
+    Raises:
+        InputError: It cannot be read, or has several channels.
+    """
+    header, array = read_voxels(path, case, mask=True)
+    return header, _channel(header, array, ImageFile(path), case)
 
 
 def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -> NDArray[Any]:
@@ -175,15 +215,26 @@ def _channel(header: Header, array: NDArray[Any], place: ImageFile, case: str) -
     return array[..., place.channel or 0]
 
 
-def _with_label(volume: NDArray[Any], labels: Collection[int], case: CaseFiles) -> NDArray[Any]:
+def with_label(
+    volume: NDArray[Any], labels: Collection[int], shown: Collection[int]
+) -> NDArray[Any]:
     """Return a mask in black and white as one of 0 and a label.
 
     Pictures show a mask in white, 255, where volumes hold a label such as 1. It is that of the only
     class, or of the only one that the case is tagged with.
+
+    Args:
+        volume: [X, Y, Z].
+        labels: Every label that the mask may hold.
+        shown: Those of the classes that the case is tagged with; empty if that is not known.
+
+    Example:
+        >>> with_label(np.uint8([[[0], [255]]]), labels=[0, 1], shown=()).tolist()
+        [[[0], [1]]]
     """
     known = set(labels) - {0}
-    if len(known) > 1 and isinstance(case.tags, SliceTags):
-        known = case.tags.shown_labels
+    if len(known) > 1:
+        known = set(shown)
     value = volume.max()
     only = len(known) == 1 and value not in labels and ((volume == 0) | (volume == value)).all()
     return np.where(volume == value, known.pop(), 0) if only else volume

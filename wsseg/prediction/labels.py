@@ -67,6 +67,28 @@ def mask_labels(classes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     return {name: number[name] for name in classes}
 
 
+def meanings(classes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Return which numbers mean each class, in the data set's own masks and in predicted ones.
+
+    Args:
+        classes: The mask labels that make each class.
+
+    Returns:
+        The labels of each class, and beside them the number that predictions give it or a class
+        inside it, in the same order.
+
+    Example:
+        >>> meanings({"whole": (1, 2), "core": (1,), "oedema": (2,)})
+        {'whole': (1, 2, 3), 'core': (1,), 'oedema': (2,)}
+    """
+    numbers = list(mask_labels(classes).values())
+    means = {name: {*labels, numbers[n]} for n, (name, labels) in enumerate(classes.items())}
+    for number, outer in zip(numbers, containers(classes), strict=True):
+        for channel in outer:
+            means[list(classes)[channel]].add(number)
+    return {name: tuple(sorted(values)) for name, values in means.items()}
+
+
 def label_map(
     masks: NDArray[np.bool_], classes: Mapping[str, Sequence[int]]
 ) -> NDArray[np.uint8 | np.uint16]:

@@ -29,6 +29,7 @@ LEARNED_FROM_TAGS = (
     "Masks were learned from tags of slices, so borders follow what images show, not what an "
     "annotator would draw."
 )
+CORRECTED = "Beside them, it has learned from masks of training cases that a person had corrected."
 LEARNED_FROM_MASKS = "Masks were learned from drawn masks, with all habits of those who drew them."
 
 
@@ -84,6 +85,8 @@ def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
     spec = run.spec
     drawn = "TrueMasks" in str(run.setting("model", "init_args", "targets", "class_path"))
     named = [LEARNED_FROM_MASKS if drawn else LEARNED_FROM_TAGS]
+    if run.setting("model", "init_args", "targets", "init_args", "corrections"):
+        named.append(CORRECTED)
     training = next((row for row in data.splits if row.purpose.startswith("training")), None)
     if training is not None:
         named.append(

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 PIXELS = (0, 2, 3)  # sums over these leave one number per class
 
 
-def noisy_mask_loss(logits: Tensor, target: Tensor, counted: Tensor, robustness: float) -> Tensor:
+def noisy_mask_loss(
+    logits: Tensor, target: Tensor, counted: Tensor, robustness: float, drawn: Tensor
+) -> Tensor:
     """Add generalised cross-entropy and soft Dice, which balance each other's weaknesses.
 
     The first weighs pixels one by one, so that small lesions count little; the second weighs
@@ -20,12 +22,18 @@ def noisy_mask_loss(logits: Tensor, target: Tensor, counted: Tensor, robustness:
         target: [B, C, H, W] in [0, 1]; anything where not counted.
         counted: [B, C, H, W] bool, pixels that have a target.
         robustness: See :func:`generalised_cross_entropy`.
+        drawn: [B] bool, slices whose target nobody doubts: there it is 0.
 
     Returns:
         A scalar, the mean over classes.
     """
     weight, target = counted.to(logits.dtype), target.clamp(0, 1)
-    entropy = generalised_cross_entropy(logits, target, robustness) * weight
+    entropy = torch.where(
+        drawn[:, None, None, None],
+        generalised_cross_entropy(logits, target, 0.0),
+        generalised_cross_entropy(logits, target, robustness),
+    )
+    entropy = entropy * weight
     mean = entropy.sum(PIXELS) / weight.sum(PIXELS).clamp_min(1)
     return (mean + soft_dice_loss(torch.sigmoid(logits) * weight, target * weight)).mean()
 

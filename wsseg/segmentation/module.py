@@ -28,7 +28,7 @@ class SegmentationModule(SliceModule):
 
     It learns from ``batch["target"]`` [B, C, H, W] in [0, 1], -1 to ignore; a ``TargetSource``
     gives batches their targets. In the later part of training the teacher corrects the targets
-    where it is sure.
+    where it is sure. Nothing corrects or doubts the targets of ``batch["drawn"]``.
 
     Example:
         >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
@@ -118,7 +118,9 @@ class SegmentationModule(SliceModule):
             )
         target = self._correct(batch, seen)
         counted = (batch["target"] >= 0) & batch["valid"][:, None]
-        loss = noisy_mask_loss(_logits(self.network, seen), target, counted, self.robustness)
+        loss = noisy_mask_loss(
+            _logits(self.network, seen), target, counted, self.robustness, batch["drawn"]
+        )
         change = ((target - batch["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
         size = len(batch["index"])
         self.log(
@@ -144,7 +146,9 @@ class SegmentationModule(SliceModule):
         if done < self.correct_from:
             return batch["target"]
         opinion = torch.sigmoid(_logits(self.teacher, seen)) * batch["valid"][:, None]
-        return corrected(batch["target"], opinion, batch["tags"], self.correction, CONFIDENCE)
+        target = batch["target"]
+        doubted = corrected(target, opinion, batch["tags"], self.correction, CONFIDENCE)
+        return torch.where(batch["drawn"][:, None, None, None], target, doubted)
 
 
 def _logits(network: nn.Module, seen: Tensor) -> Tensor:

@@ -1,0 +1,123 @@
+"""How much do a few corrected masks gain? Trains both stages on small phantoms, and scores them.
+
+    python experiments/corrections/few_masks.py OUTPUT
+
+For each seed a first stage learns from tags, and then second stages that are given the true masks
+of no, one, two and four training patients as corrected ones. Every other training patient keeps the
+masks of the first stage. Writes ``corrections.csv``, a line for each of them, and prints the lines:
+the mean Dice of each class over the held-out patients. Finished lines are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from wsseg.clustering import ClusterReSupervision
+from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.preparation import prepare
+from wsseg.data.store_files import MANIFEST
+from wsseg.evaluation import CaseEvaluation
+from wsseg.models import CamModule
+from wsseg.models.seeding import StepSeeding
+from wsseg.models.slice_module import SliceModule
+from wsseg.phantom import write_phantom
+from wsseg.segmentation import PseudoMasks, SegmentationModule
+
+CLASSES = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": [4]}
+PATIENTS, FOLDS = 20, 2  # half of them train
+SPACING, SLICE_STEP = 4.0, 3  # coarse, so that a CPU trains a network in a minute
+EPOCHS = 16  # of either stage: few, for the same reason
+COUNTS = (0, 1, 2, 4)
+CLUSTERINGS = {"warmup_epochs": 4, "every_n_epochs": 4}  # as in experiments/quickstart.yaml
+
+
+def make_store(output: Path) -> Path:
+    """Write the phantoms and prepare them, unless that is done."""
+    store = output / "store"
+    if not (store / MANIFEST).is_file():
+        source = write_phantom(output / "source", cases=PATIENTS)
+        options = {"spacing": SPACING, "slice_step": SLICE_STEP, "folds": FOLDS}
+        prepare("brats", source, store, classes=CLASSES, val_fraction=0.0, **options)  # type: ignore[arg-type]
+    return store
+
+
+def correct(output: Path, data: MRISliceDataModule, count: int) -> str:
+    """Lay the true masks of some training patients in a folder, as if somebody had drawn them."""
+    if count == 0:
+        return ""
+    folder = output / f"corrected_{count}"
+    folder.mkdir(exist_ok=True)
+    for case in data.splits["train"][:count]:
+        mask = output / "source" / case.id / f"{case.id}_seg.nii.gz"
+        shutil.copy(mask, folder / f"{case.id}.nii.gz")
+    return str(folder)
+
+
+def train(module: SliceModule, data: MRISliceDataModule, *more: pl.Callback) -> pl.Trainer:
+    """Train a stage from the beginning."""
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        callbacks=[*more, CaseEvaluation(), StepSeeding()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=data.store.root.parent,
+    )
+    trainer.fit(module, data)
+    return trainer
+
+
+def score(trainer: pl.Trainer, module: SliceModule, data: MRISliceDataModule) -> list[float]:
+    """Return the mean Dice of each class over held-out patients."""
+    found = trainer.test(module, data, verbose=False)[0]
+    return [found[f"test/dice_{name}"] for name in CLASSES]
+
+
+def measure(output: Path, store: Path, seed: int, count: int) -> list[float]:
+    """Train a second stage, and before it the first if that is not there; return its scores."""
+    data = MRISliceDataModule(str(store), batch_size=16)
+    first = output / f"first_{seed}.ckpt"
+    if not first.is_file():
+        pl.seed_everything(seed, verbose=False)
+        module = CamModule(data.spec.to_dict())
+        train(module, data, ClusterReSupervision(**CLUSTERINGS)).save_checkpoint(first)  # type: ignore[arg-type]
+    pl.seed_everything(seed, verbose=False)
+    targets = PseudoMasks(str(first), corrections=correct(output, data, count))
+    second = SegmentationModule(data.spec.to_dict(), targets=targets)
+    return score(train(second, data), second, data)
+
+
+def main() -> None:
+    """Measure all seeds and numbers of corrected patients that were not measured before."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    options = parser.parse_args()
+    store = make_store(options.output)
+    table = options.output / "corrections.csv"
+    lines = list(csv.reader(table.open())) if table.is_file() else []
+    done = {(line[0], line[1]) for line in lines}
+    with table.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if not lines:
+            writer.writerow(["seed", "corrected", *CLASSES])
+        for seed in options.seeds:
+            for count in options.counts:
+                if (str(seed), str(count)) not in done:
+                    scores = measure(options.output, store, seed, count)
+                    line = [seed, count, *(f"{value:.3f}" for value in scores)]
+                    writer.writerow(line)
+                    file.flush()
+                    print(*line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
