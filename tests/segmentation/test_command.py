@@ -120,10 +120,7 @@ def test_fit_resume_and_test(
             ["--model.targets.checkpoint=x", "--model.targets.low=0.9"],
             "--model.targets: low and high must satisfy 0 <= low",
         ),
-        (
-            ["--model.targets.corrections=absent"],
-            "--model.targets.corrections absent: is no folder",
-        ),
+        (["--model.targets.corrections=absent"], "corrections absent: is no folder; give a folder"),
     ],
 )
 def test_refusals_are_one_line(

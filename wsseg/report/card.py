@@ -29,7 +29,7 @@ LEARNED_FROM_TAGS = (
     "Masks were learned from tags of slices, so borders follow what images show, not what an "
     "annotator would draw."
 )
-CORRECTED = "Beside them, it has learned from masks of training cases that a person had corrected."
+CORRECTED = "Beside tags, it has learned from masks of training cases that a person had corrected."
 LEARNED_FROM_MASKS = "Masks were learned from drawn masks, with all habits of those who drew them."
 
 
@@ -83,10 +83,7 @@ def model_card(run: RunFolder, data: DataFacts, cases: HeldOut) -> Card:
 def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
     """Say what is known of the limits of a model."""
     spec = run.spec
-    drawn = "TrueMasks" in str(run.setting("model", "init_args", "targets", "class_path"))
-    named = [LEARNED_FROM_MASKS if drawn else LEARNED_FROM_TAGS]
-    if run.setting("model", "init_args", "targets", "init_args", "corrections"):
-        named.append(CORRECTED)
+    named = learned_from(run.setting("model", "init_args", "targets"))
     training = next((row for row in data.splits if row.purpose.startswith("training")), None)
     if training is not None:
         named.append(
@@ -101,6 +98,22 @@ def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
         if mean.drawn and mean.drawn_dice is not None and mean.drawn_dice < 0.5:
             named.append(f"`{mean.name}` is found poorly: a mean Dice of {mean.drawn_dice:.2f}.")
     return named + data.doubts
+
+
+def learned_from(targets: Any) -> list[str]:
+    """Say who drew the masks that a model has learned from.
+
+    Args:
+        targets: The setting ``model.init_args.targets``, None where there is none.
+
+    Example:
+        >>> learned_from({"class_path": "PseudoMasks", "init_args": {"corrections": "drawn"}})[1]
+        'Beside tags, it has learned from masks of training cases that a person had corrected.'
+    """
+    settings = targets if isinstance(targets, dict) else {}
+    drawn = "TrueMasks" in str(settings.get("class_path"))
+    corrected = (settings.get("init_args") or {}).get("corrections")
+    return [LEARNED_FROM_MASKS if drawn else LEARNED_FROM_TAGS, *([CORRECTED] if corrected else [])]
 
 
 def origin(run: RunFolder) -> list[tuple[str, str]]:
