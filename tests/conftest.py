@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"real images are not at {root} (set WSSEG_SHARED_DATA)")
     return root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks as small as those of tests are quicker with one."""
+    import torch  # here, since not every test needs it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

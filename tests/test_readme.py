@@ -18,7 +18,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -44,6 +43,7 @@ READMES = sorted(
     for name in REPOSITORY.glob("README.md" if folder == "." else f"{folder}/**/README.md")
 )
 BENCHMARKS = sorted((REPOSITORY / "experiments/benchmarks").glob("*.yaml"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CONFIGURED = {  # whose numeric options must be in the table of tuned values
     "clustering/options.py": ["ClusteringOptions"],
@@ -81,15 +81,6 @@ def shell_lines(path: Path) -> Iterator[list[str]]:
 def inline(path: Path, start: str) -> list[str]:
     """What stands between single backticks and begins so."""
     return re.findall(rf"(?<!`)`({start}[^`\n]*)`(?!`)", FENCE.sub("", path.read_text()))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks as small as those here are quicker with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=READMES, ids=lambda path: str(path.parent.relative_to(REPOSITORY)))

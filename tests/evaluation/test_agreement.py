@@ -52,14 +52,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("data") / "store")
 
 
-def train(store: Path, folder: Path, level: float, **options: Any) -> pl.Trainer:
+class Asked(Bright):
+    """Notes what it is asked for when it is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__(level=1.5)
+        self.asked: list[tuple[bool, bool]] = []
+
+    def embed_pixels(
+        self, batch: Any, activation: bool = True, features: bool = True
+    ) -> PixelEmbeddings:
+        if "mask" in batch:  # as validation batches have
+            self.asked.append((activation, features))
+        return super().embed_pixels(batch)
+
+
+def train(
+    store: Path, folder: Path, level: float, module: Bright | None = None, **options: Any
+) -> pl.Trainer:
     clustering = ClusterReSupervision(
         clustering=ClusteringOptions(n_clusters=8, n_clusterings=2, smoothing=0.0), **options
     )
     trainer = quiet_trainer(
         max_epochs=2, default_root_dir=folder, callbacks=[clustering, MapAgreement()]
     )
-    trainer.fit(Bright(level), MRISliceDataModule(str(store), eval_batch_size=5))
+    trainer.fit(module or Bright(level), MRISliceDataModule(str(store), eval_batch_size=5))
     return trainer
 
 
@@ -80,6 +97,12 @@ def test_the_score_is_the_dice_of_predictions_and_maps(store: Path, tmp_path: Pa
         assert not mapped[-1][batch["tags"][:, 0] == 0].any(), "no false alarm is forgiven"
     expected = dice(torch.cat(found).numpy(), torch.cat(mapped).numpy())
     assert float(trainer.logged_metrics[AGREEMENT]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_activation_is_computed_where_clusters_need_none(store: Path, tmp_path: Path) -> None:
+    module = Asked()
+    train(store, tmp_path, level=1.5, module=module)
+    assert set(module.asked) == {(False, True)}
 
 
 def test_it_is_zero_before_the_first_clusters(store: Path, tmp_path: Path) -> None:

@@ -48,18 +48,9 @@ class EmbeddingSource:
         Raises:
             InputError: The module has no ``embed_pixels``, and there is no other way to embed.
         """
-        if adapter is not None:
-            embed = adapter.embed
-        if embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
-            raise InputError(
-                f"{type(pl_module).__name__} has no embed_pixels(batch); if it is a classifier of "
-                "images, leave it as it is, and give the callback adapter=ClassifierAdapter(); if "
-                f"not, add these lines to it:{MENDED_MODULE}"
-            )
         self._slices, self._trainer, self._module = slices, trainer, pl_module
         self._adapted = adapter is not None
-        self._function = partial(embed, pl_module) if embed else pl_module.embed_pixels
-        self._options = inspect.signature(self._function).parameters
+        self._embed = embedder(pl_module, embed if adapter is None else adapter.embed)
 
     def __len__(self) -> int:
         """Return the number of items: slices, or batches if the data set serves batches."""
@@ -88,13 +79,11 @@ class EmbeddingSource:
         Raises:
             InputError: A batch or its embeddings cannot be used.
         """
-        needs = {"activation": activation, "features": features}
-        options = {name: value for name, value in needs.items() if name in self._options}
         precision = self._trainer.precision_plugin
         done = 0
         for batch in self.batches(positions):
             with torch.inference_mode(), precision.forward_context():
-                embeddings = check_embeddings(self._function(batch, **options))
+                embeddings = check_embeddings(self._embed(batch, activation, features))
             if self._adapted:
                 embeddings = self._numbered(embeddings, positions[done:])
                 done += 1 if self._slices.streamed else len(embeddings.index)
@@ -127,6 +116,40 @@ class EmbeddingSource:
                 "slices and the DataLoader batch them"
             )
         return embeddings._replace(index=torch.tensor(positions[:count], device=device))
+
+
+def embedder(
+    pl_module: Any, embed: Callable[[Any, Any], PixelEmbeddings] | None = None
+) -> Callable[[Any, bool, bool], PixelEmbeddings]:
+    """Return what embeds a batch, and computes no more than is needed if the module can do less.
+
+    Args:
+        pl_module: The module.
+        embed: ``embed(pl_module, batch)``, for modules without ``embed_pixels``.
+
+    Returns:
+        A function of a batch, whether the class activation is needed, and whether the features are.
+
+    Raises:
+        InputError: The module has no ``embed_pixels``, and there is no other way to embed.
+    """
+    if embed is None and not callable(getattr(pl_module, "embed_pixels", None)):
+        raise InputError(
+            f"{type(pl_module).__name__} has no embed_pixels(batch); if it is a classifier of "
+            "images, leave it as it is, and give the callback adapter=ClassifierAdapter(); if "
+            f"not, add these lines to it:{MENDED_MODULE}"
+        )
+    function = partial(embed, pl_module) if embed else pl_module.embed_pixels
+    known = inspect.signature(function).parameters
+
+    def embed_batch(batch: Any, activation: bool, features: bool) -> PixelEmbeddings:
+        needs = {"activation": activation, "features": features}
+        found: PixelEmbeddings = function(
+            batch, **{name: value for name, value in needs.items() if name in known}
+        )
+        return found
+
+    return embed_batch
 
 
 def check_batch(batch: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wsseg.clustering import ClusterReSupervision
 from wsseg.clustering.callback import clusterings_of
+from wsseg.clustering.source import embedder
 from wsseg.data.datamodule import data_of
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.targets import resize
@@ -49,9 +50,10 @@ class MapAgreement(pl.Callback):
         callback = clustering_of(trainer)
         if callback is None or callback.clusters is None:
             return
-        embed = callback.embed or type(pl_module).embed_pixels  # type: ignore[attr-defined]
+        embed = embedder(pl_module, callback.embed)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            relevance = callback.clusters.relevance(embed(pl_module, batch))
+            embeddings = embed(batch, callback.clusters.needs_activation, True)
+            relevance = callback.clusters.relevance(embeddings)
         probability = outputs["probability"]
         relevance = resize(relevance, *probability.shape[-2:]).to(probability.device)
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
