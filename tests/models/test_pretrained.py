@@ -20,6 +20,7 @@ from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
 from wsseg.models.pretrained import PretrainedEncoder
 from wsseg.prediction.inference import predict_slices
+from wsseg.segmentation import SegmentationModule
 from wsseg.utils.errors import InputError
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `pretrained` is not installed")
@@ -98,6 +99,27 @@ def test_all_methods_have_it_for_colour_pictures(kind: Any, tmp_path: Path) -> N
     found = predict_slices(again, batch["image"], batch["valid"], 4)
     assert found.shape == (4, 1, 64, 64)
     assert torch.isfinite(found).all()
+
+
+def test_the_second_stage_has_it_for_pictures_and_keeps_it_fixed() -> None:
+    torch.manual_seed(0)
+    module = SegmentationModule(pictures().to_dict())
+    (encoder,) = (each for each in module.network.modules() if isinstance(each, PretrainedEncoder))
+    trained = {name for name, each in module.network.named_parameters() if each.requires_grad}
+    assert trained
+    assert not any(name.startswith("encoder.") for name in trained)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    batch = {
+        "image": torch.randn(2, 3, 64, 64),
+        "valid": torch.ones(2, 64, 64, dtype=torch.bool),
+        "tags": torch.ones(2, 1),
+        "target": torch.rand(2, 1, 64, 64).round(),
+        "index": torch.arange(2),
+        "case": torch.arange(2),
+        "level": torch.zeros(2, dtype=torch.int64),
+    }
+    quiet_trainer(max_epochs=1).fit(module, DataLoader([batch], batch_size=None))
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_explanations_follow_gradients_through_fixed_weights() -> None:

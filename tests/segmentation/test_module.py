@@ -43,6 +43,14 @@ def test_probability_is_zero_outside_anatomy(small: Make) -> None:
     assert (probability[inside] > 0).all()
 
 
+def test_a_decoder_on_an_encoder_can_be_asked_for(small: Make) -> None:
+    module = small(encoder="unet", widths=(4, 8)).eval()
+    assert type(module.network).__name__ == "DecoderNetwork"
+    assert module(batch()["image"], batch()["valid"]).shape == (4, 1, 16, 16)
+    with pytest.raises(InputError, match=r"--model.encoder vgg: unknown"):
+        small(encoder="vgg")
+
+
 def test_larger_slices_than_those_of_training_are_fine(small: Make) -> None:
     valid = torch.ones(1, 32, 48, dtype=torch.bool)
     assert small().eval()(torch.randn(1, 2, 32, 48), valid).shape == (1, 1, 32, 48)

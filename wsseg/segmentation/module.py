@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.datamodule import data_of
 from wsseg.data.spec import Batch, DataSpec, containers, nest
+from wsseg.models.encoders import build_encoder, usual_encoder
 from wsseg.models.network_input import input_channels
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.segmentation.losses import corrected, noisy_mask_loss
-from wsseg.segmentation.network import build_network
+from wsseg.segmentation.network import DecoderNetwork, build_network
 from wsseg.segmentation.source import TargetSource
 from wsseg.utils.errors import InputError
 
@@ -42,6 +43,7 @@ class SegmentationModule(SliceModule):
         self,
         spec: dict[str, Any],
         targets: TargetSource | None = None,
+        encoder: str | None = None,
         widths: Sequence[int] = (16, 32, 64, 96, 128),
         symmetry: bool | None = None,
         robustness: float = 0.7,
@@ -57,7 +59,10 @@ class SegmentationModule(SliceModule):
             spec: The data specification, ``MRISliceDataModule.spec.to_dict()``. It fixes the
                 number of modalities and classes and travels in the checkpoint.
             targets: Gives training batches their targets; needed for training only.
-            widths: Channels of each level, finest first, 3 to 5 levels.
+            encoder: Name of an encoder on which a decoder is put, a key of
+                ``wsseg.models.ENCODERS``. By default "pretrained" for pictures, whose features are
+                fixed; for other images there is none, but MONAI's version of nnU-Net's network.
+            widths: Channels of each level of that network or of a "unet" encoder, finest first.
             symmetry: Let the network see how the two sides of a slice differ, as suits organs that
                 are symmetric left to right; does nothing in sagittal slices. By default as the plan
                 of the data says.
@@ -71,7 +76,7 @@ class SegmentationModule(SliceModule):
             augmentation: Random changes of training batches; by default ``SliceAugmentation()``.
 
         Raises:
-            InputError: An option is out of range.
+            InputError: An option is out of range, or ``encoder`` is unknown.
         """
         shares = {"robustness": robustness, "correction": correction, "correct_from": correct_from}
         for name, value in shares.items():
@@ -79,7 +84,7 @@ class SegmentationModule(SliceModule):
                 raise InputError(f"--model.{name} {value:g}: must be from 0 to 1")
         data = DataSpec.from_dict(spec)
         super().__init__(
-            build_network(input_channels(data, symmetry), len(data.classes), widths),
+            _network(data, encoder, input_channels(data, symmetry), widths),
             spec,
             symmetry=symmetry,
             optimisation=optimisation,
@@ -149,6 +154,14 @@ class SegmentationModule(SliceModule):
         target = batch["target"]
         doubted = corrected(target, opinion, batch["tags"], self.correction, CONFIDENCE)
         return torch.where(batch["drawn"][:, None, None, None], target, doubted)
+
+
+def _network(data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int]) -> nn.Module:
+    if encoder is None and not data.of_pictures:
+        return build_network(channels, len(data.classes), widths)
+    name = encoder or usual_encoder(data)
+    built = build_encoder(name, channels, widths, data.size, data.plan.scales)
+    return DecoderNetwork(built, len(data.classes))
 
 
 def _logits(network: nn.Module, seen: Tensor) -> Tensor:

@@ -1,12 +1,42 @@
-"""The segmentation network."""
+"""The segmentation networks: one that learns from nothing, one that builds on a fixed encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
+from wsseg.models.encoders import Decoder, Encoder
 from wsseg.utils.errors import InputError
+
+
+class DecoderNetwork(nn.Module):
+    """A decoder on an encoder, with the logits of the classes at the resolution of the image.
+
+    Example:
+        >>> import torch
+        >>> from wsseg.models.encoders import UNetEncoder
+        >>> network = DecoderNetwork(UNetEncoder(in_channels=3, widths=(4, 8)), num_classes=1)
+        >>> network(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        """Put a decoder and a head on an encoder.
+
+        Args:
+            encoder: Any encoder.
+            num_classes: Number of classes C.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = Decoder(encoder.widths)
+        self.head = nn.Conv2d(encoder.widths[0], num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map slices [B, M, H, W] to logits [B, C, H, W]."""
+        logits: Tensor = self.head(self.decoder(self.encoder(image), image.shape[-2:]))
+        return logits
 
 
 def build_network(modalities: int, classes: int, widths: Sequence[int]) -> nn.Module:
