@@ -136,6 +136,20 @@ def test_refusals_are_one_line(
     assert message in line
 
 
+def test_a_run_can_be_scored_from_any_folder(
+    store: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration of a run names the store and the first stage by absolute paths."""
+    monkeypatch.chdir(first.parent)
+    near = f"--data.root={os.path.relpath(store)}", f"--model.targets.checkpoint={first.name}"
+    run = tmp_path / "run"
+    assert main(["fit", *SECOND, *QUICK, *near, f"--trainer.default_root_dir={run}"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
+    targets = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["targets"]
+    assert targets["init_args"]["checkpoint"] == str(first)
+
+
 def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) -> None:
     """An odd number of slices, of which each process has every second one."""
     test = ["test", f"--config={first.parent}/config.yaml", f"--ckpt_path={first}"]

@@ -24,6 +24,8 @@ from wsseg.tracking.map_history import MapHistory
 from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.files import replacing
 
+PATHS = ("data.root", "model.init_args.targets.init_args.checkpoint")  # options that name files
+
 
 class ResumeHint(Callback):
     """Prints how to resume a training that was stopped by Ctrl-C or by a queue (SIGTERM)."""
@@ -48,8 +50,10 @@ class RunConfig(SaveConfigCallback):
         root = Path(trainer.default_root_dir)
         set_aside_scores(root)
         path = root / self.config_filename
-        config = self.config.clone()  # with a path of the store that is right in every folder
-        config.data.root = str(Path(config.data.root).absolute())
+        config = self.config.clone()  # with paths that are right in every folder
+        for name in PATHS:
+            if config.get(name):
+                config[name] = str(Path(config[name]).absolute())
         with replacing(path) as part:
             self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
         link_latest(root)
