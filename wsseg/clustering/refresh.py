@@ -189,6 +189,7 @@ class Refresh:
             votes=not_yet,
             likeness=not_yet,
             smoothing=options.smoothing,
+            low=self._scorer.low,
         )
 
     def _score(self, clusters: Clusters, evidence: Evidence) -> Clusters:

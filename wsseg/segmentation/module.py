@@ -156,7 +156,9 @@ class SegmentationModule(SliceModule):
         return torch.where(batch["drawn"][:, None, None, None], target, doubted)
 
 
-def _network(data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int]) -> nn.Module:
+def _network(
+    data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int]
+) -> nn.Module:
     if encoder is None and not data.of_pictures:
         return build_network(channels, len(data.classes), widths)
     name = encoder or usual_encoder(data)
