@@ -66,7 +66,6 @@ def write_checkpoint(store: Path, path: Path) -> None:
         votes=torch.rand(2, 6, 1),
         likeness=torch.rand(2, 6, 1),
         smoothing=1.0,
-        low=0.1,
     )
     save(module, path, {"ClusterReSupervision": {"clusters": clusters.state_dict()}})
 

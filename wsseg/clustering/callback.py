@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wsseg.clustering.adapter import ClassifierAdapter
 from wsseg.clustering.checks import check_known, check_pixels, check_same_slices
-from wsseg.clustering.clusters import EARLIER_VERSION, Clusters
+from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
 from wsseg.clustering.options import ClusteringOptions
@@ -232,7 +232,10 @@ class ClusterReSupervision(LightningCallback):
         if not state_dict:
             return
         if "clusters" not in state_dict or "frozen" in state_dict:
-            raise InputError(EARLIER_VERSION)
+            raise InputError(
+                "the checkpoint's clusters were written by an earlier version of wsseg; use that "
+                "version, or train again"
+            )
         self._fitted_until, self.clusters = 0, None
         self._epoch, self._data = state_dict["epoch"], state_dict["data"]
         self._restored = state_dict["clusters"]

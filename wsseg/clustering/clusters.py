@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings, pixels_of
 from wsseg.clustering.kmeans import assign
 from wsseg.clustering.relevance import relevance_map
 from wsseg.clustering.views import View, column_maps
 from wsseg.utils.errors import InputError
-
-EARLIER_VERSION = (
-    "the checkpoint's clusters were written by an earlier version of wsseg; use that version, or "
-    "train again"
-)
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,6 @@ class Clusters:
         likeness: How much a cluster looks like each class (purity times focus), [R, K, C] in
             [0, 1]; for :meth:`View.trust`.
         smoothing: Width in pixels of the Gaussian that smooths maps.
-        low: Relevance up to which a pixel does not belong to a class.
 
     Example:
         >>> import torch
@@ -45,7 +38,6 @@ class Clusters:
         >>> clusters = Clusters(
         ...     views=(), learned=(), mean=torch.zeros(1), scale=torch.ones(1), centroids=table,
         ...     scores=table, votes=table, likeness=table, smoothing=0.0,
-        ...     low=0.1,
         ... )
         >>> clusters.assign(torch.tensor([[0.2], [0.9]]))  # two pixels of one feature
         tensor([[0], [1]])
@@ -60,7 +52,6 @@ class Clusters:
     votes: Tensor
     likeness: Tensor
     smoothing: float
-    low: float
 
     @property
     def needs_activation(self) -> bool:
@@ -103,11 +94,10 @@ class Clusters:
             slices: A batch; no activation is needed.
 
         Returns:
-            [B, C, h, w]: see :func:`~wsseg.clustering.relevance.relevance_map`, of which only the
-            regions remain that :func:`~wsseg.clustering.dominance.dominant` keeps.
+            [B, C, h, w]: see :func:`~wsseg.clustering.relevance.relevance_map`.
         """
         labels = self.labels(slices)
-        relevance = relevance_map(
+        return relevance_map(
             labels,
             slices.valid.to(labels.device),
             slices.tags.to(labels.device),
@@ -116,7 +106,6 @@ class Clusters:
             self.views,
             self.smoothing,
         )
-        return dominant(relevance, self.low)
 
     def cpu(self) -> Clusters:
         """Return the clusters with all tensors on the CPU."""
@@ -138,10 +127,8 @@ class Clusters:
             views: The views that the clusters were made with.
 
         Raises:
-            InputError: The clusters were made with other views, or by an earlier version of wsseg.
+            InputError: The clusters were made with other views.
         """
-        if set(state) != {field.name for field in fields(cls)}:
-            raise InputError(EARLIER_VERSION)
         made, given = list(state["views"]), view_names(views)
         if made != given:
             raise InputError(

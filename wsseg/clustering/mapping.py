@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from wsseg.clustering.dominance import dominant
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.utils.errors import InputError
 from wsseg.utils.map_file import MapFile
@@ -127,8 +128,8 @@ class MapWriter:
         return SliceMaps(batch.index.cpu(), batch.tags.cpu(), self._clusters.relevance(batch))
 
     def _write(self, slices: SliceMaps) -> None:
-        """Write maps, and count their pixels and those that changed."""
-        new = slices.relevance.cpu()
+        """Write maps of dominant regions, and count their pixels and those that changed."""
+        new = dominant(slices.relevance.cpu(), self._low)
         self._file.write(slices.index, new)
         self._written.append(slices.index)
         target = to_targets(new, self._low, self._high)

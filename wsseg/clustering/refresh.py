@@ -189,7 +189,6 @@ class Refresh:
             votes=not_yet,
             likeness=not_yet,
             smoothing=options.smoothing,
-            low=self._scorer.low,
         )
 
     def _score(self, clusters: Clusters, evidence: Evidence) -> Clusters:
