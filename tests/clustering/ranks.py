@@ -35,7 +35,7 @@ from wsseg.clustering import (
     PixelEmbeddings,
     Scorer,
 )
-from wsseg.clustering.refresh import Refresh
+from wsseg.clustering.refresh import Refresh, RegionRefresh
 from wsseg.utils.distributed import DistributedCollective
 from wsseg.utils.map_folder import MapFolder
 
@@ -120,6 +120,25 @@ def refresh(rank: int, scenario: str, processes: int, folder: Path) -> None:
             maps=checksum(found),
             sent=sum(sent),
         )
+    dist.destroy_process_group()
+
+
+def divide(rank: int, scenario: str, processes: int, folder: Path) -> None:
+    """Write the maps of regions twice, so that their change is reported, too."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/case", rank=rank, world_size=processes
+    )
+    collective, shared = (
+        DistributedCollective(torch.device("cpu")),
+        MapFolder(folder, rank, processes),
+    )
+    source = scene(scenario)
+    work = RegionRefresh(source, OPTIONS, EvidenceScorer(), [], shared, collective)
+    _, maps = work.run(*work.run())
+    found = maps.lookup(torch.arange(len(source)))
+    report = {k: v for k, v in work.report.items() if not k.startswith("seconds")}
+    write(folder, rank, maps=checksum(found), report=report, shape=maps.shape)
     dist.destroy_process_group()
 
 
@@ -298,7 +317,8 @@ def main(folder: Path, scenarios: list[str]) -> None:
             train_sharded(int(processes), own)
         else:
             arguments = (name, int(processes), own)
-            mp.start_processes(refresh, arguments, nprocs=int(processes), start_method="fork")
+            work = divide if name == "regions" else refresh
+            mp.start_processes(work, arguments, nprocs=int(processes), start_method="fork")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from wsseg.clustering import Deviation, EvidenceScorer
-from wsseg.clustering.refresh import Refresh
+from wsseg.clustering.refresh import Refresh, RegionRefresh
 from wsseg.utils.distributed import Collective
 from wsseg.utils.map_folder import MapFolder
 
@@ -43,6 +44,8 @@ SCENARIOS = (
     "spawn-2",
     "sharded-2",
     "classifier-2",
+    "regions-2",
+    "regions-4",
 )
 
 Found = dict[str, list[dict[str, Any]]]
@@ -98,6 +101,24 @@ def test_processes_agree_with_each_other_and_with_one(
         assert torch.allclose(torch.tensor(each["centroids"]), centroids, atol=1e-5)
         for name, value in each["report"].items():
             assert value == pytest.approx(report[name]), name
+
+
+@pytest.mark.parametrize("scenario", ["regions-2", "regions-4"])
+def test_processes_divide_the_slices_of_one(
+    toys: ModuleType, tmp_path: Path, found: Found, scenario: str
+) -> None:
+    """Maps of regions, and what is reported of them, are those of a single process."""
+    source = toys.scene("regions")
+    folder, collective = MapFolder(tmp_path), Collective()
+    work = RegionRefresh(source, toys.OPTIONS, EvidenceScorer(), [], folder, collective)
+    _, maps = work.run(*work.run())
+    bits = maps.lookup(torch.arange(len(source))).numpy().tobytes()
+    assert 0 < work.report["relevant_area"] < 1
+    for each in found[scenario]:
+        assert each["maps"] == hashlib.sha256(bits).hexdigest()
+        assert each["shape"] == list(maps.shape)
+        for name, value in each["report"].items():
+            assert value == pytest.approx(work.report[name]), name
 
 
 def test_traffic_does_not_grow_with_the_data(found: Found) -> None:

@@ -73,7 +73,10 @@ class ToySource:
 
 def scene(kind: str) -> ToySource:
     """Return what is clustered in a scenario of several processes, or by one beside them."""
-    source = ToySource({"few": 3, "large": 96, "compared": 47}.get(kind, 23))
+    count = {"few": 3, "large": 96, "compared": 47}.get(kind, 23)
+    source = ToySource(count, size=24 if kind == "regions" else 12)
+    if kind == "regions":
+        source.image = source.features[:, :3]
     if kind == "cases":
         source.know(cases=True)
     if kind == "compared":
