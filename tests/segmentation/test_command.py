@@ -55,6 +55,16 @@ def where(store: Path, run: Path) -> list[str]:
     return [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
 
 
+def correct(folder: Path) -> None:
+    """Save a mask of the first training case."""
+    import nibabel as nib
+
+    folder.mkdir()
+    drawn = np.zeros((16, 16, 16), np.uint8)
+    drawn[4:12, 4:12] = 1
+    nib.save(nib.Nifti1Image(drawn, np.eye(4)), folder / "a.nii.gz")
+
+
 def logged(run: Path, name: str) -> list[float]:
     with (run / "logs" / "metrics.csv").open() as file:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
@@ -139,15 +149,18 @@ def test_refusals_are_one_line(
 def test_a_run_can_be_scored_from_any_folder(
     store: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The configuration of a run names the store and the first stage by absolute paths."""
+    """The configuration of a run names the store and what it learns from by absolute paths."""
     monkeypatch.chdir(first.parent)
-    near = f"--data.root={os.path.relpath(store)}", f"--model.targets.checkpoint={first.name}"
+    correct(Path("corrected"))
+    near = [f"--data.root={os.path.relpath(store)}", f"--model.targets.checkpoint={first.name}"]
+    near += ["--model.targets.corrections=corrected"]
     run = tmp_path / "run"
     assert main(["fit", *SECOND, *QUICK, *near, f"--trainer.default_root_dir={run}"]) == 0
     monkeypatch.chdir(tmp_path)
     assert main(["test", f"--config={run}/config.yaml", f"--ckpt_path={run}/last.ckpt"]) == 0
     targets = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["targets"]
     assert targets["init_args"]["checkpoint"] == str(first)
+    assert targets["init_args"]["corrections"] == str(first.parent / "corrected")
 
 
 def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) -> None:
@@ -168,12 +181,8 @@ def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) ->
 
 def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path: Path) -> None:
     """The mask of one case is corrected."""
-    import nibabel as nib
-
-    drawn, shares = np.zeros((16, 16, 16), np.uint8), []
-    drawn[4:12, 4:12] = 1
-    (tmp_path / "corrected").mkdir()
-    nib.save(nib.Nifti1Image(drawn, np.eye(4)), tmp_path / "corrected" / "a.nii.gz")
+    correct(tmp_path / "corrected")
+    shares = []
     for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):
         run = tmp_path / name
         corrected = f"--model.targets.corrections={tmp_path}/corrected"

@@ -24,7 +24,8 @@ from wsseg.tracking.map_history import MapHistory
 from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.files import replacing
 
-PATHS = ("data.root", "model.init_args.targets.init_args.checkpoint")  # options that name files
+TARGETS_OF = "model.init_args.targets.init_args"
+PATHS = ("data.root", f"{TARGETS_OF}.checkpoint", f"{TARGETS_OF}.corrections")  # name files
 
 
 class ResumeHint(Callback):
