@@ -84,6 +84,24 @@ def test_finds_the_objects(toys: ModuleType, tmp_path: Path, classes: int) -> No
     assert "churn" not in report
 
 
+@pytest.mark.parametrize("known", ["nothing", "tags", "cases"])
+def test_unknown_tags_leave_maps_open(toys: ModuleType, tmp_path: Path, known: str) -> None:
+    source = toys.ToySource(count=40, classes=2)
+    unknown = torch.tensor([4, 5, 6, 7])  # without any class, with either, and with both
+    source.tags[unknown, 0] = torch.nan
+    if known != "nothing":
+        source.know(cases=known == "cases")
+    _, maps, _ = refresh(source, tmp_path, n_clusters=12)
+    found = maps.lookup(torch.arange(40))
+    assert bool((found[unknown, 0] == IGNORE).all())
+    assert not found[[4, 5], 1].any()
+    for c in range(2):
+        tagged = source.tags[:, c] > 0
+        inside, relevance = source.objects[tagged][:, c], found[tagged][:, c]
+        assert float((relevance[inside] > 0.55).float().mean()) > 0.9
+        assert not found[source.tags[:, c] == 0][:, c].any()
+
+
 def test_same_input_same_maps_whatever_the_batches(toys: ModuleType, tmp_path: Path) -> None:
     results = []
     for number, batch_size in enumerate((5, 24)):

@@ -108,3 +108,11 @@ def test_sampled_pixels_are_distinct_and_spread(counts: list[int], quota: int) -
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     found = torch.bincount(row[chosen], minlength=len(counts)).tolist()
     assert found == [min(quota, count) for count in counts]
+
+
+def test_slices_of_which_nothing_is_known_are_not_chosen() -> None:
+    tags = torch.tensor([[1.0], [0.0], [torch.nan], [torch.nan]]).repeat(10, 1)
+    chosen = choose_slices(count=40, most=12, seed=0, tags=tags, level=torch.arange(40) // 4)
+    assert not tags[chosen].isnan().any()
+    assert tags[chosen].sum() == 6
+    assert not set(choose_untagged(40, 40, [], tags)) - set(range(1, 40, 4))

@@ -40,6 +40,25 @@ def variance(places: torch.Tensor) -> float:
     return float(places.double().var(dim=0, correction=0).sum()) if len(places) else 0.0
 
 
+def test_an_unknown_tag_counts_for_the_other_classes_only() -> None:
+    data = draw_slices(1)
+    whole = slice_statistics(**data, clusters=K)
+    data["tags"][2, 0] = torch.nan
+    found = slice_statistics(**data, clusters=K)
+    rows = data["row"] != 2
+    kept = {name: data[name][rows] for name in ("labels", "activation", "row", "place")}
+    kept["row"] = kept["row"] - (kept["row"] > 2).long()
+    others = torch.arange(6) != 2
+    kept |= {name: data[name][others] for name in ("tags", "case", "level")}
+    without = slice_statistics(**kept, clusters=K)
+    for name in ("pixels", "by_case", "activation", "slices", "active_slices", "area", "spread"):
+        values = (getattr(each, name) for each in (found, without, whole))
+        of_found, of_others, of_all = values
+        assert torch.equal(of_found[:, :, 0], of_others[:, :, 0]), name
+        assert torch.equal(of_found[:, :, 1], of_all[:, :, 1]), name
+    assert found.total.sum(dim=1).tolist() == [5, 6]
+
+
 def test_counts_as_by_hand() -> None:
     data = draw_slices(0)
     found = slice_statistics(**data, clusters=K)

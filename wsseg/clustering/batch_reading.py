@@ -117,20 +117,20 @@ def to_tags(labels: Tensor, outputs: int) -> Tensor:
 
 
 def check_hard(tags: Tensor) -> Tensor:
-    """Return tags of 0 and 1, and refuse others, which clusters cannot be scored by.
+    """Return tags of 0, 1 or NaN, and refuse others, which clusters cannot be scored by.
 
     Raises:
-        InputError: A tag is neither 0 nor 1.
+        InputError: A tag is neither 0 nor 1 nor NaN, which means that it is unknown.
 
     Example:
         >>> check_hard(torch.tensor([[0.5], [1.0]]))
         Traceback (most recent call last):
         wsseg.utils.errors.InputError: tags: one is 0.5; ...
     """
-    soft = tags[(tags != 0) & (tags != 1)]
+    soft = tags[(tags != 0) & (tags != 1) & ~tags.isnan()]
     if len(soft):
         raise InputError(
-            f"tags: one is {float(soft[0]):g}; clusters need tags of 0 or 1, so round them, as "
-            "(tags > 0.5).float(), and leave smoothed labels to the loss"
+            f"tags: one is {float(soft[0]):g}; clusters need tags of 0 or 1, or NaN if unknown, so "
+            "round them, as (tags > 0.5).float(), and leave smoothed labels to the loss"
         )
     return tags

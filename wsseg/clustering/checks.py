@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wsseg.clustering.embeddings import PixelEmbeddings
-from wsseg.clustering.slices import KnownSlices, TrainingSlices
+from wsseg.clustering.slices import KnownSlices, TrainingSlices, told
 from wsseg.clustering.source import EmbeddingSource
 from wsseg.clustering.statistics import ClusterStatistics
 from wsseg.utils.distributed import Collective
@@ -73,9 +73,8 @@ def check_known(known: KnownSlices | None) -> None:
     if known is None:
         return
     check_distinct(known.index)
-    for number, column in enumerate((known.tags > 0.5).T):
-        tagged = int(column.sum())
-        _check_counts(number, (len(column) - tagged, tagged))
+    for number, column in enumerate(known.tags.T):
+        _check_counts(number, (int((column <= 0.5).sum()), int((column > 0.5).sum())))
 
 
 def check_agreement(
@@ -94,7 +93,7 @@ def check_agreement(
     rows = torch.tensor(positions)
     for name, stated, served in (
         ("index", known.index[rows], embeddings.index),
-        ("tags", known.tags[rows] > 0.5, embeddings.tags > 0.5),
+        ("tags", told(known.tags[rows]), told(embeddings.tags)),
     ):
         if served.shape != stated.shape or not torch.equal(
             served.cpu(), stated.to("cpu", served.dtype)

@@ -114,7 +114,7 @@ def coarse_slices(batch: PixelEmbeddings, appearance: Tensor) -> CoarseSlices:
         batch: The slices.
         appearance: From :func:`smoothed_appearance`, [B, M, h, w].
     """
-    rows = ~batch.tagged
+    rows = batch.untagged
     sums = coarse_sums(appearance[rows], batch.valid[rows])
     level = batch.levels[rows].remainder(BUCKETS)
     return CoarseSlices(level.cpu(), batch.cases[rows].cpu(), sums.cpu())

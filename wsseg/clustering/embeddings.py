@@ -24,7 +24,7 @@ class PixelEmbeddings(NamedTuple):
         activation: Class activation in [0, 1], [B, C, h, w]; None if ``embed_pixels`` was called
             with ``activation=False``.
         valid: Pixels to be clustered, [B, h, w] bool.
-        tags: Tags of the slices, [B, C], 0 or 1.
+        tags: Tags of the slices, [B, C], 0, 1, or NaN where unknown.
         index: Stable ids of the slices, from 0, [B] int64.
         case: The case (one volume or image) that each slice belongs to, [B] int64. If None, every
             slice is a case of its own.
@@ -67,6 +67,11 @@ class PixelEmbeddings(NamedTuple):
     def tagged(self) -> Tensor:
         """Which slices have any tag, [B] bool."""
         return (self.tags > 0.5).any(dim=1)
+
+    @property
+    def untagged(self) -> Tensor:
+        """Which slices are known to have no tag, [B] bool."""
+        return (self.tags <= 0.5).all(dim=1)
 
     @property
     def plane(self) -> tuple[int, int, int]:
@@ -115,7 +120,7 @@ def check_embeddings(embeddings: object) -> PixelEmbeddings:
 
     Raises:
         InputError: A field does not have the shape or type that :class:`PixelEmbeddings` names, or
-            a tag is neither 0 nor 1.
+            a tag is neither 0 nor 1 nor NaN.
     """
     if not isinstance(embeddings, PixelEmbeddings):
         raise InputError(

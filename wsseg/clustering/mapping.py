@@ -13,7 +13,7 @@ from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.utils.errors import InputError
 from wsseg.utils.map_file import MapFile
 from wsseg.utils.smoothing import blur_across
-from wsseg.utils.targets import IGNORE, to_targets
+from wsseg.utils.targets import IGNORE, limited_by, to_targets
 
 ROWS_TOGETHER = 256  # maps of untagged slices that are in memory at a time
 
@@ -23,7 +23,7 @@ class SliceMaps(NamedTuple):
 
     index: Tensor  # type: ignore[assignment]  # [S] int64, the ids of the slices, on the CPU
     tags: Tensor
-    """[S, C], 0 or 1, on the CPU."""
+    """[S, C], 0, 1, or NaN where unknown, on the CPU."""
     relevance: Tensor
     """[S, C, h, w]."""
 
@@ -80,14 +80,17 @@ class MapWriter:
         """Ids of the slices that were written, [n]."""
         return torch.cat(self._written)
 
-    def write_untagged(self, index: Tensor) -> None:
-        """Write maps of 0 for untagged slices.
+    def write_untagged(self, index: Tensor, tags: Tensor) -> None:
+        """Write the maps of slices that are tagged with no class; they need no embedding.
 
         Args:
             index: Ids of the slices, [n].
+            tags: Their tags, [n, C], 0, or NaN where unknown.
         """
-        for part in index.split(ROWS_TOGETHER) if len(index) else ():
-            self._file.write(part, torch.zeros(len(part), *self._file.shape[1:]))
+        together = zip(index.split(ROWS_TOGETHER), tags.cpu().split(ROWS_TOGETHER), strict=True)
+        for part, given in together if len(index) else ():
+            nothing = torch.zeros(len(part), *self._file.shape[1:])
+            self._file.write(part, limited_by(given, nothing))
         self._written.append(index.cpu())
 
     def write_slices(self, batches: Iterable[PixelEmbeddings]) -> None:
@@ -100,7 +103,7 @@ class MapWriter:
             InputError: Slices differ in shape.
         """
         for batch in batches:
-            self.write_untagged(batch.index[~batch.tagged])
+            self.write_untagged(batch.index[~batch.tagged], batch.tags[~batch.tagged])
             if bool(batch.tagged.any()):
                 self._write(self._relevance(batch.select(batch.tagged)))
 

@@ -116,7 +116,7 @@ class Refresh:
         """Let the views learn from untagged slices, those of the evidence and others."""
         rows = torch.tensor(self._chosen)
         if self._tags is not None:
-            rows = rows[~(self._tags.cpu()[rows] > 0.5).any(dim=1)]
+            rows = rows[(self._tags.cpu()[rows] <= 0.5).all(dim=1)]
         more = choose_untagged(len(self._source), UNTAGGED_SLICES, self._chosen, self._tags)
         rows = torch.cat((rows, torch.tensor(more, dtype=torch.int64))).sort().values
         mine = process_positions(len(rows), self._collective.rank, self._collective.size)
@@ -255,7 +255,8 @@ class Refresh:
         tagged = (known.tags > 0.5).any(dim=1).cpu()
         rows, untagged = (chosen.nonzero()[:, 0] for chosen in (tagged, ~tagged))
         mine = process_positions(len(untagged), folder.rank, folder.size)
-        writer.write_untagged(known.index[untagged[list(mine)]])
+        others = untagged[list(mine)]
+        writer.write_untagged(known.index[others], known.tags[others])
         if known.case is None or known.depth is None:
             mine = process_positions(len(rows), folder.rank, folder.size)
             writer.write_slices(

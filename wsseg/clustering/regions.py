@@ -20,7 +20,7 @@ from torch import Tensor
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.utils.errors import InputError
 from wsseg.utils.smoothing import blur
-from wsseg.utils.targets import IGNORE
+from wsseg.utils.targets import IGNORE, limited_by
 
 # A slice is divided at each of these numbers of levels of each channel, smoothed by a Gaussian of
 # each of these widths (shares of the slice's longer side).
@@ -48,8 +48,9 @@ class Regions:
             slices: A batch with activation and image.
 
         Returns:
-            [B, C, h, w]: 0 in the whole slice for a class that it is not tagged with, else the
-            relevance, 0 or 1, at valid pixels and ``IGNORE`` at the others.
+            [B, C, h, w]: 0 in the whole slice for a class that it is not tagged with, ``IGNORE`` if
+            the tag is unknown, else the relevance, 0 or 1, at valid pixels and ``IGNORE`` at the
+            others.
 
         Raises:
             InputError: The embeddings have no image.
@@ -62,7 +63,7 @@ class Regions:
         found = region_relevance(slices.activation.float().cpu(), slices.image.cpu(), valid)
         # No pixel is left open: near the border that would spare only one of the two sides.
         found = (found > 0.5).float().masked_fill(~valid[:, None], IGNORE)
-        return found.masked_fill((slices.tags.cpu() <= 0.5)[:, :, None, None], 0.0)
+        return limited_by(slices.tags, found)
 
 
 def region_relevance(activation: Tensor, image: Tensor, valid: Tensor) -> Tensor:

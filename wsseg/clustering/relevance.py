@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wsseg.clustering.views import View, limits_trust
 from wsseg.utils.smoothing import blur
-from wsseg.utils.targets import IGNORE
+from wsseg.utils.targets import IGNORE, limited_by
 
 FAINT_SCORE = 0.1
 """A clustering whose best cluster scores less counts as having found nothing. Not measured."""
@@ -69,7 +69,7 @@ def slice_peaks(labels: Tensor, row: Tensor, votes: Tensor, tags: Tensor) -> Ten
         labels: Clusters of the sampled pixels, [n, R] int64.
         row: Slice of each pixel, [n] int64, ascending.
         votes: Votes of the clusters, [R, K, C].
-        tags: Tags of the slices, [B, C], 0 or 1.
+        tags: Tags of the slices, [B, C], 0, 1, or NaN where unknown.
 
     Returns:
         [B, C]; NaN for classes that a slice is not tagged with, and for slices without pixels.
@@ -81,7 +81,7 @@ def slice_peaks(labels: Tensor, row: Tensor, votes: Tensor, tags: Tensor) -> Ten
         if len(pixels):
             most = max(1, round(PEAK_SHARE * len(pixels)))
             peaks[number] = pixels.topk(most, dim=0).values.mean(dim=0)
-    return peaks.masked_fill(tags <= 0.5, torch.nan)
+    return torch.where(tags > 0.5, peaks, torch.nan)
 
 
 def typical_peak(peaks: Tensor) -> Tensor:
@@ -116,15 +116,16 @@ def relevance_map(
     Args:
         labels: Clusters of the valid pixels in raster order, [n, R] int64.
         valid: [B, h, w] bool.
-        tags: [B, C], 0 or 1.
+        tags: [B, C], 0, 1, or NaN where unknown.
         votes: What a cluster adds to the relevance of its pixels, [R, K, C].
         likeness: How much a cluster looks like each class, [R, K, C] in [0, 1].
         views: The views that some clusterings see.
         smoothing: Width in pixels of the Gaussian that smooths the maps.
 
     Returns:
-        [B, C, h, w] float32: 0 in the whole slice for a class that it is not tagged with, else
-        the relevance in [0, 1] at valid pixels and ``IGNORE`` at the others.
+        [B, C, h, w] float32: 0 in the whole slice for a class that it is not tagged with,
+        ``IGNORE`` if the tag is unknown, else the relevance in [0, 1] at valid pixels and
+        ``IGNORE`` at the others.
     """
     limiting = [view for view in views if limits_trust(view)]
     clusterings = range(len(votes))
@@ -147,8 +148,7 @@ def relevance_map(
             part = trust * part
         relevance = relevance + part
     relevance = blur(relevance.clamp_(0, 1), valid[:, None], smoothing)
-    relevance = relevance.masked_fill(~valid[:, None], IGNORE)
-    return relevance.masked_fill_((tags.to(labels.device) <= 0.5)[:, :, None, None], 0.0)
+    return limited_by(tags, relevance.masked_fill(~valid[:, None], IGNORE))
 
 
 def _sum_to_maps(labels: Tensor, valid: Tensor, values: Tensor, chosen: Sequence[int]) -> Tensor:

@@ -162,10 +162,11 @@ def pixels_to_compare(statistics: ClusterStatistics) -> Tensor:
     Returns:
         [R, K, C, G]; for classes without an outer class, those of slices without the class.
     """
-    outer, tagged = outer_class(statistics), statistics.pixels[..., TAGGED, :]
-    # Every slice of the class has the outer class too, so that a difference remains.
-    only_outer = tagged[:, :, outer.clamp_min(0)] - tagged
-    return torch.where((outer < 0)[:, None], statistics.pixels[..., UNTAGGED, :], only_outer)
+    outer, untagged = outer_class(statistics), statistics.pixels[..., UNTAGGED, :]
+    # Slices without the outer class are without the inner one, too, so that a difference remains;
+    # where tags are unknown, some of these may not be counted.
+    only_outer = (untagged - untagged[:, :, outer.clamp_min(0)]).clamp_min(0)
+    return torch.where((outer < 0)[:, None], untagged, only_outer)
 
 
 def pixel_shares(statistics: ClusterStatistics, untagged: Tensor | None = None) -> Tensor:

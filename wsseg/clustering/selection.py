@@ -24,7 +24,7 @@ def choose_slices(
         most: How many to choose at most.
         seed: Seed of the random choice.
         tags: [count, C], if known: as many slices as possible are then chosen of each combination
-            of tags, also of rare ones.
+            of tags, also of rare ones, and none of which every tag is NaN.
         level: [count] int64, if known: untagged slices are then chosen from the levels of the
             tagged ones, with which they are compared.
 
@@ -39,6 +39,7 @@ def choose_slices(
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     if tags is not None and count > most:
+        order = order[~tags.cpu()[order].isnan().all(dim=1)]
         has_tag = tags.cpu()[order] > 0.5
         if level is not None:
             tagged = has_tag.any(dim=1)
@@ -63,7 +64,7 @@ def choose_untagged(
         count: Number of slices.
         most: How many to choose at most.
         excluded: Positions of slices not to choose.
-        tags: [count, C]; if unknown, tagged slices may be chosen, too.
+        tags: [count, C], NaN where unknown; without it, tagged slices may be chosen, too.
 
     Returns:
         The positions of the chosen slices, ascending.
@@ -71,7 +72,7 @@ def choose_untagged(
     eligible = torch.ones(count, dtype=torch.bool)
     eligible[excluded] = False
     if tags is not None:
-        eligible &= ~(tags > 0.5).any(dim=1).cpu()
+        eligible &= (tags <= 0.5).all(dim=1).cpu()
     rows = eligible.nonzero()[:, 0]
     return rows[evenly_spaced(len(rows), most)].tolist()
 

@@ -21,7 +21,7 @@ class KnownSlices:
 
     Attributes:
         index: Ids of the slices, [N] int64.
-        tags: Tags of the slices, [N, C], 0 or 1.
+        tags: Tags of the slices, [N, C], 0, 1, or NaN where unknown.
         case: The case (one volume or image) of each slice, [N] int64; None if unknown.
         depth: Position of each slice along its case, in pixels, [N]; None if unknown.
         level: Level of each slice in the body, [N] int64; None if unknown.
@@ -93,8 +93,18 @@ class KnownSlices:
 
     def digest(self) -> str:
         """Return a SHA-256 digest of ids and tags, to recognise the same slices in a later run."""
-        parts = (self.index.cpu().long(), (self.tags.cpu() > 0.5).byte())
+        parts = (self.index.cpu().long(), told(self.tags.cpu()).byte())
         return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
+
+
+def told(tags: Tensor) -> Tensor:
+    """Return what tags say as numbers that can be compared: 0, 1, and 2 where one is unknown.
+
+    Example:
+        >>> told(torch.tensor([0.0, 1.0, torch.nan]))
+        tensor([0, 1, 2])
+    """
+    return torch.where(tags.isnan(), 2, (tags > 0.5).long())
 
 
 class TrainingSlices:

@@ -126,7 +126,7 @@ def slice_statistics(
         activation: Class activation of each valid pixel, [n, C] in [0, 1].
         row: Slice of each valid pixel, [n] int64 from 0 to B - 1.
         place: Row and column of each valid pixel in its slice, [n, 2].
-        tags: [B, C], 0 or 1.
+        tags: [B, C], 0 or 1; where NaN, the slice counts neither with the class nor without it.
         case: Case of each slice, [B] int64.
         level: Level of each slice, [B] int64.
         clusters: K.
@@ -155,7 +155,7 @@ def slice_statistics(
     counts, sums = _tables(labels, weights, row, len(tags), clusters)
     sums, moments = sums.split((activation.shape[1], 3), dim=1)
     tags = tags.cpu()
-    has_tag = F.one_hot((tags > 0.5).long(), 2).double()  # [B, C, 2]
+    has_tag = torch.stack((tags <= 0.5, tags > 0.5), dim=2).double()  # [B, C, 2]
     occurs = (counts > 0).double()
     valid = counts[:, :1].sum(dim=-1, keepdim=True).clamp_min(1)
     active = sums[:, :, :1].sum(dim=-1, keepdim=True)

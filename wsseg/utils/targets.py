@@ -35,6 +35,22 @@ def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
     return torch.where(relevant | irrelevant, relevant.to(relevance.dtype), IGNORE)
 
 
+def limited_by(tags: Tensor, relevance: Tensor) -> Tensor:
+    """Return relevance as tags allow it: 0 without the class, ``IGNORE`` where that is unknown.
+
+    Args:
+        tags: [B, C], 0, 1, or NaN where unknown.
+        relevance: [B, C, h, w].
+
+    Example:
+        >>> tags = torch.tensor([[1.0, 0.0, torch.nan]])
+        >>> limited_by(tags, torch.full((1, 3, 1, 1), 0.5)).flatten()
+        tensor([ 0.5000,  0.0000, -1.0000])
+    """
+    tags = tags.to(relevance.device)[:, :, None, None]
+    return relevance.masked_fill(tags <= 0.5, 0.0).masked_fill(tags.isnan(), IGNORE)
+
+
 def resize(relevance: Tensor, height: int, width: int) -> Tensor:
     """Change the resolution of maps; unknown pixels do not affect the values of known ones.
 
