@@ -136,7 +136,7 @@ def candidates(kept: Any) -> dict[str, Values]:
     mean = sigmoid(network).mean(axis=0)
     once = np.concatenate((np.ones_like(mean[:, :1]), mean), axis=1)
     return {
-        "suspicious_tags.csv": probabilities(once, kept["case"], kept["tags"]),
+        "suspicious_tags.csv": probabilities(once, kept["case"], kept["tags"].astype(float)),
         "network, mean probability of all epochs": mean,
         "network, mean logit of all epochs": sigmoid(network.mean(axis=0)),
         "network, mean probability of the first half": sigmoid(network[:half]).mean(axis=0),

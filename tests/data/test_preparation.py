@@ -411,7 +411,6 @@ def test_tags_without_masks(source: Path, tmp_path: Path) -> None:
         (["one,1"], "line 2"),
         (["0,0.5"], r"line 2 .*\(slice '0', tumour '0\.5'\)"),
         (["0,nan"], "line 2"),
-        (["0,"], "line 2"),
         (["0"], "line 2"),
     ],
 )

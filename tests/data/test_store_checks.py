@@ -31,12 +31,12 @@ def refused(read: Callable[[], object], path: Path) -> str:
 @pytest.mark.parametrize(
     ("entry", "value", "problem"),
     [
-        ("tags", [[0], [1], [0], [7], [0], [1]], "`tags` other than 0 and 1"),
-        ("tags", [[0], [1], [0], [-1], [0], [1]], "`tags` other than 0 and 1"),
-        ("tags", [[0], [1], [0], [0.5], [0], [1]], "`tags` other than 0 and 1"),
-        ("tags", [[0], [1], [0], ["1"], [0], [1]], "`tags` other than 0 and 1"),
-        ("tags", [[0], [1], [0], [None], [0], [1]], "`tags` other than 0 and 1"),
-        ("tags", [[0], [1], [0], [[1]], [0], [1]], "`tags` other than 0 and 1"),
+        ("tags", [[0], [1], [0], [7], [0], [1]], "`tags` other than 0, 1 and null"),
+        ("tags", [[0], [1], [0], [-1], [0], [1]], "`tags` other than 0, 1 and null"),
+        ("tags", [[0], [1], [0], [0.5], [0], [1]], "`tags` other than 0, 1 and null"),
+        ("tags", [[0], [1], [0], ["1"], [0], [1]], "`tags` other than 0, 1 and null"),
+        ("tags", [[0], [1], [0], [True], [0], [1]], "`tags` other than 0, 1 and null"),
+        ("tags", [[0], [1], [0], [[1]], [0], [1]], "`tags` other than 0, 1 and null"),
         ("tags", [[0], [1], [0], [1, 0], [0], [1]], "`tags` that are not 1 in each slice"),
         ("tags", [[0], [1], [0], [], [0], [1]], "`tags` that are not 1 in each slice"),
         ("tags", [[0], [1], [0]], "`positions` that are not a number for each of its 3 slices"),

@@ -39,7 +39,7 @@ def test_further_columns_are_of_no_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        *((row, "is not valid") for row in ("1_0,1", "1,7", "1,-1", "1,0.5", "1,", ",1", "1,1e0")),
+        *((row, "is not valid") for row in ("1_0,1", "1,7", "1,-1", "1,0.5", ",1", "1,1e0")),
         *(
             (row, "is not valid")
             for row in ("\uff11,1", "\u0661,1", "1,\uff11", "0x1,1", "+1,1", "1 0,1", "1,x")
@@ -115,7 +115,7 @@ def test_tags_of_a_volume_in_one_cell(cell: str, slices: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["", "2", "5-3", "3-12", "3-", "-3", "3-5-7", "x", "1e0", ";", "Dec 40", "1-2;x", "\u0661"],
+    ["2", "5-3", "3-12", "3-", "-3", "3-5-7", "x", "1e0", ";", "Dec 40", "1-2;x", "\u0661"],
 )
 def test_a_wrong_cell(cell: str) -> None:
     with pytest.raises(InputError, match=r"list.csv: line 3: `tumour` is .*; give 0 or 1 for all"):
@@ -137,3 +137,16 @@ def test_ranges_that_were_counted_from_the_other_end() -> None:
     shown = [[int(6 <= n <= 9)] for n in range(12)]
     with pytest.raises(InputError, match=r"^list.csv: line 3: tags of case ann .* look reversed"):
         compare_tags(tags, "ann", tags.rows(TUMOUR, 12), shown)
+
+
+def test_an_empty_cell_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv"
+    path.write_text("slice,tumour,core\n0,1,\n1,,0\n2,0,0")
+    classes = {"tumour": (1, 2), "core": (2,)}
+    table = read_tags(path, "ann", classes, 3)
+    assert table == {0: [1, None], 1: [None, 0], 2: [0, 0]}
+    assert compare_tags(path, "ann", table, [[1, 1], [1, 0], [0, 0]]) is None
+    assert compare_tags(path, "ann", table, [[1, 1], [1, 1], [0, 0]]) is not None
+    given = SliceTags("x", {"cyst": "", "mass": "1-1"}, {"cyst": (1,), "mass": (2,)})
+    joined = {"lesion": (1, 2), "cyst": (1,)}  # known where one of its parts is there
+    assert given.rows(joined, 3) == {0: [None, None], 1: [1, None], 2: [None, None]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 from tests.data.conftest import write_store
 from tests.training import quiet_trainer
 from wsseg import CamModule, MRISliceDataModule
+from wsseg.clustering import ClusteringOptions, ClusterReSupervision
+from wsseg.comparators import GradCam
 from wsseg.evaluation import SuspiciousTags
 from wsseg.evaluation.confident_learning import CONTRADICTED, doubts, separation
 from wsseg.evaluation.suspicious_tags import (
@@ -22,6 +25,7 @@ from wsseg.evaluation.suspicious_tags import (
     read_suspicious,
     write_suspicious,
 )
+from wsseg.utils.errors import InputError
 
 WRONG = {("a", 2), ("b", 5), ("d", 3)}  # case and row of the training slices with a wrong tag
 
@@ -46,9 +50,8 @@ def train(store: Path, folder: Path, epochs: int, resume: str | None = None, **c
     trainer = quiet_trainer(
         max_epochs=epochs,
         default_root_dir=folder,
-        callbacks=[SuspiciousTags()],
         limit_val_batches=0,
-        **changed,
+        **{"callbacks": [SuspiciousTags()], **changed},
     )
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     return trainer
@@ -87,6 +90,31 @@ def test_slices_that_were_never_seen_are_left_out(store: Path, tmp_path: Path) -
     assert read_suspicious(tmp_path) is not None
 
 
+def test_unknown_tags_train_and_are_not_suspicious(store: Path, tmp_path: Path) -> None:
+    manifest = json.loads((store / "manifest.json").read_text())
+    for row in range(3):
+        manifest["cases"][0]["tags"][row] = [None]
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    clustering = ClusterReSupervision(
+        warmup_epochs=1, clustering=ClusteringOptions(n_clusters=4, n_clusterings=2)
+    )
+    trainer = train(copy, tmp_path / "run", epochs=3, callbacks=[SuspiciousTags(), clustering])
+    assert all(value.isfinite().all() for value in trainer.lightning_module.state_dict().values())
+    maps = clustering.lookup(torch.arange(6))
+    assert maps is not None
+    assert (maps[:3] == -1).all()
+    assert (maps[4] == 0).all(), "it is not tagged"
+    found = read_suspicious(tmp_path / "run")
+    assert found is not None
+    assert not [each for each in found if each.case == "a" and each.slice < 13]
+    data = MRISliceDataModule(str(copy))
+    module = GradCam(data.spec.to_dict(), widths=(4, 8))
+    with pytest.raises(InputError, match="some tags are unknown, and GradCam needs all of them"):
+        quiet_trainer(max_epochs=1).fit(module, data)
+
+
 def test_nothing_is_written_of_a_trial(store: Path, tmp_path: Path) -> None:
     train(store, tmp_path, epochs=1, fast_dev_run=True)
     assert read_suspicious(tmp_path) is None
@@ -111,7 +139,7 @@ def test_slices_beside_are_asked_where_this_tells_more() -> None:
     case, place = np.arange(600) // 20, np.arange(600) % 20
     for true, better in (((place > 5) & (place < 14), True), (place % 2 == 1, False)):
         said = np.where(true, 0.6, 0.4) + rng.uniform(-0.3, 0.3, 600)
-        found = probabilities(np.stack((np.ones(600), said), axis=1), case, true[:, None])[:, 0]
+        found = probabilities(np.stack((np.ones(600), said), 1), case, true[:, None] * 1.0)[:, 0]
         assert (separation(found, true) > separation(said, true)) == better
         assert (found == said).all() != better
 

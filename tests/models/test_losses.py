@@ -23,6 +23,23 @@ def test_classification_averages_heads() -> None:
     assert classification_loss(logits, tags).item() == pytest.approx(math.log(2) / 2)
 
 
+def test_an_unknown_tag_teaches_nothing() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 2, generator=draw, requires_grad=True)
+    cam = torch.randn(3, 2, 4, 4, generator=draw, requires_grad=True)
+    valid = torch.ones(3, 4, 4, dtype=torch.bool)
+    tags = torch.tensor([[1.0, 0.0], [0.0, torch.nan], [torch.nan, torch.nan]])
+    loss = classification_loss(logits, tags) + suppression_loss(cam, valid, tags)
+    loss.backward()
+    assert logits.grad is not None
+    assert cam.grad is not None
+    assert torch.equal(logits.grad[0] != 0, ~tags.isnan())
+    assert torch.equal((cam.grad != 0).all(dim=3).all(dim=2), tags == 0)
+    known = logits[:, :2, 0]
+    assert classification_loss(known[..., None], tags[:2, :1]).isfinite()
+    assert not classification_loss(logits, tags * torch.nan)
+
+
 def test_suppression_counts_untagged_slices_only() -> None:
     cam = torch.stack([torch.full((1, 4, 4), 50.0), torch.full((1, 4, 4), -50.0)])
     assert suppression_loss(cam, VALID, torch.tensor([[1.0], [0.0]])).item() == pytest.approx(0)

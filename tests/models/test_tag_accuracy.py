@@ -25,3 +25,10 @@ def test_slices_that_a_sampler_repeats_count_once() -> None:
 
 def test_without_slices_there_is_none() -> None:
     assert TagAccuracy().compute().isnan()
+
+
+def test_unknown_tags_count_nothing() -> None:
+    metric, nan = TagAccuracy(), torch.nan
+    tags = torch.tensor([[1.0, nan], [nan, nan], [0.0, 1.0]])
+    metric.update(torch.tensor([[0.9, 0.9], [0.9, 0.1], [0.9, 0.9]]), tags, torch.arange(3))
+    assert metric.compute() == 0.75

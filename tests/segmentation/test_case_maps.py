@@ -22,6 +22,14 @@ def test_tags_have_the_last_word() -> None:
         torch.testing.assert_close(maps[slice_, 1 - class_], torch.full((6, 6), 0.9))
 
 
+def test_an_unknown_tag_leaves_the_word_to_the_first_stage() -> None:
+    probability = torch.full((2, 1, 6, 6), 0.9)
+    probability[1] = 0.1
+    maps = case_maps(probability, everywhere(2), torch.full((2, 1), torch.nan), **PLAIN)
+    torch.testing.assert_close(maps[0, 0], torch.full((6, 6), 0.9))
+    assert (maps[1] == -1).all()
+
+
 def test_a_tagged_slice_in_which_nothing_is_found_is_unknown() -> None:
     probability = torch.zeros(2, 1, 6, 6)
     probability[0, 0, 2, 2] = 0.8

@@ -119,6 +119,7 @@ class ReferenceCrs(SliceModule):
 
     def on_fit_start(self) -> None:
         """Weigh background and class by their frequency in the training tags."""
+        super().on_fit_start()
         tagged = training_tag_shares(self.trainer, self.num_classes)
         self.class_weights.copy_(torch.stack((tagged, 1 - tagged), dim=1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -285,7 +285,7 @@ def _tags(
     rows: list[int],
     masks: NDArray[np.bool_] | None,
     shown: list[list[int]] | None,
-) -> tuple[list[list[int] | None], str | None]:
+) -> tuple[list[Sequence[int | None] | None], str | None]:
     """Return the tags of each slice, and a warning if table and mask seem not to fit."""
     given, case = job.files.tags, job.files.id
     if given is not None:

@@ -167,8 +167,8 @@ class MRISliceDataModule(pl.LightningDataModule):
 
     def _check_tags(self, tags: torch.Tensor) -> None:
         for name, column in zip(self.spec.classes, tags.T, strict=True):
-            tagged = int(column.sum())
-            for count, kind in ((tagged, "tagged"), (len(column) - tagged, "untagged")):
+            tagged, untagged = int((column > 0.5).sum()), int((column <= 0.5).sum())
+            for count, kind in ((tagged, "tagged"), (untagged, "untagged")):
                 if count == 0:
                     raise InputError(
                         f"{self.store.root}: no training slice of fold {self.fold} is {kind} "
@@ -190,6 +190,26 @@ def data_of(trainer: pl.Trainer) -> MRISliceDataModule:
             "MRISliceDataModule"
         )
     return data
+
+
+def check_tags_known(trainer: pl.Trainer, method: str) -> None:
+    """Refuse to train on a store in which tags are unknown.
+
+    Args:
+        trainer: Its data are looked at if they are those of a store.
+        method: Name of what cannot train on them.
+
+    Raises:
+        InputError: A tag of a training slice is unknown.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, MRISliceDataModule) or data.train_set is None:
+        return
+    if bool(data.train_set.tags.isnan().any()):
+        raise InputError(
+            f"{data.store.root}: some tags are unknown, and {method} needs all of them; prepare a "
+            "store without these cases"
+        )
 
 
 def trained_on(checkpoint: Mapping[str, Any], cases: Sequence[CaseSlices]) -> list[str]:

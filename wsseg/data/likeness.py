@@ -75,7 +75,12 @@ def some_slices(
         cases: Entries of the manifest.
         size: Height and width of slices.
     """
-    places = [(n, row, any(tags)) for n, case in enumerate(cases) for row, tags in _rows(case)]
+    # A slice whose tag is unknown may show something, too.
+    places = [
+        (n, row, tags.count(0) < len(tags))
+        for n, case in enumerate(cases)
+        for row, tags in _rows(case)
+    ]
     untagged = [place for place in places if not place[2]]
     chosen = untagged if len(untagged) >= FEWEST_SLICES else places
     chosen = chosen[:: -(-len(chosen) // MOST_SLICES)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -351,18 +351,30 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
     spec = manifest["spec"]
-    rows = [row for case in manifest["cases"] for row in case["tags"]]
-    tagged = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-    shares = ", ".join(f"{n} {s:.0%}" for n, s in zip(spec["classes"], tagged, strict=True))
+    rows = np.array([row for case in manifest["cases"] for row in case["tags"]], float)
+    shares = of_classes(spec["classes"], (rows > 0.5).mean(axis=0))
+    unknown = np.isnan(rows).mean(axis=0)
     table = Table(show_header=False, title="Slice store", title_justify="left")
     table.add_row("cases", str(len(manifest["cases"])))
     table.add_row("slices", f"{len(rows)} of {spec['size'][0]} x {spec['size'][1]} pixels")
     table.add_row("modalities", ", ".join(spec["modalities"]))
     table.add_row("tagged slices", shares)
+    if unknown.any():
+        table.add_row("unknown tags", of_classes(spec["classes"], unknown))
     table.add_row("masks", "for validation and test" if manifest["has_masks"] else "none")
     table.add_row("folds", str(manifest["options"]["folds"]))
     Console().print(table, plan_table({**spec, **spec["plan"]}, manifest["reasons"]))
     print(f"in {out}")
+
+
+def of_classes(classes: Iterable[str], shares: Iterable[float]) -> str:
+    """Return a share for each class in words.
+
+    Example:
+        >>> of_classes(["cyst", "mass"], [0.25, 0.5])
+        'cyst 25%, mass 50%'
+    """
+    return ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, shares, strict=True))
 
 
 def plan_table(entries: Mapping[str, Any], reasons: Mapping[str, str]) -> Table:

@@ -211,15 +211,15 @@ def warn_of_equal_masks(masks: Mapping[str, str | None]) -> None:
 
 
 def warn_of_nesting(
-    tags: Iterable[Sequence[Sequence[int]]], classes: Mapping[str, Sequence[int]]
+    tags: Iterable[Sequence[Sequence[float | None]]], classes: Mapping[str, Sequence[int]]
 ) -> None:
     """Warn of classes that lie in others by their tags, but not by their labels.
 
     Args:
-        tags: Of each case a multi-hot row per slice.
+        tags: Of each case a multi-hot row per slice; None where a tag is unknown.
         classes: The labels of each class.
     """
-    rows = np.array([row for case in tags for row in case], bool)
+    rows = np.array([row for case in tags for row in case], float) > 0.5
     for inner, outer in permutations(range(len(classes)), 2):
         names = list(classes)
         labels = [set(classes[names[number]]) for number in (inner, outer)]
@@ -236,14 +236,16 @@ def warn_of_nesting(
             )
 
 
-def warn_of_levels(tags: Iterable[Sequence[Sequence[int]]], classes: Sequence[str]) -> None:
+def warn_of_levels(
+    tags: Iterable[Sequence[Sequence[float | None]]], classes: Sequence[str]
+) -> None:
     """Warn of levels at which no slice is untagged.
 
     Args:
-        tags: Of each case a multi-hot row per slice.
+        tags: Of each case a multi-hot row per slice; None where a tag is unknown.
         classes: Names of the classes.
     """
-    counts = count_tags([np.array(of_case, bool) for of_case in tags])
+    counts = count_tags([np.array(of_case, float) for of_case in tags])
     for doubt in doubts_of_levels(counts, classes):
         warnings.warn(doubt, stacklevel=2)
 

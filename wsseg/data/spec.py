@@ -29,7 +29,7 @@ class Batch(TypedDict):
     """
 
     image: Tensor  # [B, M, H, W] float32, 0 outside `valid`
-    tags: Tensor  # [B, C] float32, 0 or 1
+    tags: Tensor  # [B, C] float32, 0, 1, or NaN where unknown
     valid: Tensor  # [B, H, W] bool, pixels that hold the body
     index: Tensor  # [B] int64, stable id of the slice in its store
     case: Tensor  # [B] int64, position of the slice's case in the manifest

@@ -104,7 +104,7 @@ def check_disjoint(
 def check_tagged(
     where: str,
     folds: Sequence[Fold],
-    tags: Mapping[str, Sequence[Sequence[int]]],
+    tags: Mapping[str, Sequence[Sequence[float | None]]],
     classes: Sequence[str],
 ) -> None:
     """Refuse a fold that cannot be trained.
@@ -112,18 +112,19 @@ def check_tagged(
     Args:
         where: Where the folds belong, for the message.
         folds: Names by split.
-        tags: For each case a multi-hot row per slice.
+        tags: For each case a multi-hot row per slice; None where a tag is unknown.
         classes: Names of the classes.
 
     Raises:
         InputError: The training slices of a fold are all tagged, or none is.
     """
     for number, fold in enumerate(folds):
-        rows = np.array([row for case in fold["train"] for row in tags[case]])
-        for column, name in enumerate(classes):
-            tagged = int(rows[:, column].sum()) if len(rows) else 0
-            if tagged in (0, len(rows)):
-                kind = "tagged" if tagged == 0 else "untagged"
+        listed = [row for case in fold["train"] for row in tags[case]]
+        rows = np.array(listed, float).reshape(-1, len(classes))
+        for column, name in zip(rows.T, classes, strict=True):
+            tagged, untagged = (column > 0.5).any(), (column <= 0.5).any()
+            if not (tagged and untagged):
+                kind = "untagged" if tagged else "tagged"
                 raise InputError(
                     f"{where}: no training slice of fold {number} is {kind} `{name}`; add cases, "
                     "or choose another --seed, --folds, --slice_step or --min_anatomy"

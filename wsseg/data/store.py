@@ -36,7 +36,7 @@ class CaseSlices:
         id: Name of the case.
         position: Position of the case in the manifest.
         first_index: Stable id of the case's first slice; the others follow in order.
-        tags: One multi-hot row per slice, [S, C] float32.
+        tags: One multi-hot row per slice, [S, C] float32; NaN where unknown.
         spacing: Size in mm of a voxel: from one kept slice to the next, then height and width.
         numbers: Number of each slice along the slicing axis of its volume, ascending.
         step: Preparation kept every so many slices, and of these the ones that hold the body.
@@ -224,7 +224,7 @@ def _case(entry: dict[str, Any], position: int, first_index: int, step: int) -> 
         entry["id"],
         position,
         first_index,
-        torch.tensor(entry["tags"], dtype=torch.float32),
+        torch.from_numpy(np.array(entry["tags"], np.float32)),  # null becomes NaN
         (distance, height, width),
         tuple(entry["positions"]),
         step,

@@ -124,8 +124,8 @@ def _problem_of_case(entry: Entry, classes: int, step: int) -> str:
         return "no list of `tags`"
     if any(len(row) != classes for row in tags):
         return f"`tags` that are not {classes} in each slice"
-    if not all(_whole(row) and max(row) <= 1 and min(row) >= 0 for row in tags):
-        return "`tags` other than 0 and 1"
+    if not all(tag is None or (type(tag) is int and tag in (0, 1)) for row in tags for tag in row):
+        return "`tags` other than 0, 1 and null"
     if not _whole(positions) or len(positions) != len(tags):
         return f"`positions` that are not a number for each of its {len(tags)} slices"
     places = [(number - positions[0]) // step for number in positions]

@@ -18,32 +18,41 @@ class Counts(NamedTuple):
         slices: [C, 2], untagged and tagged slices.
         cases: [C, 2], cases without a tagged slice and others.
         levels: [C, L, 2], untagged and tagged slices at each level.
+        unknown: [C], slices of which nobody knows whether they are tagged.
     """
 
     slices: NDArray[np.int64]
     cases: NDArray[np.int64]
     levels: NDArray[np.int64]
+    unknown: NDArray[np.int64]
 
 
-def count_tags(tags: Sequence[NDArray[np.bool_]]) -> Counts:
+def count_tags(tags: Sequence[NDArray[np.floating]]) -> Counts:
     """Count tags.
 
     Args:
-        tags: Of each case [S, C].
+        tags: Of each case [S, C], 0, 1, or NaN where unknown.
 
     Example:
-        >>> counts = count_tags([np.array([[0], [1]], bool), np.array([[0]], bool)])
-        >>> counts.slices.tolist(), counts.cases.tolist()
-        ([[2, 1]], [[1, 1]])
+        >>> counts = count_tags([np.array([[0.0], [1.0]]), np.array([[0.0], [np.nan]])])
+        >>> counts.slices.tolist(), counts.cases.tolist(), counts.unknown.tolist()
+        ([[2, 1]], [[0, 1]], [1])
     """
     rows = np.concatenate(tags)
     place = np.concatenate([levels(len(each)) for each in tags])
     by_level = np.stack([_both(rows[place == level]) for level in range(LEVELS_PER_CASE)], axis=1)
-    return Counts(_both(rows), _both(np.array([each.any(axis=0) for each in tags])), by_level)
+    cases = np.array([of_whole_case(each) for each in tags])
+    return Counts(_both(rows), _both(cases), by_level, np.isnan(rows).sum(axis=0))
 
 
-def _both(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.stack([(~rows).sum(axis=0), rows.sum(axis=0)], axis=-1)
+def of_whole_case(tags: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the tags of a case [C] from those of its slices [S, C]; NaN where unknown."""
+    without = np.where((tags <= 0.5).all(axis=0), 0.0, np.nan)
+    return np.where((tags > 0.5).any(axis=0), 1.0, without)
+
+
+def _both(rows: NDArray[np.floating]) -> NDArray[np.int64]:
+    return np.stack([(rows <= 0.5).sum(axis=0), (rows > 0.5).sum(axis=0)], axis=-1)
 
 
 def problems_of_tags(counts: Counts, classes: Sequence[str]) -> list[str]:

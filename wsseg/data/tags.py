@@ -16,7 +16,11 @@ WHOLE = re.compile(r"([0-9]+)([.,]0*)?")
 WORDS = {"true": 1, "yes": 1, "false": 0, "no": 0}  # as Excel and people write them
 RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 BETWEEN_RANGES = re.compile(r"[;,\s]+")
+UNKNOWN = ""  # a cell that says that nobody knows
+
 Classes = Mapping[str, Sequence[int]]
+Rows = dict[int, list[int | None]]
+"""For each slice a flag for each class; None where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class SliceTags:
     Attributes:
         place: Where they stand, for messages, such as ``tags.csv: line 7``.
         cells: For each class 0 or 1 of all slices, or the slices that show it, such as
-            ``12-40;55``, counted as in a table of slices.
+            ``12-40;55``, counted as in a table of slices; or nothing where nobody knows.
         labels: The mask labels of each of these classes: a class that is not among them is tagged
             where any of those is that have no other labels than it has.
 
@@ -57,7 +61,7 @@ class SliceTags:
         shown = [name for name, cell in self.cells.items() if is_tag(cell) and read_flag(cell) != 0]
         return {label for name in shown for label in self.labels.get(name, ())}
 
-    def rows(self, classes: Classes, slices: int) -> dict[int, list[int]]:
+    def rows(self, classes: Classes, slices: int) -> Rows:
         """Return a multi-hot row for each slice.
 
         Args:
@@ -70,23 +74,23 @@ class SliceTags:
         columns = [self._column(name, labels, slices) for name, labels in classes.items()]
         return {number: list(row) for number, row in enumerate(zip(*columns, strict=True))}
 
-    def _column(self, name: str, labels: Sequence[int], slices: int) -> list[int]:
+    def _column(self, name: str, labels: Sequence[int], slices: int) -> list[int | None]:
         parts = [part for part, own in self.labels.items() if set(own) <= set(labels)]
         names = [name] if name in self.cells else [part for part in parts if part in self.cells]
         if not names:
             known = ", ".join(f"`{known}`" for known in self.cells) or "none"
             raise InputError(f"{self.place}: has no tag of class `{name}` (found: {known}); add it")
         columns = [self._flags(part, slices) for part in names]
-        return [int(any(flags)) for flags in zip(*columns, strict=True)]
+        return [_any_of(flags) for flags in zip(*columns, strict=True)]
 
-    def _flags(self, name: str, slices: int) -> list[int]:
+    def _flags(self, name: str, slices: int) -> Sequence[int | None]:
         cell = self.cells[name]
         flag = read_flag(cell)
-        if flag is not None:
+        if flag is not None or cell == UNKNOWN:
             return [flag] * slices
         spans = _spans(cell)
         if spans is None or any(first > last or last >= slices for first, last in spans):
-            what = f"{self.place}: `{name}` is {repr(cell) if cell else 'empty'}"
+            what = f"{self.place}: `{name}` is {repr(cell)}"
             if slices == 1:
                 raise InputError(f"{what}; give 0 or 1")
             raise InputError(
@@ -117,15 +121,18 @@ def read_flag(cell: str) -> int | None:
     return WORDS.get(cell.lower())
 
 
-def read_tags(
-    tags: Path | SliceTags, case: str, classes: Classes, slices: int
-) -> dict[int, list[int]]:
+def _any_of(flags: Sequence[int | None]) -> int | None:
+    """Return 1 if any is 1, None if else any is None, and otherwise 0."""
+    return 1 if 1 in flags else None if None in flags else 0
+
+
+def read_tags(tags: Path | SliceTags, case: str, classes: Classes, slices: int) -> Rows:
     r"""Read which classes each slice shows.
 
     Args:
         tags: Table with the column ``slice`` (slice number along the slicing axis of the volume in
             RAS orientation, from 0 at the left, posterior or inferior end) and a column of 0 and 1
-            for each class; or tags that stand in the list of cases.
+            for each class, empty where nobody knows; or tags that stand in the list of cases.
         case: Name of the case, for messages.
         classes: Names of the classes, with their mask labels.
         slices: Number of slices of the volume.
@@ -146,26 +153,26 @@ def read_tags(
         return tags.rows(classes, slices)
     table = read_table(tags)
     columns = [table.column(name) for name in (SLICE, *classes)]
-    found: dict[int, list[int]] = {}
+    found: Rows = {}
     for line, (where, *cells) in zip(table.lines, zip(*columns, strict=True), strict=True):
         match = WHOLE.fullmatch(where)
         number = int(match[1].lstrip("0")[:9] or 0) if match else -1
         flags = [read_flag(cell) for cell in cells]
-        values = [flag for flag in flags if flag is not None]
-        if not 0 <= number < slices or number in found or len(values) < len(flags):
+        wrong = any(cell != UNKNOWN and read_flag(cell) is None for cell in cells)
+        if not 0 <= number < slices or number in found or wrong:
             named = zip((SLICE, *classes), (where, *cells), strict=True)
             told = ", ".join(f"{name} {repr(cell)}" for name, cell in named)
             raise InputError(
                 f"{tags}: line {line} of the tags of case {case} is not valid ({told}); each line "
-                f"needs a slice number from 0 to {slices - 1} and 0 or 1 for each class, and no "
-                "slice may come twice"
+                f"needs a slice number from 0 to {slices - 1} and 0 or 1 for each class, or "
+                "nothing where nobody knows, and no slice may come twice"
             )
-        found[number] = values
+        found[number] = flags
     return found
 
 
 def compare_tags(
-    tags: Path | SliceTags, case: str, table: Mapping[int, list[int]], shown: Sequence[list[int]]
+    tags: Path | SliceTags, case: str, table: Rows, shown: Sequence[list[int]]
 ) -> str | None:
     """Compare a table with the mask of the same case.
 
@@ -184,14 +191,14 @@ def compare_tags(
     Raises:
         InputError: The table fits at least twice as well from the other end.
     """
-    wrong = sorted(number for number, row in table.items() if row != shown[number])
+    wrong = sorted(number for number, row in table.items() if _differs(row, shown[number]))
     if not wrong:
         return None
     places = f"in {len(wrong)} of {len(table)} slices, first in slice {wrong[0]}"
     place = tags.place if isinstance(tags, SliceTags) else tags
     found = f"{place}: tags of case {case} disagree with its mask {places}"
     last = len(shown) - 1
-    backwards = sum(row != shown[last - number] for number, row in table.items())
+    backwards = sum(_differs(row, shown[last - number]) for number, row in table.items())
     if 2 * backwards < len(wrong):
         other = f" (or are they of another axis? there are {last + 1} slices along --axis)"
         raise InputError(
@@ -200,6 +207,11 @@ def compare_tags(
             f"{'' if len(table) > last else other}"
         )
     return found
+
+
+def _differs(given: Sequence[int | None], shown: Sequence[int]) -> bool:
+    """Tell whether any tag that is known differs."""
+    return any(tag not in (None, other) for tag, other in zip(given, shown, strict=True))
 
 
 def _spans(cell: str) -> list[tuple[int, int]] | None:

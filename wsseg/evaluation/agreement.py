@@ -14,7 +14,7 @@ from wsseg.clustering.callback import clusterings_of
 from wsseg.clustering.source import embedder
 from wsseg.data.datamodule import data_of
 from wsseg.utils.distributed import current_collective
-from wsseg.utils.targets import resize
+from wsseg.utils.targets import IGNORE, resize
 
 AGREEMENT = "val/agreement"
 """The name of the score."""
@@ -57,7 +57,8 @@ class MapAgreement(pl.Callback):
         probability = outputs["probability"]
         relevance = resize(relevance, *probability.shape[-2:]).to(probability.device)
         threshold = float(pl_module.threshold)  # type: ignore[arg-type]
-        counts = overlaps(probability > threshold, relevance > callback.scorer.high)
+        found = (probability > threshold) & (relevance > IGNORE)  # not where tags are unknown
+        counts = overlaps(found, relevance > callback.scorer.high)
         self._rows.append(torch.cat((batch["index"][:, None].to(counts), counts), dim=1))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

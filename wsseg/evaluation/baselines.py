@@ -86,9 +86,10 @@ def intensity_clustering(
     counts = np.zeros((2, len(data.spec.classes), clusters))
     for case, image, valid in case_images(data, cases):
         labels = _labels(image, valid, centroids)
-        for row, tags in enumerate(case.tags.numpy().astype(int)):
+        for row, tags in enumerate(case.tags.numpy()):
             histogram = np.bincount(labels[row][valid[row]], minlength=clusters)
-            counts[tags, np.arange(len(tags))] += histogram
+            counts[0, tags <= 0.5] += histogram  # unknown tags count in neither
+            counts[1, tags > 0.5] += histogram
     relevant = purity(counts[1], counts[0]) > LEAST_PURITY
 
     def predict(image: Images, valid: Mask) -> Mask:

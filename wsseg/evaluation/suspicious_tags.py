@@ -96,7 +96,7 @@ class SuspiciousTags(pl.Callback):
         slices = training_slices(trainer)
         found = suspicious(slices, self._sums, list(data_of(trainer).spec.classes))
         path = write_suspicious(found, Path(trainer.default_root_dir))
-        count = f"{len(found)} of {slices.tags.numel()}"
+        count = f"{len(found)} of {int((~slices.tags.isnan()).sum())}"
         print(f"tags that look wrong: {count}, the most doubtful first in {path}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,12 +124,13 @@ def suspicious(slices: SliceDataset, sums: Tensor, classes: Sequence[str]) -> li
             tags, [ids, 1 + C].
         classes: Names of the classes.
     """
-    tagged = slices.tags.numpy() > 0.5
+    tags = slices.tags.numpy()
+    tagged = tags > 0.5
     seen: Values = sums[slices.index].double().numpy()
-    probability = probabilities(seen, slices.case.numpy(), tagged)
+    probability = probabilities(seen, slices.case.numpy(), tags)
     found = []
     for c, name in enumerate(classes):
-        rows = np.flatnonzero(seen[:, 0])
+        rows = np.flatnonzero((seen[:, 0] > 0) & ~np.isnan(tags[:, c]))
         doubt = doubts(probability[rows, c], tagged[rows, c])
         listed = doubt >= CONTRADICTED
         for n, value in zip(rows[listed].tolist(), doubt[listed].tolist(), strict=True):
@@ -139,7 +140,7 @@ def suspicious(slices: SliceDataset, sums: Tensor, classes: Sequence[str]) -> li
     return sorted(found, key=lambda each: -each.doubt)
 
 
-def probabilities(seen: Values, case: NDArray[np.int64], tagged: NDArray[np.bool_]) -> Values:
+def probabilities(seen: Values, case: NDArray[np.int64], tags: NDArray[np.floating]) -> Values:
     """Return the probability of each tag, of the slice alone or with those beside it.
 
     What a slice shows mostly goes on in the next one, so that a wrong tag stands out more clearly
@@ -149,24 +150,24 @@ def probabilities(seen: Values, case: NDArray[np.int64], tagged: NDArray[np.bool
     Args:
         seen: For each slice how often it was seen, and sums of the probabilities, [N, 1 + C].
         case: Case of each slice, [N]; the slices of a case follow each other in order.
-        tagged: [N, C].
+        tags: [N, C], 0, 1, or NaN where unknown.
 
     Returns:
         [N, C]; 0 of slices that were never seen.
 
     Example:
         >>> said = np.array([[1, 0.9], [1, 0.7], [1, 0.5], [1, 0.1], [1, 0.6], [1, 0.1]])
-        >>> case, tagged = np.array([0, 0, 0, 1, 1, 1]), np.array([[1], [1], [1], [0], [0], [0]])
-        >>> probabilities(said, case, tagged > 0).round(2).ravel()
+        >>> case, tags = np.array([0, 0, 0, 1, 1, 1]), np.array([[1.0]] * 3 + [[0.0]] * 3)
+        >>> probabilities(said, case, tags).round(2).ravel()
         array([0.8 , 0.7 , 0.6 , 0.35, 0.27, 0.35])
     """
     summed = with_neighbours(seen, case)
     alone, beside = (sums[:, 1:] / sums[:, :1].clip(1) for sums in (seen, summed))
-    rows = seen[:, 0] > 0
-    told = [
-        separation(beside[rows, c], tagged[rows, c]) > separation(alone[rows, c], tagged[rows, c])
-        for c in range(tagged.shape[1])
-    ]
+    told = []
+    for c, given in enumerate(tags.T):
+        rows = (seen[:, 0] > 0) & ~np.isnan(given)
+        both = (separation(each[rows, c], given[rows] > 0.5) for each in (beside, alone))
+        told.append(next(both) > next(both))
     return np.asarray(np.where(told, beside, alone))
 
 

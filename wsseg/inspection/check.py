@@ -175,7 +175,7 @@ def judge(
         warnings.simplefilter("always")
         warn_of_equal_masks({one.case: one.mask for one in facts})
         if all(case.mask is None for case in listed.cases):
-            warn_of_nesting([one.tags.astype(int).tolist() for one in facts], spec.classes)
+            warn_of_nesting([one.tags.tolist() for one in facts], spec.classes)
         warn_of_likely_mistakes([_record(one, spec) for one in facts], spec)
     doubts = [
         *(str(warning.message) for warning in caught),
@@ -249,7 +249,7 @@ def _check_folds(
 ) -> None:
     owners = {one.case: patients[one.case] for one in facts}
     dealt = make_folds(list(owners), folds, 0.1, 0, owners)
-    tags = {one.case: one.tags.astype(int).tolist() for one in facts}
+    tags = {one.case: one.tags.tolist() for one in facts}
     check_tagged(str(source), dealt, tags, classes)
 
 

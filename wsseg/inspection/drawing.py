@@ -22,20 +22,20 @@ class Drawn(NamedTuple):
 
     Attributes:
         number: Of the slice in its volume.
-        tags: Of each class, whether it is tagged.
+        tags: Of each class 0 or 1, or NaN where unknown.
         picture: Upright, [h, w, 3] ``uint8``.
     """
 
     number: int
-    tags: tuple[bool, ...]
+    tags: tuple[float, ...]
     picture: Picture
 
 
-def chosen_slices(tags: NDArray[np.bool_], numbers: NDArray[np.integer]) -> list[int]:
+def chosen_slices(tags: NDArray[np.floating], numbers: NDArray[np.integer]) -> list[int]:
     """Choose slices to draw: for each class the middle one of those with it, and one without.
 
     Args:
-        tags: [S, C].
+        tags: [S, C], 0, 1, or NaN where unknown.
         numbers: Of the slices that hold anything, ascending.
 
     Example:
@@ -45,7 +45,7 @@ def chosen_slices(tags: NDArray[np.bool_], numbers: NDArray[np.integer]) -> list
     middle = numbers[len(numbers) // 2]
     chosen = set()
     for column in tags.T:
-        tagged, untagged = numbers[column[numbers]], numbers[~column[numbers]]
+        tagged, untagged = numbers[column[numbers] > 0.5], numbers[column[numbers] <= 0.5]
         if len(tagged):
             chosen.add(int(tagged[len(tagged) // 2]))
         if len(untagged):

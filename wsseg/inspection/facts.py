@@ -62,7 +62,8 @@ class Facts:
         kind: Type of its files, such as "png, colour".
         content: Hash of each modality.
         mask: Hash of its mask, if it has one that is not empty.
-        tags: Of each slice that holds something of the body a flag for each class, [S, C].
+        tags: Of each slice that holds something of the body 0 or 1 for each class, NaN where
+            unknown, [S, C].
         doubt: Where tags and mask disagree, if they do.
         look: Some slices, reduced, by which copies are recognised.
         features: Properties that no finding has, by name.
@@ -77,7 +78,7 @@ class Facts:
     kind: str
     content: Mapping[str, str]
     mask: str | None
-    tags: NDArray[np.bool_]
+    tags: NDArray[np.float64]
     doubt: str | None
     look: NDArray[np.float32]
     features: Mapping[str, float]
@@ -130,7 +131,7 @@ def _facts(question: Question) -> Facts:
     for number in chosen_slices(tags, numbers) if question.draws else []:
         shown = None if masks is None else masks[number]
         one = draw(planes[number][..., shown_as], body[number], shown, whole, window)
-        drawn.append(Drawn(int(number), tuple(map(bool, tags[number])), one))
+        drawn.append(Drawn(int(number), tuple(tags[number].tolist()), one))
     return Facts(
         files.id,
         whole,
@@ -153,7 +154,7 @@ def _facts(question: Question) -> Facts:
 
 def tags_of_case(
     question: Question, slices: int, masks: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str | None]:
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], str | None]:
     """Return the tags of a case [S, C], which slices have any [S], and where the mask disagrees.
 
     Args:
@@ -169,11 +170,11 @@ def tags_of_case(
     if source is None:
         if shown is None:
             raise InputError(f"case {case}: has neither mask nor tags; add one")
-        return shown, np.ones(slices, bool), None
+        return shown.astype(float), np.ones(slices, bool), None
     table = read_tags(source, case, classes, slices)
-    tags, known = np.zeros((slices, len(classes)), bool), np.zeros(slices, bool)
+    tags, known = np.zeros((slices, len(classes))), np.zeros(slices, bool)
     for number, row in table.items():
-        tags[number], known[number] = row, True
+        tags[number], known[number] = np.array(row, float), True  # NaN for None
     doubt = None
     if shown is not None:
         doubt = compare_tags(source, case, table, shown.astype(int).tolist())

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.tag_counts import of_whole_case
 from wsseg.inspection.duplicates import nearly_equal
 from wsseg.inspection.facts import Facts, equal_modalities
 from wsseg.inspection.shortcuts import BORDER, Shortcut, find_shortcuts, indicators
@@ -81,17 +82,19 @@ def doubts_of_shortcuts(
         if name in names
     }
     features |= dict(indicators("file type", [one.kind for one in facts]))
-    tags = np.array([one.tags.any(axis=0) for one in facts])
+    tags = np.array([of_whole_case(one.tags) for one in facts])
     kinds = dict(zip(classes, tags.T, strict=True))
     if len(classes) > 1:  # images without any finding may be of another source
-        kinds[ANY] = tags.any(axis=1)
+        kinds[ANY] = of_whole_case(tags.T)
     owners = [patients[one.case] for one in facts]
     comparisons = len(features) * len(kinds)
     found = []
-    for name, tagged in kinds.items():
-        found += [
-            _sentence(name, each) for each in find_shortcuts(features, tagged, owners, comparisons)
-        ]
+    for name, kind in kinds.items():
+        known = np.flatnonzero(~np.isnan(kind))
+        values = {feature: each[known] for feature, each in features.items()}
+        whose = [owners[n] for n in known]
+        shortcuts = find_shortcuts(values, kind[known] > 0.5, whose, comparisons)
+        found += [_sentence(name, each) for each in shortcuts]
     return found
 
 
@@ -108,10 +111,13 @@ def doubts_of_confounding(
     owners = [patients[one.case] for one in facts]
     count = Counter(owners)
     several = [n for n, one in enumerate(facts) if count[owners[n]] > 1 and one.shape[0] == 1]
-    names, place = np.unique([owners[n] for n in several], return_inverse=True)
     found = []
-    for number, name in enumerate(classes if len(names) >= FEWEST_PATIENTS else []):
-        tags = np.array([facts[n].tags[0, number] for n in several])
+    for number, name in enumerate(classes):
+        known = [n for n in several if not np.isnan(facts[n].tags[0, number])]
+        names, place = np.unique([owners[n] for n in known], return_inverse=True)
+        if len(names) < FEWEST_PATIENTS:
+            continue
+        tags = np.array([facts[n].tags[0, number] > 0.5 for n in known])
         agreement = _agreement(tags, place)
         rng = np.random.default_rng(0)
         better = sum(_agreement(rng.permutation(tags), place) >= agreement for _ in range(SHUFFLES))

@@ -64,13 +64,15 @@ def tag_table(counts: Counts, classes: Sequence[str], *, volumes: bool) -> Table
     """Return the table of tags, with the share of tagged slices at each level of volumes."""
     from rich.table import Table
 
-    heads = ["class", "tagged", "untagged", *(["cases with", "without"] if volumes else [])]
+    some_unknown = bool(counts.unknown.any())
+    heads = ["class", "tagged", "untagged", *(["unknown"] if some_unknown else [])]
+    heads += ["cases with", "without"] if volumes else []
     what = "slices" if volumes else "images"
     table = Table(*heads, title=f"Tags of {what}", title_justify="left")
     if volumes:
         table.add_column(f"% at levels 1-{LEVELS_PER_CASE}", no_wrap=True)
-    for name, slices, cases, levels in zip(classes, *counts, strict=True):
-        row = [name, str(slices[1]), str(slices[0])]
+    for name, slices, cases, levels, unknown in zip(classes, *counts, strict=True):
+        row = [name, str(slices[1]), str(slices[0]), *([str(unknown)] if some_unknown else [])]
         if volumes:
             shares = 100 * levels[:, 1] / np.maximum(levels.sum(axis=1), 1)
             row += [str(cases[1]), str(cases[0]), " ".join(f"{share:.0f}" for share in shares)]

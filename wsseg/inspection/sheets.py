@@ -50,7 +50,8 @@ def sheets(facts: Sequence[Facts], classes: Sequence[str]) -> Iterator[Sheet]:
 
 
 def _cell(one: Facts, drawn: Drawn, classes: Sequence[str], size: tuple[int, int]) -> Picture:
-    tags = [name for name, tagged in zip(classes, drawn.tags, strict=True) if tagged]
+    pairs = list(zip(classes, drawn.tags, strict=True))
+    tags = [name for name, tag in pairs if tag == 1] + [f"{n}?" for n, tag in pairs if tag != tag]
     note = ", ".join(tags) or "no tag"
     note = f"slice {drawn.number}: {note}" if one.shape[0] > 1 else note
     return captioned(drawn.picture, one.case, note, size=size)

@@ -46,6 +46,8 @@ class CamModule(SliceModule):
         torch.Size([4, 1, 32, 32])
     """
 
+    takes_unknown_tags = True
+
     def __init__(
         self,
         spec: dict[str, Any],

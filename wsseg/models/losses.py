@@ -16,9 +16,12 @@ def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
 
     Args:
         slice_logits: [heads, B, C].
-        tags: [B, C], 0 or 1.
+        tags: [B, C], 0 or 1; NaN where unknown, which counts nothing.
     """
-    return F.binary_cross_entropy_with_logits(slice_logits, tags.expand_as(slice_logits))
+    known = (~tags.isnan()).expand_as(slice_logits)
+    target = tags.nan_to_num(0.0).expand_as(slice_logits)
+    entropy = F.binary_cross_entropy_with_logits(slice_logits, target, reduction="none")
+    return (entropy * known).sum() / known.sum().clamp_min(1)
 
 
 def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
@@ -34,12 +37,12 @@ def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
     Args:
         cam: Logits, [B, C, H, W].
         valid: [B, H, W] bool.
-        tags: [B, C], 0 or 1.
+        tags: [B, C], 0, 1, or NaN where unknown.
 
     Returns:
-        A scalar in [0, 1]; 0 when every slice has every tag.
+        A scalar in [0, 1]; 0 when no slice is without a tag.
     """
-    counts = valid[:, None] * (1 - tags)[:, :, None, None]
+    counts = valid[:, None] * (1 - tags).nan_to_num(0.0)[:, :, None, None]
     return (torch.sigmoid(cam) * counts).sum() / counts.sum().clamp_min(1)
 
 

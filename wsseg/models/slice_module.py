@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
+from wsseg.data.datamodule import check_tags_known
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.mean_teacher import MeanTeacher, check_averaging
 from wsseg.models.network_input import batch_input, sees_asymmetry, slice_input, with_asymmetry
@@ -61,6 +62,9 @@ class SliceModule(pl.LightningModule):
     threshold: float = 0.5
     """A pixel is predicted where its probability exceeds this. Fixed in advance, for every data
     set: it is the value to which the losses calibrate the maps."""
+
+    takes_unknown_tags: bool = False
+    """Whether ``losses`` can be given tags that are NaN, since nobody knows them."""
 
     said_of_tags: Tensor | None = None
     """Probability of every tag in the last training batch, [B, C], as the network gave it before it
@@ -203,6 +207,15 @@ class SliceModule(pl.LightningModule):
         if self.trainer.state.fn == "fit":
             check_averaging(self.trainer, self.teacher.decay)
         return []
+
+    def on_fit_start(self) -> None:
+        """Refuse tags that nobody knows, if the losses cannot be given them.
+
+        Raises:
+            InputError: See :func:`~wsseg.data.datamodule.check_tags_known`.
+        """
+        if not self.takes_unknown_tags:
+            check_tags_known(self.trainer, type(self).__name__)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make a step of the optimiser, and average the new weights into the teacher.

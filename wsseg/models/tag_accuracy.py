@@ -45,16 +45,17 @@ class TagAccuracy(Metric):
 
         Args:
             probability: Of every tag, [B, C].
-            tags: [B, C], 0 or 1.
+            tags: [B, C], 0, 1, or NaN where unknown, which counts nothing.
             index: Stable ids of the slices, [B] int64.
         """
         assert isinstance(self.index, list)
         assert isinstance(self.right, list)
         self.index.append(index)
-        self.right.append(((probability > 0.5) == (tags > 0.5)).float().mean(dim=1))
+        right = ((probability > 0.5) == (tags > 0.5)).float()
+        self.right.append(right.masked_fill(tags.isnan(), torch.nan).nanmean(dim=1))
 
     def compute(self) -> Tensor:
         """Return the share, []; NaN without slices."""
         index, right = dim_zero_cat(self.index), dim_zero_cat(self.right)
         first = np.unique(index.cpu().numpy(), return_index=True)[1]
-        return right[torch.from_numpy(first).to(right.device)].mean()
+        return right[torch.from_numpy(first).to(right.device)].nanmean()

@@ -48,6 +48,7 @@ class TagRow:
         name: The class.
         tagged: Slices with the tag.
         untagged: Slices without.
+        unknown: Slices of which nobody knows.
         cases: Cases with a tagged slice.
         cases_without: Cases without one.
         levels: Share of tagged slices at each level, None where there is no slice.
@@ -56,6 +57,7 @@ class TagRow:
     name: str
     tagged: int
     untagged: int
+    unknown: int
     cases: int
     cases_without: int
     levels: list[float | None]
@@ -94,7 +96,7 @@ def data_facts(run: RunFolder) -> DataFacts:
         return DataFacts(spec_facts(spec), plan, run.lacking)
     store_facts = [("store", str(store.root)), *spec_facts(spec), ("fold", str(run.fold))]
     training = run.splits["train"]
-    counts = count_tags([case.tags.numpy() > 0.5 for case in training])
+    counts = count_tags([case.tags.numpy() for case in training])
     volumes = any(len(case.tags) > 1 for case in training)
     doubts = problems_of_tags(counts, list(spec.classes))
     doubts += doubts_of_levels(counts, list(spec.classes)) if volumes else []
@@ -140,7 +142,8 @@ def split_row(store: SliceStore, name: str, cases: Sequence[CaseSlices]) -> Spli
     """Count what a split holds."""
     patients = {store.patients.get(case.id, case.id) for case in cases}
     tagged = [
-        int(sum(case.tags[:, c].sum() for case in cases)) for c in range(len(store.spec.classes))
+        int(sum((case.tags[:, c] > 0.5).sum() for case in cases))
+        for c in range(len(store.spec.classes))
     ]
     return SplitRow(
         PURPOSES[name],
@@ -154,13 +157,21 @@ def split_row(store: SliceStore, name: str, cases: Sequence[CaseSlices]) -> Spli
 def tag_rows(counts: Counts, classes: Sequence[str], *, volumes: bool) -> list[TagRow]:
     """Return how often each class is tagged; levels only of volumes."""
     rows = []
-    for name, slices, cases, levels in zip(classes, *counts, strict=True):
+    for name, slices, cases, levels, unknown in zip(classes, *counts, strict=True):
         total = levels.sum(axis=1)
         shares = levels[:, 1] / np.maximum(total, 1)
         known = zip(shares.tolist(), total.tolist(), strict=True)
         by_level = [share if count else None for share, count in known] if volumes else []
         rows.append(
-            TagRow(name, int(slices[1]), int(slices[0]), int(cases[1]), int(cases[0]), by_level)
+            TagRow(
+                name,
+                int(slices[1]),
+                int(slices[0]),
+                int(unknown),
+                int(cases[1]),
+                int(cases[0]),
+                by_level,
+            )
         )
     return rows
 

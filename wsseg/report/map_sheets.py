@@ -102,7 +102,7 @@ def map_strips(run: RunFolder, store: SliceStore) -> list[MapStrip]:
         box = ground.box(valid)
         bare = ground.draw(store.images[case.id][row].astype(np.float32), valid, box)
         for c, name in enumerate(run.spec.classes):
-            if case.tags[row, c] <= 0.5:
+            if not case.tags[row, c] > 0.5:
                 continue
             maps = [resized_targets(one.targets[number, c], valid)[box] for one in kept]
             drawn = [panels.targets(bare, one, valid[box]) for one in maps]

@@ -23,7 +23,7 @@ def case_maps(
     Args:
         probability: [S, C, H, W] of all slices of the case, in order.
         valid: [S, H, W] bool.
-        tags: [S, C], 0 or 1.
+        tags: [S, C], 0, 1, or NaN where unknown: then the class may be there.
         pixels: Width of the Gaussian within a slice, in pixels.
         slices: Width of the Gaussian across slices, in slices.
         high: A tagged slice in which nothing exceeds this is unknown altogether: the class is
@@ -33,7 +33,7 @@ def case_maps(
         [S, C, H, W] in [0, 1]: 0 all over a slice for a class it is not tagged with, ``IGNORE``
         where unknown.
     """
-    tagged = (tags > 0.5)[:, :, None, None]
+    tagged = ~(tags <= 0.5)[:, :, None, None]
     # Untagged slices must not count in the average: they would erode the ends of a lesion.
     known = valid[:, None] & tagged
     maps = torch.where(known, blur(probability, known, pixels), IGNORE)

@@ -109,7 +109,8 @@ def corrected(
     Args:
         target: [B, C, H, W] in [0, 1], or negative where there is none, which stays so.
         opinion: The teacher's probability, [B, C, H, W].
-        tags: [B, C], 0 or 1. Where a tag excludes a class its target is certain, and stays.
+        tags: [B, C], 0, 1, or NaN where unknown. Where a tag excludes a class its target is
+            certain, and stays.
         share: Weight of the opinion, in [0, 1].
         confidence: The opinion counts where it exceeds this, or its opposite does.
 
@@ -117,5 +118,5 @@ def corrected(
         [B, C, H, W].
     """
     sure = torch.maximum(opinion, 1 - opinion) > confidence
-    open_ = sure & (target >= 0) & (tags > 0.5)[:, :, None, None]
+    open_ = sure & (target >= 0) & ~(tags <= 0.5)[:, :, None, None]
     return torch.where(open_, torch.lerp(target, opinion.to(target.dtype), share), target)

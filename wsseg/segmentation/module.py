@@ -39,6 +39,8 @@ class SegmentationModule(SliceModule):
         torch.Size([2, 1, 32, 32])
     """
 
+    takes_unknown_tags = True
+
     def __init__(
         self,
         spec: dict[str, Any],

@@ -180,7 +180,7 @@ class PseudoMasks(TargetSource):
             probability = (drawn > 0.5).float()  # each side counts alike
         elif self.refinement > 0:
             probability = refine_classes(
-                probability * (case.tags > 0.5)[:, :, None, None],
+                probability * ~(case.tags <= 0.5)[:, :, None, None],
                 batch["image"],
                 batch["valid"],
                 data.spec.classes,

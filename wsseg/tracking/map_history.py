@@ -54,7 +54,7 @@ class MapHistory(pl.Callback):
         """Choose the slices, each of another case."""
         if len(self._index) == self.n_slices or self._kept:
             return
-        tagged = batch["tags"].any(dim=1)
+        tagged = (batch["tags"] > 0.5).any(dim=1)
         index = batch["index"][tagged].tolist()
         for number, case in zip(index, batch["case"][tagged].tolist(), strict=True):
             if case not in self._cases and len(self._index) < self.n_slices:

@@ -144,7 +144,7 @@ def keep_tagged(kept: list[dict[str, Tensor]], batch: Any, wanted: int) -> None:
     missing = wanted - len(kept)
     if missing <= 0:
         return
-    tagged = torch.nonzero(batch["tags"].any(dim=1)).flatten().tolist()
+    tagged = torch.nonzero((batch["tags"] > 0.5).any(dim=1)).flatten().tolist()
     for number in evenly_spaced(len(tagged), missing).tolist():
         row = tagged[number]
         kept.append({key: value[row].cpu().clone() for key, value in batch.items()})

@@ -94,7 +94,6 @@ def test_tags_in_the_list_itself(
     [
         ({}, "has no tag of class `tumour` .*; add it"),
         ({"Tumour": 1}, r"has no tag of class `tumour` \(found: `Tumour`\); add it"),
-        ({"tumour": None}, "`tumour` is empty; give 0 or 1 for all slices, or those"),
         ({"tumour": 5}, "`tumour` is '5'; give 0 or 1 for all slices, or those"),
         ({"tumour": [8]}, r"`tumour` is '8-8'; .* from 0 to 7, such as 12-40;55"),
         ({"tumour": ["3-1"]}, "`tumour` is '3-1'; give"),

@@ -17,6 +17,7 @@ from PIL import Image
 from wsseg.data.layouts import detect, find_cases
 from wsseg.data.layouts.cases import CaseFiles, CaseList, ImageFile, MaskFile
 from wsseg.data.preparation import prepare
+from wsseg.data.store import SliceStore
 from wsseg.utils.errors import InputError, results
 
 
@@ -225,12 +226,16 @@ def test_pictures_become_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[s
         prepare("table", source, store, folds=3, workers=1)
 
 
-def test_an_unknown_tag_is_refused_in_training_alone(tmp_path: Path) -> None:
+def test_an_empty_cell_is_an_unknown_tag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = table_of_pictures(tmp_path)
     write(tmp_path, source.read_text().replace("masks/2.png,0", "masks/2.png,"))
-    assert len(find_cases("table", source).cases) == 6
-    with pytest.raises(InputError, match=r"line 4: `lesion` is empty; give 0 or 1$"):
-        prepare("table", source, tmp_path / "store", folds=3, workers=1)
+    store = prepare("table", source, tmp_path / "store", folds=3, workers=1)
+    assert "unknown tags" in capsys.readouterr().out
+    tags = {case.id: case.tags[0, 0] for case in SliceStore(store).cases.values()}
+    assert tags.pop("images/2").isnan()
+    assert set(map(float, tags.values())) == {0.0, 1.0}
 
 
 def test_classes_that_are_joined(tmp_path: Path) -> None:
