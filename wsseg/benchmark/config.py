@@ -105,7 +105,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
 
     where = f"{path}: method `{name}`"
     if not isinstance(block, dict) or ("config" in block) == ("baseline" in block):
-        raise InputError(f"{where} needs exactly one of `config` and `baseline`")
+        raise InputError(f"{where} needs exactly one of `config` and `baseline`; give one of them")
     if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise InputError(f"{where} cannot name a folder; use letters, digits, `_`, `-` and `.`")
     if unknown := [str(key) for key in block if key not in METHOD_KEYS]:
@@ -115,7 +115,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
     if "baseline" in block:
         if len(block) > 1:
             raise InputError(f"{where} is a baseline and takes no other key; remove the others")
-        if block["baseline"] not in BASELINES:
+        if str(block["baseline"]) not in BASELINES:
             choices = ", ".join(BASELINES)
             raise InputError(f"{where} has an unknown baseline; choose one of {choices}")
         return Method(name, baseline=block["baseline"])
@@ -165,7 +165,7 @@ def _check_order(path: Path, methods: Sequence[Method]) -> None:
 def _integers(path: Path, plain: dict[str, Any], key: str) -> tuple[int, ...]:
     values = plain.get(key, [0])
     values = values if isinstance(values, list) else [values]
-    if not values or not all(type(value) is int and value >= 0 for value in values):
+    if not values or not all(type(value) is int and 0 <= value < 2**32 for value in values):
         raise InputError(f"{path}: `{key}` must be whole numbers of at least 0, such as [0, 1, 2]")
     return tuple(dict.fromkeys(values))
 

@@ -43,15 +43,44 @@ def check_run(
         InputError: The checkpoint belongs to other data or to another module, or holds too little
             to resume from.
     """
-    if training and "optimizer_states" not in content:
-        raise InputError(
-            f"{path}: holds weights only, so training cannot resume from it; give a checkpoint "
-            "that was saved with the state of the optimiser, such as last.ckpt"
-        )
+    if training:
+        check_training_state(path, content)
     if saved := content.get("hyper_parameters", {}).get("spec", {}):
         check_data(path, saved, data.spec.to_dict())
     check_cases(path, content, data, splits, training=training)
     check_model(path, content, module, training=training)
+
+
+def check_training_state(path: str, content: dict[str, Any]) -> None:
+    """Refuse to resume from a checkpoint that lacks what Lightning would resume from.
+
+    Lightning starts anew, without a word, what it does not find.
+
+    Args:
+        path: Path of the checkpoint.
+        content: Content of the checkpoint.
+
+    Raises:
+        InputError: The state of the optimiser, a schedule, a loop or a callback is missing or is
+            nothing that Lightning saves.
+
+    Example:
+        >>> check_training_state("old.ckpt", {"state_dict": {}})
+        Traceback (most recent call last):
+        wsseg.utils.errors.InputError: old.ckpt: holds no `optimizer_states`, so training cannot...
+    """
+    kinds: dict[str, type] = dict.fromkeys(("optimizer_states", "lr_schedulers"), list)
+    kinds |= dict.fromkeys(("loops", "callbacks"), dict)
+    kinds |= dict.fromkeys(("epoch", "global_step"), int)
+    bad = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
+    if not bad and not all(isinstance(state, dict) for state in content["optimizer_states"]):
+        bad = ["optimizer_states"]
+    if bad or not content["optimizer_states"] or "fit_loop" not in content["loops"]:
+        missing = [*bad, "loops" if content.get("optimizer_states") else "optimizer_states"][0]
+        raise InputError(
+            f"{path}: holds no `{missing}`, so training cannot resume from it; give a checkpoint "
+            "that was saved with the state of the training, such as last.ckpt"
+        )
 
 
 def check_data(path: str, saved: dict[str, Any], spec: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
 from wsseg.utils.errors import InputError
 
+SHARDS = ("meta.pt", ".metadata", "latest")  # of which a folder of FSDP or DeepSpeed holds one
+
 
 def load_module(ckpt_path: Path | str) -> SliceModule:
     """Load a trained wsseg module, ready for prediction.
@@ -164,6 +166,10 @@ def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | No
     if given and given.lower().startswith(("http:", "https:")):
         raise InputError(
             f"--ckpt_path {given}: is a web address; download the file and give its path"
+        )
+    if given and Path(given).is_dir() and not any((Path(given) / name).exists() for name in SHARDS):
+        raise InputError(
+            f"--ckpt_path {given}: is a folder; give {Path(given, LAST_CHECKPOINT)} or another file"
         )
     return given
 

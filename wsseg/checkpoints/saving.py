@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -26,4 +27,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with replacing(Path(path)) as part:
-            torch.save(checkpoint, part)
+            try:
+                torch.save(checkpoint, part)
+            except RuntimeError as error:
+                if "PytorchStreamWriter" not in str(error):
+                    raise
+                problem = "cannot be written"  # the reason is not known, such as a quota
+                raise OSError(errno.EIO, problem, str(path)) from error

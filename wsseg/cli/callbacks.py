@@ -29,13 +29,13 @@ PATHS = ("data.root", f"{TARGETS_OF}.checkpoint", f"{TARGETS_OF}.corrections")  
 
 
 class ResumeHint(Callback):
-    """Prints how to resume a training that was stopped by Ctrl-C or by a queue (SIGTERM)."""
+    """Prints how to resume a training that Ctrl-C, a queue (SIGTERM) or a full disk has stopped."""
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Print the option to add, if there is a checkpoint."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException | OSError)
         last = Path(trainer.default_root_dir) / LAST_CHECKPOINT
         if stopped and trainer.state.fn == "fit" and trainer.is_global_zero and last.is_file():
             print(f"to resume, add --ckpt_path {last}", file=sys.stderr)

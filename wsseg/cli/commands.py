@@ -16,6 +16,7 @@ from inspect import Parameter, signature
 from wsseg import __version__
 from wsseg.cli.messages import plain_messages, refusal
 from wsseg.utils.errors import InputError
+from wsseg.utils.files import NO_SPACE
 from wsseg.utils.system import keep_freed_memory
 
 LIGHTNING = ""  # instead of the name of a function: a sub-command of LightningCLI
@@ -37,8 +38,9 @@ DEBUG = "--debug"
 LONGEST_REASON = 300  # characters of an unexpected error that are shown
 REPORT = "wsseg did not expect this error; please report it with the saved traceback"
 ADVICE = {
-    errno.EACCES: "; check the permissions or name another place",
-    errno.ENOSPC: "; free some space",
+    errno.EACCES: "check the permissions or name another place",
+    errno.EIO: "free some space, or check the disk",
+    **dict.fromkeys(NO_SPACE, "free some space and run the command again"),
 }
 
 
@@ -75,7 +77,8 @@ def main(args: list[str] | None = None) -> int:
     except OSError as error:  # such as no permission or no space: not a fault of wsseg
         known = error.filename is not None and error.strerror
         problem = f"{error.filename}: {error.strerror}" if known else str(error)
-        return _refuse(problem + ADVICE.get(error.errno or 0, ""))
+        advice = ADVICE.get(error.errno or 0, "check the path, or name another")
+        return _refuse(f"{' '.join(problem.split())}; {advice}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -21,6 +21,7 @@ CHATTY_LOGGERS = (  # they log what needs no action, such as devices and the see
     "lightning_fabric.utilities.rank_zero",
     "lightning_fabric.utilities.seed",
 )
+OTHER_TYPE = "Expected a "  # start of an error message of jsonargparse about the type of a value
 KEY = 'Parser key "'  # start of an error message of jsonargparse that names an option
 
 
@@ -53,6 +54,9 @@ def refusal(error: BaseException, command: str = "", positional: Container[str] 
     tried = [line.strip() for line in str(chain[-2:][0]).splitlines() if line.endswith(value)]
     others = [line[2:] for line in tried if line.startswith("- ") and line[2:] not in reason]
     reason = "; or ".join([reason, *others]).replace(f" {command}.", " --").rstrip(".;")
+    if reason.startswith(OTHER_TYPE):  # while another type that was tried fits, but not its values
+        listed = [line.strip()[2:] for line in str(chain[-2:][0]).splitlines() if "  - " in line]
+        reason = next((each for each in listed if not each.startswith(OTHER_TYPE)), reason)
     # Consecutive errors may name the same part.
     quoted = [str(link).split('"')[1] for link in chain if str(link).startswith(KEY)]
     keys = [part.removeprefix(f"{command}.") for part, _ in groupby(quoted)]

@@ -44,6 +44,7 @@ from wsseg.cli.run_folder import (
     new_folder,
     next_commands,
 )
+from wsseg.cli.space import check_space_of_run
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.evaluation.results import METRICS_FILE
 from wsseg.tracking.run_logger import RunLogger
@@ -197,7 +198,7 @@ class WssegCLI(LightningCLI):
         except (RuntimeError, TypeError, ValueError) as error:  # Lightning refuses an option
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"--trainer: {' '.join(str(error).split())}") from error
+            raise InputError(f"--trainer: {_line(error)}; see `wsseg fit --help`") from error
         check_processes(trainer.num_devices, trainer.num_nodes)
         if trainer.precision.startswith("bf16") and not computes_bfloat16(
             trainer.strategy.root_device
@@ -247,8 +248,10 @@ class WssegCLI(LightningCLI):
 
     @rank_zero_only
     def before_fit(self) -> None:
-        """Print where all files of the run will be."""
+        """Check that there is space for all files of the run, and print where they will be."""
         if not self.settings.trainer.fast_dev_run:
+            if "://" not in str(self.trainer.default_root_dir):
+                check_space_of_run(self.trainer, self.model, self.datamodule)
             print(f"the run is in {self.trainer.default_root_dir}", flush=True)
 
     @rank_zero_only
@@ -308,7 +311,7 @@ def run(arguments: list[str]) -> WssegCLI:
         reason += configuration_with(arguments[1:], reason)
         raise InputError(f"{reason}; see `wsseg {command} --help`") from error
     except MisconfigurationException as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(f"{_line(error)}; see `wsseg {command} --help`") from error
     except UnpicklingError as error:
         raise InputError(
             "--ckpt_path: holds more than weights and plain values, and is not loaded, since it "
@@ -328,6 +331,10 @@ def run(arguments: list[str]) -> WssegCLI:
 def _spec(data: MRISliceDataModule) -> dict[str, Any]:
     """Return the model's ``spec``; a function, since `ddp_spawn` cannot pickle a lambda."""
     return data.spec.to_dict()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".;")
 
 
 def _as_list(value: Any) -> list[Any]:

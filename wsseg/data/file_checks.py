@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +16,26 @@ from wsseg.utils.errors import InputError, attempt, results
 # Pixels: a slice that is to be resampled to more than this has a wrong spacing in its header, or a
 # wrong --spacing was given, and would fill the memory. Not measured.
 LONGEST_SIDE = 4096
+SHORTEST_SIDE = 8  # Pixels: of slices whose longer side is shorter no network learns. Not measured.
 # Share of a voxel: how far the corners of two volumes of a case may lie apart. Tools that write
 # headers round them; a shift that is larger than this moves borders. Not measured.
 LARGEST_SHIFT = 0.05
 
 
-def check_files(
-    case: CaseFiles, classes: Classes, axis: str, spacing: float | None = None
-) -> Header:
+def check_files(case: CaseFiles, classes: Classes, axis: str) -> Header:
     """Check all that can be known of a case without reading its volumes.
 
     Args:
         case: Its files.
         classes: The mask labels of each class, for the tags.
         axis: Slicing axis.
-        spacing: Pixel size of slices in mm; None for that of the volumes.
 
     Returns:
         The header of the first image.
 
     Raises:
         InputError: A file is missing or has no valid header, volumes differ in shape or position,
-            slices would be enormous, or the tags are not as they must be.
+            or the tags are not as they must be.
     """
     _check_named_once(case)
     headers = _read_headers(case)
@@ -51,16 +50,35 @@ def check_files(
         attempt(check_grid, path, header, case.id, source, first)
         for (path, _), header in headers.items()
     )
-    whole = whole_plane_geometry(source.shape, source.affine, axis, spacing)
-    if spacing is not None and max(whole.resampled) > max(LONGEST_SIDE, *whole.plane):
-        raise InputError(
-            f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
-            f"{whole.resampled[1]} pixels; give {source.unit} (those of the case are "
-            f"{whole.pixel[0]:.3g} x {whole.pixel[1]:.3g})"
-        )
     if case.tags:
+        whole = whole_plane_geometry(source.shape, source.affine, axis, None)
         read_tags(case.tags, case.id, classes, whole.depth)
     return source
+
+
+def check_spacing(
+    cases: Sequence[CaseFiles], headers: Sequence[Header], axis: str, spacing: float
+) -> None:
+    """Refuse a pixel size at which slices would be enormous or next to nothing.
+
+    Args:
+        cases: The cases, for the message.
+        headers: Of the first image of each.
+        axis: Slicing axis.
+        spacing: Pixel size of slices in mm.
+
+    Raises:
+        InputError: It is wrong for a case; the first one is named.
+    """
+    for case, source in zip(cases, headers, strict=True):
+        whole = whole_plane_geometry(source.shape, source.affine, axis, spacing)
+        longest = max(whole.resampled)
+        if longest > max(LONGEST_SIDE, *whole.plane) or longest < SHORTEST_SIDE:
+            raise InputError(
+                f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
+                f"{whole.resampled[1]} pixels; give {source.unit} (those of the case are "
+                f"{whole.pixel[0]:.3g} x {whole.pixel[1]:.3g})"
+            )
 
 
 def _read_headers(case: CaseFiles) -> dict[tuple[Path, bool], Header]:

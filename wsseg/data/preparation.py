@@ -20,7 +20,7 @@ from wsseg.data.case_preparation import (
     fit_case,
     plan_fit,
 )
-from wsseg.data.file_checks import check_files
+from wsseg.data.file_checks import check_files, check_spacing
 from wsseg.data.fingerprint import take_fingerprint
 from wsseg.data.geometry import whole_plane_geometry
 from wsseg.data.hashes import hash_case
@@ -43,6 +43,7 @@ from wsseg.data.preparation_checks import (
     warn_of_nesting,
 )
 from wsseg.data.readers import Header
+from wsseg.data.space import check_space_of_store
 from wsseg.data.spec import FORMAT, DataSpec
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.store_files import IMAGES, MANIFEST, VALID, ArrayFolder
@@ -149,10 +150,12 @@ def prepare(
     spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
     jobs = [CaseJob(case, spec, labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
-        check = partial(check_files, classes=chosen, axis=axis, spacing=spacing)
+        check = partial(check_files, classes=chosen, axis=axis)
         checked = attempt(run, "Checking", check, listed.cases)
         results([*listed.faults, checked])
         headers = [] if isinstance(checked, InputError) else checked
+        if spacing is not None:
+            check_spacing(listed.cases, headers, axis, spacing)
         if _is_current(run, out, options, jobs, overwrite):
             manifest = json.loads((out / MANIFEST).read_text())
         else:
@@ -183,6 +186,8 @@ def _prepare(
         planned = _plan(run, jobs, headers, options)
         planned_spec = replace(jobs[0].spec, plan=planned.plan, spacing=planned.spacing)
         jobs = [replace(job, spec=planned_spec) for job in jobs]
+        masks, step = any(case.mask is not None for case in files), options["slice_step"]
+        check_space_of_store(store, headers, planned_spec, step, masks=masks)
         try:
             spec, fits, entries = _build(run, jobs, source, store, options, folds)
         except InputError as error:

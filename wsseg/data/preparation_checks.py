@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wsseg.data.anatomy import SIZE_MULTIPLE
+from wsseg.data.file_checks import LONGEST_SIDE
 from wsseg.data.layouts.cases import CaseList
 from wsseg.data.spec import DataSpec, same_pixel_size
 from wsseg.data.store_files import MANIFEST
@@ -36,15 +38,18 @@ def check_options(options: dict[str, Any], workers: int | None) -> None:
     """
     spacing, size = options["spacing"], options["size"]
     good_size = size is None or (
-        len(size) == 2 and all(n > 0 and n % SIZE_MULTIPLE == 0 for n in size)
+        len(size) == 2 and all(0 < n <= LONGEST_SIDE and n % SIZE_MULTIPLE == 0 for n in size)
     )
     window, side = options["window"], options["longest_side"]
-    good_window = window is None or (len(window) == 2 and window[0] < window[1])
+    good_side = side is None or 0 < side <= LONGEST_SIDE
+    good_window = window is None or (
+        len(window) == 2 and -math.inf < window[0] < window[1] < math.inf
+    )
     rules = [
-        ("spacing", spacing is None or spacing > 0, "give millimetres above 0"),
+        ("spacing", spacing is None or 0 < spacing < math.inf, "give millimetres above 0"),
         ("size", good_size, "give height and width, multiples of 16, such as [192, 160]"),
         ("window", good_window, "give two Hounsfield units, such as [-175, 250]"),
-        ("longest_side", side is None or side > 0, "give pixels, 1 or more"),
+        ("longest_side", good_side, f"give pixels, 1 to {LONGEST_SIDE}"),
         ("slice_step", options["slice_step"] >= 1, "give 1 or more"),
         ("min_anatomy", 0 <= options["min_anatomy"] < 1, "give 0 or more and less than 1"),
         ("folds", options["folds"] >= 2, "give 2 or more"),

@@ -114,6 +114,8 @@ def _text(path: Path, content: bytes) -> list[Line]:
         raise InputError(
             f"{path}: is not encoded in UTF-8; save the table as CSV in UTF-8"
         ) from None
+    if "\0" in text:  # which no program writes into text
+        raise InputError(f"{path}: is no text; save the table as CSV in UTF-8")
     said = SEPARATOR_LINE.match(text)
     stream = io.StringIO(text, newline="")
     delimiter = said[1] if said else _delimiter(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,11 @@ class UnfinishedStore:
                     f"{self.out}: another process is preparing it; wait until it is done"
                 )
             (self.folder / MANIFEST).unlink(missing_ok=True)  # it is not complete any more
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # only an empty folder can be removed
+                    self.folder.rmdir()
 
     def read_record(self, case: str) -> Record:
         """Return what is known of the arrays of a case; nothing if they are not all there."""

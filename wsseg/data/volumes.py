@@ -80,7 +80,13 @@ def read_case_images(
         _check_values(volume, place.path, f"case {case.id}, {name}")
         return volume
 
-    return CaseImages(tuple(results(attempt(volume_of, name) for name in modalities)), source)
+    volumes = [attempt(volume_of, name) for name in modalities]
+    faults: dict[Path, InputError] = {}  # one of each file: all colours mostly have the same
+    for name, volume in zip(modalities, volumes, strict=True):
+        if isinstance(volume, InputError):
+            faults.setdefault(case.images[name].path, volume)
+    results(faults.values())
+    return CaseImages(tuple(results(volumes)), source)
 
 
 def read_case_mask(case: CaseFiles, labels: Collection[int], images: CaseImages) -> CaseLabels:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import check_writable
+from wsseg.utils.files import check_writable, naming
 
 METADATA, INFERENCE = "configs/metadata.json", "configs/inference.json"
 GUIDE = "docs/README.md"
@@ -59,13 +59,14 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
     """
     part = out.with_name(f".part-{out.name}")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
-    part.mkdir(parents=True)
     try:
-        yield part
-        for path in sorted(part.rglob("*")):
-            target = out / path.relative_to(part)
-            if path.is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target)  # noqa: PTH105 (it is said to be atomic)
+        with naming(out):
+            part.mkdir(parents=True)
+            yield part
+            for path in sorted(part.rglob("*")):
+                target = out / path.relative_to(part)
+                if path.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path, target)  # noqa: PTH105 (it is said to be atomic)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from wsseg.data.normalisation import Scale
 from wsseg.data.spec import DataSpec
 from wsseg.models.conv_block import ConvBlock
-from wsseg.utils.errors import InputError
+from wsseg.utils.errors import InputError, check_option
 
 
 class Encoder(nn.Module):
@@ -192,6 +192,7 @@ def check_levels(name: str, widths: Sequence[int], size: Sequence[int]) -> None:
     """
     if not widths:
         raise InputError(f"{name}: is empty; give the channels of each level")
+    check_option(min(widths) > 0, name.removeprefix("--"), min(widths), "at least 1")
     most = min(size).bit_length()
     if len(widths) > most:
         height, width = size

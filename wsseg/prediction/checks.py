@@ -14,6 +14,7 @@ from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import read_header
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.prediction.label_files import SLICER_FILE
+from wsseg.prediction.memory import check_memory
 from wsseg.prediction.output import SHARED_FILES, files_of_case
 from wsseg.utils.errors import InputError, first_of
 from wsseg.utils.files import check_writable
@@ -60,7 +61,8 @@ def check_images(case: CaseFiles, spec: DataSpec) -> CaseFiles:
     Raises:
         InputError: An image cannot be used.
     """
-    check_files(replace(case, mask=None, tags=None), spec.classes, spec.axis)
+    header = check_files(replace(case, mask=None, tags=None), spec.classes, spec.axis)
+    check_memory(case.paths[0], case.id, header, spec)
     return case
 
 

@@ -20,6 +20,7 @@ from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import choose_device, predict_slices
 from wsseg.prediction.label_files import write_label_files
 from wsseg.prediction.labels import mask_labels
+from wsseg.prediction.memory import within_memory
 from wsseg.prediction.output import MASKS, PICTURES, TABLE
 from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, read_raw_case
@@ -92,11 +93,11 @@ def predict(
     check_targets(input, cases, output, numbers if probabilities else {})
     sound, faults = partition(attempt(check_images, case, spec) for case in cases)
     warn_of_pixels(sound, spec)
-    if sound:
-        write_label_files(numbers, output)
     if dicom_seg:
         sound, others = partition(attempt(check_dicom, case) for case in sound)
         faults += others
+    if sound:
+        write_label_files(numbers, output)
     extras = Extras(probabilities, dicom_seg)
     made = write_masks(module, sound, output, batch_size, extras)
     written, unusable = partition(_with_progress(made, len(sound)))
@@ -128,19 +129,17 @@ def write_masks(
         What was written of each case, or why its images cannot be used.
     """
     spec = module.spec
-    threshold = module.threshold
     beside = module.device.type != "cpu"
 
     def read(files: CaseFiles) -> RawCase | InputError:
-        return attempt(read_raw_case, files, spec)
+        guarded = within_memory(files.paths[0], files.id)(read_raw_case)
+        return attempt(guarded, files, spec)
 
     def write(found: _Found | InputError) -> Written | InputError:
         if isinstance(found, InputError):
             return found
-        case, probability = found
-        finished = finish(module, probability, case.image, case.valid)
-        prediction = Prediction(case, probability, finished)
-        return attempt(write_prediction, prediction, spec, threshold, output, extras)
+        guarded = within_memory(found.case.path, found.case.id)(_write)
+        return attempt(guarded, module, found, output, extras)
 
     raw = read_ahead(read, cases, beside)
     return write_behind(write, _forward(module, raw, batch_size), beside)
@@ -160,7 +159,16 @@ def _forward(
         if isinstance(case, InputError):
             yield case
         else:
-            yield _Found(case, predict_slices(module, case.image, case.valid, batch_size))
+            guarded = within_memory(case.path, case.id)(predict_slices)
+            found = attempt(guarded, module, case.image, case.valid, batch_size)
+            yield found if isinstance(found, InputError) else _Found(case, found)
+
+
+def _write(module: SliceModule, found: _Found, output: Path, extras: Extras) -> Written:
+    case, probability = found
+    finished = finish(module, probability, case.image, case.valid)
+    prediction = Prediction(case, probability, finished)
+    return write_prediction(prediction, module.spec, module.threshold, output, extras)
 
 
 def _with_progress(

@@ -9,6 +9,8 @@ from typing import Any, cast
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from wsseg.utils.files import naming
+
 
 class RunLogger(CSVLogger):
     """Logs to ``logs/metrics.csv``, and keeps the rows of the run that is resumed.
@@ -34,6 +36,11 @@ class RunLogger(CSVLogger):
         if self._earlier and isinstance(writer, ExperimentWriter):  # only process 0 has one
             writer.metrics[:0], self._earlier = self._earlier, []
         return cast("ExperimentWriter", writer)
+
+    def save(self) -> None:
+        """Write the rows."""
+        with naming(Path(self.log_dir) / "metrics.csv"):
+            super().save()
 
 
 def read_rows(path: Path, until: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
-MOST = 20  # errors that one message lists
+MOST = 20  # lines that one message lists
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -79,7 +79,7 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
         outcomes: Return values of :func:`attempt`.
 
     Raises:
-        InputError: There are errors; the message has a line for each, at most ``MOST``.
+        InputError: There are errors; the message has each line of theirs once, at most ``MOST``.
 
     Example:
         >>> results([155, InputError("a.nii: is empty"), InputError("b.nii: is empty")])
@@ -89,9 +89,10 @@ def results(outcomes: Iterable[Result | InputError]) -> list[Result]:
     """
     good, faults = partition(outcomes)
     if faults:
-        lines = list(map(str, faults[:MOST]))
-        if len(faults) > MOST:
-            more = f"and {len(faults) - MOST} more like these"
+        found = list(dict.fromkeys(line for fault in faults for line in str(fault).splitlines()))
+        lines = found[:MOST]
+        if len(found) > MOST:
+            more = f"and {len(found) - MOST} more like these"
             lines.append(f"{more}; fix the ones above and run the command again")
         raise InputError("\n".join(lines))
     return good
@@ -121,4 +122,5 @@ def check_option(valid: bool, option: str, value: float, expected: str) -> None:
         InputError: The value is not valid.
     """
     if not valid:
-        raise InputError(f"--{option} {value:g}: must be {expected}")
+        shown = f"{value:g}" if isinstance(value, float) else value
+        raise InputError(f"--{option} {shown}: must be {expected}")

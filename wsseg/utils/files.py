@@ -1,10 +1,11 @@
-"""Writing files whole or not at all, and locking folders."""
+"""Writing files whole or not at all, space for them, and locking folders."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from wsseg.utils.errors import InputError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # no locks on this file system (filelock knows ENOSYS)
 NO_FILE = (errno.EACCES, errno.EPERM, errno.EROFS)  # the file of the lock cannot be made
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, or what this user may use, is full
+FULL = 2**16  # bytes: where fewer are free, that is why a file could not be written
 
 
 @contextmanager
@@ -35,13 +38,50 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> path.read_text()
         'case,dice'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{path.name}")
     try:
-        yield part
-        part.replace(path)
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say which file could not be written, which nobody does where a disk is full.
+
+    The system does not name it, and libraries hide even the reason.
+
+    Args:
+        path: The file, or the folder, that the block writes.
+
+    Raises:
+        OSError: The block failed, and the disk is full; or a library said no more than that it
+            could not write.
+
+    Example:
+        >>> with naming(Path("RUN/last.ckpt")):
+        ...     raise OSError("8 requested and 0 written")
+        Traceback (most recent call last):
+        OSError: [Errno 5] cannot be written (8 requested and 0 written): 'RUN/last.ckpt'
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        known = isinstance(error, OSError) and error.errno is not None
+        if not known and _free(path) < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if not isinstance(error, OSError):
+            raise
+        if not known:
+            raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from error
+        if error.errno in NO_SPACE:
+            error.filename = str(path)  # instead of that of an unfinished file
+        raise
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -79,8 +119,9 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     file = FileLock(path, mode=0o666)  # other users may lock it later
     held = made = True
     try:
-        file.acquire(blocking=wait)
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with naming(path):
+            file.acquire(blocking=wait)
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     except Timeout:
         held = made = False
     except OSError as error:
@@ -116,13 +157,48 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: The folder, or its first parent that exists, is a file or is not writable.
     """
-    existing = folder.resolve()
-    while not os.path.exists(existing):  # noqa: PTH110 (pathlib raises where it may not look)
-        existing = existing.parent
+    existing = _existing(folder)
     if not existing.is_dir():
         raise InputError(f"{existing}: is a file; name a folder other than {folder} to write to")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{existing}: is not writable; name a folder other than {folder}")
+
+
+def check_space(folder: Path, size: float, what: str) -> None:
+    """Refuse to begin what does not fit on a disk.
+
+    Args:
+        folder: Where it would be written; the folder need not exist yet.
+        size: How many bytes it takes.
+        what: What takes them, for the message.
+
+    Raises:
+        InputError: Fewer are free.
+
+    Example:
+        >>> check_space(Path(), 1e18, "the store")
+        Traceback (most recent call last):
+        wsseg.utils.errors.InputError: .: the store takes about 1e+09 GB, and only ...
+    """
+    free = _free(folder)
+    if size > free:
+        raise InputError(
+            f"{folder}: {what} takes about {size / 1e9:.3g} GB, and only {free / 1e9:.3g} GB are "
+            "free there; free some space, or name a folder on another disk"
+        )
+
+
+def _free(path: Path) -> int:
+    """Return how many bytes can be written where a path is, or will be."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: Path) -> Path:
+    """Return a path, or its first parent that exists."""
+    existing = path.resolve()
+    while not os.path.exists(existing):  # noqa: PTH110 (pathlib raises where it may not look)
+        existing = existing.parent
+    return existing
 
 
 def _lock_file(folder: Path) -> Path:

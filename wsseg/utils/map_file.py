@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from wsseg.utils.errors import InputError
+from wsseg.utils.files import naming
 from wsseg.utils.targets import IGNORE
 
 STEPS = 254  # bytes 1 to 255 stand for 0 to 1; byte 0 for "unknown", as in rows never written
@@ -73,7 +74,7 @@ class MapFile:
     def create(self) -> None:
         """Make the file, with all slices unknown; only one process may call this."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("wb") as file:
+        with naming(self.path), self.path.open("wb") as file:
             file.truncate(math.prod(self.shape))
 
     def write(self, index: Tensor, relevance: Tensor) -> None:
@@ -84,7 +85,7 @@ class MapFile:
             relevance: [B, C, h, w] in [0, 1], or ``IGNORE``.
         """
         rows = encode(relevance).cpu().contiguous().numpy()
-        with self.path.open("r+b", buffering=0) as file:
+        with naming(self.path), self.path.open("r+b", buffering=0) as file:
             for position, row in zip(index.tolist(), rows, strict=True):
                 file.seek(position * row.size)
                 _write_all(file.fileno(), row.tobytes())
@@ -153,7 +154,7 @@ class MapFile:
         """
         self.create()
         data, place = packed.numpy().data, 0
-        with self.path.open("r+b") as file:
+        with naming(self.path), self.path.open("r+b") as file:
             while place < len(data):
                 # Parts follow each other; one holds at most `together` bytes, and barely grows.
                 unpacker, window = zlib.decompressobj(), data[place : place + 2 * together]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line sets up memory before it spends a second on importing torch
@@ -15,6 +18,7 @@ if TYPE_CHECKING:  # the command line sets up memory before it spends a second o
 TRIM_THRESHOLD, MAPPED_BLOCKS, ARENAS = -1, -4, -8
 NEVER = 2**31 - 1
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl.h
+CONTAINER = Path("/sys/fs/cgroup")
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
@@ -38,14 +42,27 @@ def keep_freed_memory() -> bool:
     return all(mallopt(*setting) for setting in settings)
 
 
-def total_memory() -> int:
-    """Return how many bytes of memory the computer has.
+def available_memory() -> int:
+    """Return how many bytes of memory this process can still take.
+
+    That is what the computer has left, or the limit of a container or of ``ulimit -v`` leaves.
 
     Example:
-        >>> total_memory() > 2**20
+        >>> available_memory() > 2**20
         True
     """
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    page = os.sysconf("SC_PAGE_SIZE")
+    left = [os.sysconf("SC_AVPHYS_PAGES") * page]
+    with suppress(OSError, StopIteration):  # counts what the kernel would give back
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        left = [1024 * int(next(each for each in lines if each.startswith("MemAvail")).split()[1])]
+    with suppress(OSError, ValueError):  # of a container; "max" if it has no limit
+        most, used = (CONTAINER / f"memory.{name}" for name in ("max", "current"))
+        left.append(int(most.read_text()) - int(used.read_text()))
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        left.append(limit - page * int(Path("/proc/self/statm").read_text().split()[0]))
+    return max(0, min(left))
 
 
 def end_with_parent(parent: int) -> None:

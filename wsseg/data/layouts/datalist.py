@@ -76,7 +76,7 @@ def _classes(source: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]
 
 
 def _labels(source: Path, what: str, values: Any) -> set[int]:
-    if not isinstance(values, list) or not all(type(v) is int for v in values):
+    if not isinstance(values, list) or not all(type(v) is int and v >= 0 for v in values):
         raise InputError(f"{source}: {what} is {repr(values)}; give a list of whole numbers")
     return set(values)
 

@@ -27,6 +27,8 @@ UNITS = re.compile(rb'^space units:\s*"([^"]*)"', re.MULTILINE)
 MM_PER_UNIT = {b"mm": 1.0, b"": 1.0, b"um": 1e-3, b"micron": 1e-3, b"cm": 10.0, b"m": 1000.0}
 PACKED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
 DATA = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\s*\n", re.MULTILINE | re.IGNORECASE)
+SIZE = re.compile(rb"^DimSize\s*=", re.MULTILINE | re.IGNORECASE)
+NO_VOLUME = "truncated, damaged or of another format"
 
 
 def read_header(path: Path, case: str, *, mask: bool = False) -> Header:
@@ -89,9 +91,26 @@ def _information(path: Path) -> sitk.ImageFileReader:
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # warnings lack the name of the file
     reader = sitk.ImageFileReader()
+    # Libraries of all formats of ITK would look at the file, and complain without its name.
+    reader.SetImageIO(_format(path))
     reader.SetFileName(str(path))
     _execute(reader.ReadImageInformation)
     return reader
+
+
+def _format(path: Path) -> str:
+    """Return ITK's name for the format of a file that begins as the format demands."""
+    with path.open("rb") as stream:
+        start = stream.read(HEADER_BYTES)
+    name = "NrrdImageIO" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO"
+    good = start.startswith(b"NRRD") if name == "NrrdImageIO" else _is_meta_image(start)
+    if not good:
+        raise ValueError(NO_VOLUME)
+    return name
+
+
+def _is_meta_image(start: bytes) -> bool:
+    return bool(SIZE.search(start) and DATA.search(start))
 
 
 def _execute(function: Any) -> Any:
@@ -100,7 +119,7 @@ def _execute(function: Any) -> Any:
     except RuntimeError as error:  # a paragraph, with the names of its own sources
         if "alloc" in str(error):
             raise MemoryError from None
-        raise ValueError("truncated, damaged or of another format") from None
+        raise ValueError(NO_VOLUME) from None
 
 
 def _header(reader: sitk.ImageFileReader, path: Path, case: str) -> Header:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from wsseg.utils.errors import InputError
-from wsseg.utils.system import total_memory
+from wsseg.utils.system import available_memory
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its lines do not name the file
 
 LARGEST_PACKING = 1040  # no deflate stream expands further
 COPIES = 2  # of a volume in memory: as its bytes, and as float32 or as one of its channels
@@ -60,5 +63,5 @@ def check_memory(size: int) -> None:
     Raises:
         MemoryError: There is not.
     """
-    if COPIES * size > total_memory():
+    if COPIES * size > available_memory():
         raise MemoryError
