@@ -108,7 +108,6 @@ OF_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "size enormous": within(*SPEC, "size", value=[10**9, 10**9]),
     "plan is text": within(*SPEC, "plan", value="text"),
     "an unknown plan": within(*SPEC, "plan", "normalisation", value="none"),
-    "an unknown setting": within("hyper_parameters", "colour", value="red"),
     "widths are text": within("hyper_parameters", "widths", value="wide"),
     "widths enormous": within("hyper_parameters", "widths", value=[10**7, 10**7]),
     "an instantiator": within("hyper_parameters", "_instantiator", value="os.system"),

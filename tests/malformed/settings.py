@@ -89,7 +89,6 @@ CONFIGURATIONS: dict[str, str] = {
     "an option of another class": "model: {class_path: CamModule, init_args: {pixel_weight: 1}}",
     "no such class": "model: {class_path: NoSuchModel}",
     "a class of somebody else": "model: {class_path: subprocess.Popen}",
-    "a class without name": "model: {init_args: {widths: [2, 4]}}",
     "text for a number": "trainer: {max_epochs: many}",
     "a date": "seed_everything: 2019-25-01",
     "data is text": "data: store",

@@ -67,7 +67,7 @@ def check_training_state(path: str, content: dict[str, Any]) -> None:
     Example:
         >>> check_training_state("old.ckpt", {"state_dict": {}})
         Traceback (most recent call last):
-        wsseg.utils.errors.InputError: old.ckpt: holds no `optimizer_states`, so training cannot...
+        wsseg.utils.errors.InputError: old.ckpt: holds weights only, so training cannot resume...
     """
     kinds: dict[str, type] = dict.fromkeys(("optimizer_states", "lr_schedulers"), list)
     kinds |= dict.fromkeys(("loops", "callbacks"), dict)
@@ -77,9 +77,11 @@ def check_training_state(path: str, content: dict[str, Any]) -> None:
         bad = ["optimizer_states"]
     if bad or not content["optimizer_states"] or "fit_loop" not in content["loops"]:
         missing = [*bad, "loops" if content.get("optimizer_states") else "optimizer_states"][0]
+        weights_only = "optimizer_states" not in content
+        problem = "weights only" if weights_only else f"no usable `{missing}`"
         raise InputError(
-            f"{path}: holds no `{missing}`, so training cannot resume from it; give a checkpoint "
-            "that was saved with the state of the training, such as last.ckpt"
+            f"{path}: holds {problem}, so training cannot resume from it; give a checkpoint that "
+            "was saved with the state of the training, such as last.ckpt"
         )
 
 

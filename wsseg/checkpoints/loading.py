@@ -13,6 +13,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from wsseg.checkpoints import LAST_CHECKPOINT
+from wsseg.data.plan import Plan
+from wsseg.data.store_checks import is_spec
 from wsseg.models.slice_module import CLASS_PATH, SliceModule
 from wsseg.utils.errors import InputError
 
@@ -73,6 +75,18 @@ def load_module(ckpt_path: Path | str) -> SliceModule:
             f"{ckpt_path}: does not fit this version of wsseg ({reason}); train again or, if it "
             "uses your own encoder, predict from a script that registers it"
         ) from error
+    state = module.state_dict()
+    other = [
+        name
+        for name, value in content["state_dict"].items()
+        if isinstance(value, Tensor)
+        and value.is_floating_point() != state[name].is_floating_point()
+    ]
+    if other:
+        raise InputError(
+            f"{ckpt_path}: holds whole numbers as weights (`{other[0]}`), which would predict "
+            "nonsense; copy the file again, or train again"
+        )
     return module.eval()
 
 
@@ -106,8 +120,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
         content = None
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not _is_state(content.get("state_dict")):
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
+    settings = content.get("hyper_parameters", {})
+    if "spec" in settings and not _is_spec(settings["spec"]):
+        raise InputError(
+            f"{path}: does not say in a usable way how its data was prepared (`spec`); copy the "
+            "file again, or train again"
+        )
     tensors = [value for value in content["state_dict"].values() if isinstance(value, Tensor)]
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise InputError(
@@ -115,6 +135,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "again, with a lower --model.optimisation.lr or in float32"
         )
     return content
+
+
+def _is_spec(spec: Any) -> bool:
+    """Tell whether a data specification can be used; earlier ones have no plan."""
+    return isinstance(spec, dict) and is_spec({"plan": Plan().to_dict(), **spec})
+
+
+def _is_state(state: Any) -> bool:
+    """Tell whether something holds the weights of a network."""
+    return isinstance(state, dict) and all(
+        not value.is_complex() if isinstance(value, Tensor) else name.endswith("_extra_state")
+        for name, value in state.items()
+    )
 
 
 def damaged_part(path: Path) -> str | None:
@@ -197,7 +230,7 @@ def module_class(name: str, path: Path) -> type[SliceModule]:
     Raises:
         InputError: It is no module of wsseg, or none that this version has.
     """
-    package, _, class_name = name.rpartition(".")
+    package, _, class_name = str(name).rpartition(".")
     if package.split(".")[0] != "wsseg":
         raise InputError(
             f"{path}: holds a {name}, a class of your own; load it from Python with "

@@ -18,6 +18,7 @@ from wsseg.data.splits import SPLITS
 from wsseg.utils.errors import InputError
 
 Entry = dict[str, Any]
+MOST_PIXELS = 2**16  # of a side of slices; no image is larger
 
 
 def check_manifest(path: Path, manifest: Any) -> None:
@@ -42,7 +43,7 @@ def check_manifest(path: Path, manifest: Any) -> None:
             f"{path.parent}: has store format {manifest.get('format')}, but this version of wsseg "
             f"reads {FORMAT}; prepare it again"
         )
-    _require(_is_spec(manifest.get("spec")), path, "`spec` is not usable")
+    _require(is_spec(manifest.get("spec")), path, "`spec` is not usable")
     options, cases = manifest.get("options", {}), manifest.get("cases")
     _require(isinstance(options, dict), path, "`options` is no mapping")
     reasons = manifest.get("reasons", {})
@@ -92,7 +93,16 @@ def _require(good: bool, path: Path, problem: str) -> None:
         raise InputError(f"{path}: is damaged ({problem}); prepare the store again")
 
 
-def _is_spec(plain: Any) -> bool:
+def is_spec(plain: Any) -> bool:
+    """Tell whether a data specification of a store or of a checkpoint can be used.
+
+    Args:
+        plain: What :meth:`DataSpec.to_dict` returned.
+
+    Example:
+        >>> is_spec({"modalities": ["T1"], "classes": {"tumour": ["one"]}})
+        False
+    """
     try:
         spec = DataSpec.from_dict(plain)
         classes = plain["classes"].values()
@@ -105,7 +115,7 @@ def _is_spec(plain: Any) -> bool:
             and (spec.spacing is None or _sizes([spec.spacing]))
             and _whole(plain["size"])
             and len(plain["size"]) == 2
-            and min(spec.size) > 0
+            and 0 < min(spec.size) <= max(spec.size) <= MOST_PIXELS
             and isinstance(plain["plan"], dict)
             and len(spec.plan.scales) in (0, len(spec.modalities))
             and (spec.pixel is None or (len(spec.pixel) == 2 and _sizes(spec.pixel)))

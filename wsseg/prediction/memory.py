@@ -56,7 +56,7 @@ def within_memory(path: Path, case: str) -> Iterator[None]:
 
     Example:
         >>> with within_memory(Path("ann.nii"), "ann"):
-        ...     torch.empty(2**62)
+        ...     torch.empty(2**50)
         Traceback (most recent call last):
         wsseg.utils.errors.InputError: ann.nii (case ann): takes more memory than there is; ...
     """

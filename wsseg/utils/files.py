@@ -119,8 +119,8 @@ def lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
     file = FileLock(path, mode=0o666)  # other users may lock it later
     held = made = True
     try:
+        file.acquire(blocking=wait)
         with naming(path):
-            file.acquire(blocking=wait)
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     except Timeout:
         held = made = False

@@ -27,6 +27,7 @@ UNITS = re.compile(rb'^space units:\s*"([^"]*)"', re.MULTILINE)
 MM_PER_UNIT = {b"mm": 1.0, b"": 1.0, b"um": 1e-3, b"micron": 1e-3, b"cm": 10.0, b"m": 1000.0}
 PACKED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
 DATA = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\s*\n", re.MULTILINE | re.IGNORECASE)
+SEVERAL = re.compile("^LIST|%")  # files, a plane each
 SIZE = re.compile(rb"^DimSize\s*=", re.MULTILINE | re.IGNORECASE)
 NO_VOLUME = "truncated, damaged or of another format"
 
@@ -64,7 +65,7 @@ def read_voxels(path: Path, case: str, *, mask: bool = False) -> tuple[Header, N
         header = _header(reader, path, case)
         length = prod(header.shape) * header.channels * np.dtype(np.float64).itemsize
         check_memory(length // 2)
-        _check_packing(path, length)
+        _check_data(reader, path, case, length)
         image = _execute(reader.Execute)
         array = sitk.GetArrayViewFromImage(image)
         if reader.GetNumberOfComponents() == 1:
@@ -154,24 +155,39 @@ def _mm_per_unit(path: Path) -> float:
     return MM_PER_UNIT[unit]
 
 
-def _check_packing(path: Path, most: int) -> None:
-    """Unpack a compressed MetaImage: where that fails ITK returns whatever was in memory.
+def _check_data(reader: sitk.ImageFileReader, path: Path, case: str, most: int) -> None:
+    """Check the voxels of a MetaImage: where they are damaged or cut off ITK returns anything.
 
     Raises:
-        EOFError: It ends too early.
-        zlib.error: It is damaged.
+        InputError: Their file is missing.
+        EOFError: They end too early.
+        zlib.error: They are compressed, and damaged.
     """
     with path.open("rb") as stream:
         start = stream.read(HEADER_BYTES)
-        match = DATA.search(start)
-        if path.suffix.lower() not in (".mha", ".mhd") or not PACKED.search(start) or not match:
-            return
-        stream.seek(match.end())
-        if match[1].upper() == b"LOCAL":
-            packed = stream.read()
-        else:
-            packed = (path.parent / match[1].decode("utf-8", "replace")).read_bytes()
-    unpacking = zlib.decompressobj()
-    unpacking.decompress(packed, most + 1)
-    if not unpacking.eof:
+    match = DATA.search(start)
+    if path.suffix.lower() not in (".mha", ".mhd") or not match:
+        return
+    name = match[1].decode("utf-8", "replace")
+    if SEVERAL.search(name):
+        return
+    file, offset = (path, match.end()) if name.upper() == "LOCAL" else (path.parent / name, 0)
+    if not file.is_file():
+        raise InputError(f"{path} (case {case}): lacks {name}, its voxels; copy that file, too")
+    if PACKED.search(start):
+        unpacking = zlib.decompressobj()
+        unpacking.decompress(file.read_bytes()[offset:], most + 1)
+        if not unpacking.eof:
+            raise EOFError
+    elif file.stat().st_size - offset < _length(reader):
         raise EOFError
+
+
+def _length(reader: sitk.ImageFileReader) -> int:
+    """Return how many bytes the voxels take."""
+    import SimpleITK as sitk  # noqa: N813
+
+    components = reader.GetNumberOfComponents()
+    voxel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), components)
+    size: int = voxel.GetSizeOfPixelComponent() * components * prod(reader.GetSize())
+    return size
