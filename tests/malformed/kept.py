@@ -156,7 +156,7 @@ OF_FILES: dict[str, tuple[Path, Damage]] = {
 def entries() -> Iterator[Malformed]:
     """Yield all stores and checkpoints."""
     for name, (path, damage) in OF_FILES.items():
-        told = "store" if name == "an older format" else path.name
+        told = "store" if name in ("an older format", "nothing to train") else path.name
         yield Malformed(f"store: {name}", "store", FIT, told, partial(damage, path))
     for name, damage in OF_ANY_FILE.items():
         for reader in READERS if name in ("half", "text", "missing") else ("predict",):

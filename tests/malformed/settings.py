@@ -93,7 +93,6 @@ CONFIGURATIONS: dict[str, str] = {
     "a date": "seed_everything: 2019-25-01",
     "data is text": "data: store",
     "root is a list": "data: {root: [store]}",
-    "root is empty": "data: {root: }",
     "a callback is text": "trainer: {callbacks: [3]}",
     "optimisation is text": "model: {class_path: CamModule, init_args: {optimisation: fast}}",
     "clustering without callback": "clustering: {n_clusters: 4}",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.malformed import images, kept, lists, settings, tables
 from tests.malformed.entry import Malformed
 from wsseg.cli import main
@@ -35,6 +39,42 @@ def test_it_is_refused_in_one_line(
     with no_longer_than(LONGEST):
         status = main(shlex.split(entry.command))
     check(status, capfd.readouterr().err, entry, before, folder)
+
+
+@pytest.mark.parametrize(
+    ("example", "command"),
+    [
+        ("volumes", images.DATALIST),
+        ("pictures", images.TABLE),
+        ("decathlon", lists.DECATHLON),
+        ("brats", lists.BRATS),
+        ("lgg", lists.LGG),
+        ("folders", lists.FOLDERS),
+        ("store", settings.FIT),
+        ("run", kept.PREDICT),
+    ],
+)
+def test_what_is_damaged_was_good(
+    example: str, command: str, copied: Callable[[str], Path]
+) -> None:
+    copied(example)
+    assert main(shlex.split(command)) == 0
+
+
+AS_PROCESSES = {"png: half", "header: size 0.0", "--seed_everything -1"}
+
+
+@pytest.mark.parametrize(
+    "entry", [each for each in CATALOGUE if each.name in AS_PROCESSES], ids=identify
+)
+def test_processes_say_the_same(entry: Malformed, copied: Callable[[str], Path]) -> None:
+    folder = copied(entry.example)
+    entry.damage()
+    before = content_of(folder)
+    words = [sys.executable, "-m", "wsseg", *shlex.split(entry.command)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    check(ended.returncode, ended.stderr, entry, before, folder)
 
 
 def check(

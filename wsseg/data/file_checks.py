@@ -16,7 +16,9 @@ from wsseg.utils.errors import InputError, attempt, results
 # Pixels: a slice that is to be resampled to more than this has a wrong spacing in its header, or a
 # wrong --spacing was given, and would fill the memory. Not measured.
 LONGEST_SIDE = 4096
-SHORTEST_SIDE = 8  # Pixels: of slices whose longer side is shorter no network learns. Not measured.
+SHORTEST_PLANE = (
+    8  # Pixels: of slices whose longer side is shorter no network learns. Not measured.
+)
 # Share of a voxel: how far the corners of two volumes of a case may lie apart. Tools that write
 # headers round them; a shift that is larger than this moves borders. Not measured.
 LARGEST_SHIFT = 0.05
@@ -73,7 +75,7 @@ def check_spacing(
     for case, source in zip(cases, headers, strict=True):
         whole = whole_plane_geometry(source.shape, source.affine, axis, spacing)
         longest = max(whole.resampled)
-        if longest > max(LONGEST_SIDE, *whole.plane) or longest < SHORTEST_SIDE:
+        if longest > max(LONGEST_SIDE, *whole.plane) or longest < SHORTEST_PLANE:
             raise InputError(
                 f"--spacing {spacing:g}: slices of case {case.id} would be {whole.resampled[0]} x "
                 f"{whole.resampled[1]} pixels; give {source.unit} (those of the case are "

@@ -18,7 +18,7 @@ from wsseg.data.splits import SPLITS
 from wsseg.utils.errors import InputError
 
 Entry = dict[str, Any]
-MOST_PIXELS = 2**16  # of a side of slices; no image is larger
+LARGEST_SIDE = 2**16  # of a side of slices; no image is larger
 
 
 def check_manifest(path: Path, manifest: Any) -> None:
@@ -115,7 +115,7 @@ def is_spec(plain: Any) -> bool:
             and (spec.spacing is None or _sizes([spec.spacing]))
             and _whole(plain["size"])
             and len(plain["size"]) == 2
-            and 0 < min(spec.size) <= max(spec.size) <= MOST_PIXELS
+            and 0 < min(spec.size) <= max(spec.size) <= LARGEST_SIDE
             and isinstance(plain["plan"], dict)
             and len(spec.plan.scales) in (0, len(spec.modalities))
             and (spec.pixel is None or (len(spec.pixel) == 2 and _sizes(spec.pixel)))

@@ -17,7 +17,7 @@ from wsseg.utils.system import available_memory
 # Bytes of a voxel for each modality and class at the peak, measured on volumes of 160 x 160 x 100
 # (int16): 42 in all with one modality and class, 51 with three modalities, 72 with three classes.
 OF_MODALITY, OF_CLASS = 4, 15
-ADVICE = "crop or resample it, give a smaller --batch_size, or use a computer with more memory"
+LARGER = "crop or resample it, give a smaller --batch_size, or use a computer with more memory"
 
 
 def check_memory(path: Path, case: str, header: Header, spec: DataSpec) -> None:
@@ -39,7 +39,7 @@ def check_memory(path: Path, case: str, header: Header, spec: DataSpec) -> None:
     if size > left:
         raise InputError(
             f"{path} (case {case}): takes about {size / 1e9:.3g} GB of memory, and only "
-            f"{left / 1e9:.3g} GB are available; {ADVICE}"
+            f"{left / 1e9:.3g} GB are available; {LARGER}"
         )
 
 
@@ -66,4 +66,4 @@ def within_memory(path: Path, case: str) -> Iterator[None]:
         if type(error) is RuntimeError and "DefaultCPUAllocator" not in str(error):
             raise
         problem = "takes more memory than there is"
-        raise InputError(f"{path} (case {case}): {problem}; {ADVICE}") from None
+        raise InputError(f"{path} (case {case}): {problem}; {LARGER}") from None

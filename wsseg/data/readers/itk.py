@@ -27,8 +27,8 @@ UNITS = re.compile(rb'^space units:\s*"([^"]*)"', re.MULTILINE)
 MM_PER_UNIT = {b"mm": 1.0, b"": 1.0, b"um": 1e-3, b"micron": 1e-3, b"cm": 10.0, b"m": 1000.0}
 PACKED = re.compile(rb"^CompressedData\s*=\s*True", re.MULTILINE | re.IGNORECASE)
 DATA = re.compile(rb"^ElementDataFile\s*=\s*(.*?)\s*\n", re.MULTILINE | re.IGNORECASE)
-SEVERAL = re.compile("^LIST|%")  # files, a plane each
-SIZE = re.compile(rb"^DimSize\s*=", re.MULTILINE | re.IGNORECASE)
+PLANE_FILES = re.compile("^LIST|%")  # files, a plane each
+DIMENSIONS = re.compile(rb"^DimSize\s*=", re.MULTILINE | re.IGNORECASE)
 NO_VOLUME = "truncated, damaged or of another format"
 
 
@@ -111,7 +111,7 @@ def _format(path: Path) -> str:
 
 
 def _is_meta_image(start: bytes) -> bool:
-    return bool(SIZE.search(start) and DATA.search(start))
+    return bool(DIMENSIONS.search(start) and DATA.search(start))
 
 
 def _execute(function: Any) -> Any:
@@ -169,7 +169,7 @@ def _check_data(reader: sitk.ImageFileReader, path: Path, case: str, most: int) 
     if path.suffix.lower() not in (".mha", ".mhd") or not match:
         return
     name = match[1].decode("utf-8", "replace")
-    if SEVERAL.search(name):
+    if PLANE_FILES.search(name):
         return
     file, offset = (path, match.end()) if name.upper() == "LOCAL" else (path.parent / name, 0)
     if not file.is_file():
