@@ -54,7 +54,7 @@ VALUES: tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ...] = (
     (("cases", 0, "images", "A"), (None, "", 3, [], "none.nii", ".", "c0_B.nii.gz")),
     (("cases", 0, "mask"), (3, False, [], "none.nii", "c1_mask.nii.gz", "c0_A.nii.gz")),
     (("cases", 0, "patient"), (7, "", [], True)),
-    (("cases", 0, "tags"), (["t.csv"], 3, {}, {"Tumour": 1}, {"tumour": None}, {"tumour": 5})),
+    (("cases", 0, "tags"), (["t.csv"], 3, {}, {"Tumour": 1}, {"tumour": 5})),
     (("cases", 0, "tags"), ({"tumour": [8]}, {"tumour": ["3-1"]}, {"tumour": [[1]]}, "none.csv")),
     (("cases", 0, "age"), (40,)),
 )

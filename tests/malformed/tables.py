@@ -73,7 +73,6 @@ CELLS: tuple[tuple[str, str], ...] = (
     ("mask", "none.png"),
     ("mask", "tags.csv"),
     ("patient", ""),
-    ("lesion", ""),
     ("lesion", "2"),
     ("lesion", "-1"),
     ("lesion", "0.5"),
