@@ -81,7 +81,7 @@ def read_correction(path: Path, case: CaseSlices, store: SliceStore) -> Tensor:
             f"{path} (case {case.id}): {problem}; save the mask on the voxels of the predicted one"
         )
     if source.header.is_picture:
-        tagged = case.tags.any(dim=0).tolist()
+        tagged = (case.tags > 0.5).any(dim=0).tolist()
         shown = (each for each, tag in zip(store.spec.classes.values(), tagged, strict=True) if tag)
         volume = with_label(volume, labels, {label for each in shown for label in each})
     what, advice = f"{path}: corrected mask of case {case.id}", "correct the mask"
