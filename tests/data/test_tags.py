@@ -70,7 +70,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, row: str, problem: str) -> None:
         ("slice,tumour\n", "has no line below the names"),
         ("0,1\n1,0\n", "has no column `slice`"),
         ('slice,tumour\n0,"1\n1,0', "cannot be read"),
-        ("slice,tumour\n0,1\x00\n", "line 2"),
+        ("slice,tumour\n0,1\x00\n", "is no text"),
     ],
 )
 def test_a_wrong_table(tmp_path: Path, content: str, problem: str) -> None:

@@ -114,6 +114,7 @@ def test_the_second_stage_has_it_for_pictures_and_keeps_it_fixed() -> None:
         "valid": torch.ones(2, 64, 64, dtype=torch.bool),
         "tags": torch.ones(2, 1),
         "target": torch.rand(2, 1, 64, 64).round(),
+        "drawn": torch.zeros(2, dtype=torch.bool),
         "index": torch.arange(2),
         "case": torch.arange(2),
         "level": torch.zeros(2, dtype=torch.int64),

@@ -144,8 +144,6 @@ def _delimiter(text: str) -> str:
 
 def _sheet(path: Path) -> list[Line]:
     """Return the cells of the first sheet of a workbook, with the numbers of lines."""
-    import openpyxl  # takes a third of a second
-
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -155,12 +153,8 @@ def _sheet(path: Path) -> list[Line]:
             )
         with warnings.catch_warnings():  # of styles that it does not know
             warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # what the file says of them may be wrong
-            cells = sheet.iter_rows(max_col=MOST_COLUMNS, values_only=True)
-            rows = [_trimmed(row) for row in islice(cells, MOST_ROWS + 1)]
-            book.close()
+            rows = _cells(path, formulas=False)
+            _check_formulas(path, rows, _cells(path, formulas=True))
     except InputError:
         raise
     except Exception as error:  # a damaged archive or XML fails in many ways
@@ -172,6 +166,30 @@ def _sheet(path: Path) -> list[Line]:
         raise InputError(f"{path}: has more than {MOST_ROWS:,} lines; save it as CSV in UTF-8")
     width = max(map(len, rows), default=0)
     return [(n, row + [""] * (width - len(row))) for n, row in enumerate(rows, start=1)]
+
+
+def _cells(path: Path, *, formulas: bool) -> list[list[str]]:
+    """Return the first sheet of a workbook: its formulas, or what they gave when it was saved."""
+    import openpyxl  # takes a third of a second
+
+    book = openpyxl.load_workbook(path, read_only=True, data_only=not formulas)
+    sheet = book.worksheets[0]
+    sheet.reset_dimensions()  # what the file says of them may be wrong
+    cells = sheet.iter_rows(max_col=MOST_COLUMNS, values_only=True)
+    rows = [_trimmed(row) for row in islice(cells, MOST_ROWS + 1)]
+    book.close()
+    return rows
+
+
+def _check_formulas(path: Path, rows: list[list[str]], formulas: list[list[str]]) -> None:
+    """Refuse formulas without a result, which would be taken for empty cells."""
+    for line, (row, typed) in enumerate(zip(rows, formulas, strict=False), start=1):
+        for column, cell in enumerate(typed):
+            if cell.startswith("=") and not any(row[column : column + 1]):
+                raise InputError(
+                    f"{path}: line {line} has a formula without its result, {cell}; open the "
+                    "workbook in Excel or LibreOffice and save it, or save it as CSV in UTF-8"
+                )
 
 
 def _trimmed(row: Sequence[Any]) -> list[str]:

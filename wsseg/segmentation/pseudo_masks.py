@@ -149,7 +149,7 @@ class PseudoMasks(TargetSource):
 
     def drawn(self, index: Tensor) -> Tensor:
         """Return which slices have a corrected mask; see :meth:`TargetSource.drawn`."""
-        return torch.isin(index, self._drawn.to(index.device))
+        return torch.isin(index, self._drawn)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

@@ -54,8 +54,8 @@ class TargetSource(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Give the batch its targets."""
-        index = batch["index"]
+        device, index = batch["index"].device, batch["index"].cpu()
         target = self.lookup(index)
         if target is not None:
-            batch["target"] = target.to(index.device)
-            batch["drawn"] = self.drawn(index)
+            batch["target"] = target.to(device)
+            batch["drawn"] = self.drawn(index).to(device)
