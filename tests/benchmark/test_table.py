@@ -20,6 +20,7 @@ from wsseg.benchmark.table import (
     headings,
     incomplete,
     print_table,
+    read_csv,
     table_rows,
     write_csv,
     write_markdown,
@@ -58,6 +59,14 @@ def test_the_file_has_every_figure_and_the_interval(tmp_path: Path) -> None:
     summaries = [tuple(float(row[name]) for name in names) for row in rows]
     assert set(summaries[:4]) == {(0.6, 0.3, 0.9)}  # over two cases, not four figures
     assert set(summaries[4:]) == {(0.5, 0.5, 0.5)}
+
+
+def test_the_precision_of_pixels_is_averaged_over_runs(tmp_path: Path) -> None:
+    rows = [row._replace(pxap=0.25 + row.seed / 2) for row in ROWS]
+    rows += [row._replace(method="everything") for row in ROWS]
+    texts = table_rows(read_csv(write_csv(rows, tmp_path / "results.csv")), "tumour")
+    titles = headings(rows, "tumour", HEADINGS)
+    assert [row[titles.index("PxAP")] for row in texts] == ["0.500", "-"]
 
 
 def test_a_method_with_missing_runs_is_marked() -> None:

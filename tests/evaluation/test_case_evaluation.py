@@ -19,6 +19,7 @@ from tests.training import quiet_trainer
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.masked import MaskedSliceDataset
 from wsseg.data.readers import COLOURS
+from wsseg.data.store_files import MANIFEST
 from wsseg.evaluation.callback import CaseEvaluation
 from wsseg.evaluation.metrics import METRICS, dice
 from wsseg.evaluation.results import read_cases
@@ -88,12 +89,15 @@ def test_loaders_without_a_store_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["scans", "pictures"])
 def test_test_scores_what_predict_writes(tmp_path: Path, kind: str) -> None:
     store = write_store(tmp_path / "store")
+    if kind == "pictures":
+        manifest = json.loads((store / MANIFEST).read_text())
+        manifest["spec"]["plan"]["normalisation"] = "picture"
+        (store / MANIFEST).write_text(json.dumps(manifest))
     data = MRISliceDataModule(str(store), eval_batch_size=5)
     module = Bright()
     module.spec, module.finishing = data.spec, Finishing()
     if kind == "pictures":
-        plan = replace(data.spec.plan, normalisation="picture")
-        module.spec = replace(data.spec, modalities=COLOURS, plan=plan)
+        module.spec = replace(data.spec, modalities=COLOURS)
     trainer(tmp_path / "run").test(module, data, verbose=False)
     rows = read_cases(tmp_path / "run")
     assert rows
@@ -105,6 +109,8 @@ def test_test_scores_what_predict_writes(tmp_path: Path, kind: str) -> None:
         truth = slices["mask"].numpy()
         assert not torch.equal(found, plain)
         assert float(row["dice"]) == pytest.approx(dice(found.numpy(), truth), abs=1e-5)
+    (measured,) = json.loads((tmp_path / "run" / "metrics.json").read_text()).values()
+    assert ("pxap" in measured) == (kind == "pictures")
 
 
 def test_validation_only_logs(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 
 from wsseg.benchmark.runs import Run
 from wsseg.evaluation.metrics import METRICS
-from wsseg.evaluation.results import read_cases, summarise
+from wsseg.evaluation.results import read_cases, read_pxap, summarise
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
-COLUMNS = ("method", "seed", "fold", "case", "class", *METRICS, "drawn", "seconds", *SUMMARY)
+RUN_AND_CASE = ("method", "seed", "fold", "case", "class")
+COLUMNS = (*RUN_AND_CASE, *METRICS, "drawn", "pxap", "seconds", *SUMMARY)
 NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 """Headings that fit a terminal of 80 columns."""
 
@@ -31,6 +32,7 @@ class Result(NamedTuple):
     """One row of ``results.csv``; ``seconds`` are those of the whole run.
 
     ``drawn`` says whether the case has the class; None where an earlier version scored it.
+    ``pxap`` is that of the whole run, the same in all its rows; None where it was not measured.
     """
 
     method: str
@@ -41,16 +43,22 @@ class Result(NamedTuple):
     scores: dict[str, float]
     seconds: float
     drawn: bool | None = None
+    pxap: float | None = None
 
 
 def collect(runs: Sequence[Run]) -> list[Result]:
     """Read the scores per case of all finished runs."""
-    return [
-        _result(row, run.method.name, run.seed, run.fold, run.seconds)
-        for run in runs
-        if run.finished
-        for row in read_cases(run.folder)
-    ]
+    results = []
+    for run in runs:
+        if run.finished:
+            pxap = read_pxap(run.folder)
+            results += [
+                _result(row, run.method.name, run.seed, run.fold, run.seconds)._replace(
+                    pxap=pxap.get(row["class"])
+                )
+                for row in read_cases(run.folder)
+            ]
+    return results
 
 
 def read_csv(path: Path) -> list[Result]:
@@ -93,7 +101,9 @@ def write_csv(results: Sequence[Result], path: Path) -> Path:
         summary = (cases[row.case], method.mean, *method.ci95)
         drawn = "" if row.drawn is None else int(row.drawn)
         seconds = f"{row.seconds:.1f}"
-        writer.writerow((*names, *scores, drawn, seconds, *(f"{value:.6g}" for value in summary)))
+        pxap = "" if row.pxap is None else f"{row.pxap:.6g}"
+        figures = (f"{value:.6g}" for value in summary)
+        writer.writerow((*names, *scores, drawn, pxap, seconds, *figures))
     return write_text(path, text.getvalue())
 
 
@@ -119,12 +129,14 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
 
     Returns:
         One row per method: means over cases, for Dice with the bootstrap interval over cases. If
-        some cases lack the class, the mean Dice over those that have it follows. A method that
-        lacks a run is marked, since its means are of other cases or seeds.
+        some cases lack the class, the mean Dice over those that have it follows. PxAP, where it
+        was measured, is the mean over runs. A method that lacks a run is marked, since its means
+        are of other cases or seeds.
     """
     names = marked(results)
     drawn = case_means([row for row in results if row.drawn], "dice")
     means = {metric: case_means(results, metric) for metric in METRICS}
+    pxap = _pxap(results, class_name)
     rows = []
     for name, method in means["dice"]:
         if name != class_name:
@@ -141,6 +153,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
                     f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
                     for m, value in others.items()
                 ),
+                *([f"{pxap[method]:.3f}" if method in pxap else "-"] * bool(pxap)),
                 f"{_seconds(results, method):.0f}",
             )
         )
@@ -155,7 +168,9 @@ def some_lack(results: Sequence[Result], class_name: str) -> bool:
 
 def headings(results: Sequence[Result], class_name: str, names: Sequence[str]) -> list[str]:
     """Return the headings that fit the rows of :func:`table_rows`, from ``names``."""
-    return [*names[:2], *(["if drawn"] * some_lack(results, class_name)), *names[2:]]
+    drawn = ["if drawn"] * some_lack(results, class_name)
+    pxap = ["PxAP"] * bool(_pxap(results, class_name))
+    return [*names[:2], *drawn, *names[2:-1], *pxap, names[-1]]
 
 
 def incomplete(results: Sequence[Result]) -> set[str]:
@@ -229,6 +244,7 @@ def _result(
         scores={metric: float(row[metric]) for metric in METRICS},
         seconds=float(seconds),
         drawn=row["drawn"] == "1" if row.get("drawn") else None,
+        pxap=float(row["pxap"]) if row.get("pxap") else None,
     )
 
 
@@ -241,6 +257,15 @@ def _over_seeds(results: Sequence[Result], metric: str) -> dict[tuple[str, str],
         key: {case: float(np.mean(values)) for case, values in each.items()}
         for key, each in cases.items()
     }
+
+
+def _pxap(results: Sequence[Result], class_name: str) -> dict[str, float]:
+    """Return the mean PxAP of each method over its runs, where it was measured."""
+    runs: dict[str, dict[tuple[int, int], float]] = defaultdict(dict)
+    for row in results:
+        if row.class_name == class_name and row.pxap is not None:
+            runs[row.method][row.seed, row.fold] = row.pxap
+    return {method: float(np.mean(list(each.values()))) for method, each in runs.items()}
 
 
 def _seconds(results: Sequence[Result], method: str) -> float:

@@ -14,6 +14,7 @@ from wsseg.data.datamodule import data_of
 from wsseg.data.masked import cases_with_masks
 from wsseg.data.store import SliceStore
 from wsseg.evaluation.case_metric import CaseRow, CaseSegmentationMetric, Refine
+from wsseg.evaluation.pixel_precision import PixelAveragePrecision
 from wsseg.evaluation.results import drawn_dice, never_predicted, write_results
 from wsseg.prediction.components import Mask
 from wsseg.prediction.finishing import follows_regions, refine, refine_pictures
@@ -24,11 +25,11 @@ class CaseEvaluation(pl.Callback):
 
     ``test`` writes ``metrics.json`` and ``per_case.csv`` into the trainer's root folder, unless the
     trainer runs a part of the slices only, and logs ``test/dice_<class>``, the mean over the cases
-    in which the class is drawn (nothing if it is in none of them). It warns of a class that was
-    predicted in none of those cases. Validation only logs
-    ``val/dice_<class>``, where the store has masks: a curve to look at, of borders as the network
-    draws them, since refining takes too long for every epoch. It reads masks, so select nothing
-    by it.
+    in which the class is drawn (nothing if it is in none of them). Of pictures, ``metrics.json``
+    also has PxAP. It warns of a class that was predicted in none of those cases. Validation only
+    logs ``val/dice_<class>``, where the store has masks: a curve to look at, of borders as the
+    network draws them, since refining takes too long for every epoch. It reads masks, so select
+    nothing by it.
 
     The steps must return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``
     and ``finishing``, the data module ``store`` and ``splits``.
@@ -38,6 +39,7 @@ class CaseEvaluation(pl.Callback):
         """Start without scores."""
         super().__init__()
         self._metric: CaseSegmentationMetric | None = None
+        self._precision: PixelAveragePrecision | None = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget what an interrupted pass may have left."""
@@ -69,6 +71,9 @@ class CaseEvaluation(pl.Callback):
         self._metric = None
         data = data_of(trainer)
         cases_with_masks(data.store, data.splits["test"], data.fold)
+        spec = data.store.spec
+        precision = PixelAveragePrecision(len(spec.classes)) if spec.of_pictures else None
+        self._precision = None if precision is None else precision.to(pl_module.device)
 
     def on_test_batch_end(
         self,
@@ -85,13 +90,14 @@ class CaseEvaluation(pl.Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the mean Dice, write the result files and warn of classes never predicted."""
         rows = self._finish(pl_module, "test")
+        pxap = None if self._precision is None else self._precision.compute()
         if is_limited(trainer.limit_test_batches):
             rank_zero_warn(
                 "not all test slices were run, so metrics.json and per_case.csv are not written; "
                 "remove --trainer.limit_test_batches"
             )
         elif rows and trainer.is_global_zero:
-            write_results(rows, Path(trainer.default_root_dir))
+            write_results(rows, Path(trainer.default_root_dir), pxap)
             for sentence in never_predicted(rows):
                 rank_zero_warn(sentence)
 
@@ -121,6 +127,9 @@ class CaseEvaluation(pl.Callback):
             probability = refine_pictures(
                 module, probability.float().cpu(), batch["image"].cpu(), batch["valid"].cpu()
             )
+        if whole and self._precision is not None:
+            truth, valid = batch["mask"].to(probability.device), batch["valid"]
+            self._precision.update(probability, truth, valid.to(truth.device), batch["index"])
         prediction = probability > float(module.threshold)
         kept = said if whole else None
         self._metric.update(prediction, batch["mask"], batch["index"], batch["case"], kept)

@@ -57,20 +57,24 @@ def summarise(values: Sequence[float], seed: int = 0, draws: int = 2000) -> Summ
     return Summary(float(data.mean()), float(np.median(data)), (float(low), float(high)))
 
 
-def summary_table(rows: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
+def summary_table(
+    rows: Sequence[CaseRow], pxap: Sequence[float | None] | None = None
+) -> dict[str, dict[str, Any]]:
     """Summarise the scores of each class over its cases.
 
     Args:
         rows: Scores per case and class.
+        pxap: Pixel-wise average precision of each class, in the order of the rows; it is of all
+            cases together. None where it was not measured.
 
     Returns:
         ``{class: {metric: {"mean", "median", "ci95"}, "cases": n, "drawn": {"cases", "dice"},
         "not_drawn": {"cases", "nothing_predicted"}}}``. ``drawn`` has the mean Dice over the cases
         in which the class is drawn, ``not_drawn`` the share of the others in which nothing was
-        predicted; either is None where there is no such case.
+        predicted; either is None where there is no such case. ``pxap`` is there if it is given.
     """
     table: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(row.class_name for row in rows):
+    for number, name in enumerate(dict.fromkeys(row.class_name for row in rows)):
         here = [row for row in rows if row.class_name == name]
         scores = [row.scores for row in here]
         others = [not row.predicted for row in here if not row.drawn]
@@ -83,6 +87,8 @@ def summary_table(rows: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
         share = float(np.mean(others)) if others else None
         table[name]["drawn"] = drawn
         table[name]["not_drawn"] = {"cases": len(others), "nothing_predicted": share}
+        if pxap is not None:
+            table[name]["pxap"] = pxap[number]
     return table
 
 
@@ -127,12 +133,15 @@ def never_predicted(rows: Sequence[CaseRow]) -> list[str]:
     return sentences
 
 
-def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
+def write_results(
+    rows: Sequence[CaseRow], folder: Path, pxap: Sequence[float | None] | None = None
+) -> Path:
     """Write ``per_case.csv`` and ``metrics.json``, the latter last: it says that all is there.
 
     Args:
         rows: Scores per case and class.
         folder: The run folder.
+        pxap: See :func:`summary_table`.
 
     Returns:
         The path of ``metrics.json``.
@@ -145,7 +154,14 @@ def write_results(rows: Sequence[CaseRow], folder: Path) -> Path:
         sure = "" if row.confidence is None else f"{row.confidence:.3f}"
         writer.writerow((row.case, row.class_name, *scores, int(row.drawn), sure))
     write_text(folder / CASES_FILE, text.getvalue())
-    return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows), indent=2) + "\n")
+    return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows, pxap), indent=2) + "\n")
+
+
+def read_pxap(folder: Path) -> dict[str, float]:
+    """Read PxAP of each class from the ``metrics.json`` of a run folder, where it was measured."""
+    table = json.loads((folder / METRICS_FILE).read_text())
+    known = {name: each.get("pxap") for name, each in table.items()}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def read_cases(folder: Path) -> list[dict[str, str]]:
