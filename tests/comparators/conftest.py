@@ -7,6 +7,9 @@ from typing import Any
 import torch
 
 from wsseg.comparators import (
+    AfterAccumulation,
+    AfterTsskNet,
+    AfterUnsupervisedConstraints,
     CrossModality,
     FeatureDecomposition,
     GradCam,
@@ -23,6 +26,9 @@ SPEC = DataSpec(
     ("FLAIR", "T1"), {"tumour": (1, 2, 4), "core": (1, 4)}, "axial", None, (32, 32)
 ).to_dict()
 SMALL: dict[type[SliceModule], dict[str, Any]] = {
+    AfterAccumulation: {"widths": (4, 8)},
+    AfterTsskNet: {"widths": (4, 8)},
+    AfterUnsupervisedConstraints: {"widths": (4, 8)},
     CrossModality: {"widths": (4, 8)},
     FeatureDecomposition: {"widths": (4, 8)},
     GradCam: {"widths": (4, 8)},

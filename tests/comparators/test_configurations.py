@@ -16,7 +16,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = REPOSITORY / "experiments"
 SINGLE = [
     EXPERIMENTS / "comparators" / f"{name}.yaml"
-    for name in ("grad_cam", "layer_cam", "self_equivariance", "cross_modality", "prototypes")
+    for name in (
+        "after_accumulation",
+        "after_tssk_net",
+        "after_unsupervised_constraints",
+        "grad_cam",
+        "layer_cam",
+        "self_equivariance",
+        "cross_modality",
+        "prototypes",
+    )
 ]
 BENCHMARKS = sorted((EXPERIMENTS / "benchmarks").glob("*.yaml"))
 REFERENCE = sorted((EXPERIMENTS / "reference").glob("*.yaml"))

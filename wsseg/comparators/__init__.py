@@ -4,6 +4,10 @@
 ``experiments/comparators/`` and ``experiments/reference/``.
 """
 
+from wsseg.comparators.after_accumulation import AfterAccumulation
+from wsseg.comparators.after_information_maximisation import AfterInformationMaximisation
+from wsseg.comparators.after_tssk_net import AfterTsskNet
+from wsseg.comparators.after_unsupervised_constraints import AfterUnsupervisedConstraints
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.cross_modality import CrossModality
 from wsseg.comparators.decomposition import FeatureDecomposition
@@ -14,6 +18,10 @@ from wsseg.comparators.scorers import ErasureScorer, PurityScorer, VoteScorer
 from wsseg.comparators.self_equivariance import SelfEquivariance
 
 __all__ = [
+    "AfterAccumulation",
+    "AfterInformationMaximisation",
+    "AfterTsskNet",
+    "AfterUnsupervisedConstraints",
     "Comparator",
     "CrossModality",
     "ErasureScorer",

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.models.cam_network import CamOutput
+from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.encoders import Encoder, build_encoder, usual_encoder
 from wsseg.models.losses import classification_loss, suppression_loss
 from wsseg.models.network_input import input_channels
 from wsseg.models.options import Finishing, Optimisation
-from wsseg.models.pixel_network import build_cam_network
+from wsseg.models.pixel_network import PixelNetwork, build_cam_network
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 
 MakeEncoder = Callable[..., Encoder]
@@ -107,3 +107,8 @@ class Comparator(SliceModule):
         """Predict slices by the CAM of a network."""
         output: CamOutput = network(seen, valid)
         return SlicePrediction(torch.sigmoid(output.cam), output.slice_logits.mean(dim=0).sigmoid())
+
+
+def map_head(network: CamNetwork | PixelNetwork) -> nn.Conv2d:
+    """Return the layer that makes the map of the features."""
+    return network.head if isinstance(network, PixelNetwork) else network.fine_head

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wsseg.comparators.base import Comparator
+from wsseg.comparators.base import Comparator, map_head
 from wsseg.comparators.explanations import by_slice_maximum, gated
 from wsseg.comparators.prototype_clusters import (
     Prototypes,
@@ -17,7 +17,6 @@ from wsseg.comparators.prototype_clusters import (
 )
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.network_input import slice_input
-from wsseg.models.pixel_network import PixelNetwork
 from wsseg.models.slice_module import SlicePrediction
 from wsseg.utils.distributed import current_collective
 from wsseg.utils.errors import check_option
@@ -65,7 +64,7 @@ class PrototypeCam(Comparator):
         super().__init__(spec, **settings)
         self.n_prototypes = n_prototypes
         shape = (self.num_classes, 2, n_prototypes)
-        width = _head(self.network).in_channels
+        width = map_head(cast(CamNetwork, self.network)).in_channels
         self.register_buffer("centres", torch.zeros(*shape, width))
         self.register_buffer("used", torch.zeros(shape, dtype=torch.bool))
 
@@ -110,15 +109,8 @@ class PrototypeCam(Comparator):
             spherical_clusters(points, self.n_prototypes, seed=c) for points in (inside, outside)
         )
         pixels = torch.cat((own, context))[:, :, None, None]
-        score = _head(self.teacher.module)(pixels)[:, c, 0, 0].sigmoid()
+        score = map_head(cast(CamNetwork, self.teacher.module))(pixels)[:, c, 0, 0].sigmoid()
         return select_prototypes(own, context, score, self.n_prototypes, SURE, UNLIKELY)
-
-
-def _head(network: nn.Module) -> nn.Conv2d:
-    """Return the layer that makes the map of the features."""
-    if isinstance(network, PixelNetwork):
-        return network.head
-    return cast(CamNetwork, network).fine_head
 
 
 def _sample(network: nn.Module, batches: Any) -> list[tuple[Tensor, Tensor]]:

@@ -127,12 +127,16 @@ class CamModule(SliceModule):
         }
         if CLUSTER_MAP in batch:
             losses["cluster"] = cluster_loss(output.cam, batch["valid"], batch[CLUSTER_MAP])
-        if self.reconstruction is not None:
-            masked = mask_patches(batch["image"], self.mask_ratio)
-            losses["reconstruction"] = reconstruction_loss(
-                self.reconstruction(masked), batch["image"], batch["valid"]
-            )
+        losses |= self.embedding_losses(batch)
         return {name: self.weights.get(name, 1.0) * loss for name, loss in losses.items()}
+
+    def embedding_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the embeddings learn, which no tag may change: none if none are trained."""
+        if self.reconstruction is None:
+            return {}
+        reconstructed = self.reconstruction(mask_patches(batch["image"], self.mask_ratio))
+        loss = reconstruction_loss(reconstructed, batch["image"], batch["valid"])
+        return {"reconstruction": loss}
 
     def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices; no class is more probable than one that contains it."""
