@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import MetaTensor
 
 from tests.export.conftest import SPEC
+from wsseg.export.bundle import MOST_SEGMENTS, without_gaps
 from wsseg.export.cases import case_of
 from wsseg.prediction import predict
 from wsseg.utils.errors import InputError
@@ -114,6 +115,15 @@ def test_names_that_programs_look_for(exported: Path) -> None:
     assert formats["inputs"]["image"]["num_channels"] == 3
 
 
+def test_the_nth_name_is_that_of_label_n() -> None:
+    names = {"0": "background", "1": "core", "2": "whole", "4": "enhancing"}
+    filled = without_gaps(names)
+    assert list(filled) == [str(n) for n in range(5)]  # in the order in which Slicer counts
+    assert filled == {**names, "3": "unused 3"}
+    high = {"0": "background", str(MOST_SEGMENTS + 1): "lesion"}
+    assert without_gaps(high) == high
+
+
 def test_an_image_is_found_with_its_other_modalities(cases: Path, tmp_path: Path) -> None:
     flair, t1 = (cases / f"ann/ann_{name}.nii.gz" for name in ("flair", "t1"))
     case = case_of(flair, SPEC)
@@ -122,6 +132,7 @@ def test_an_image_is_found_with_its_other_modalities(cases: Path, tmp_path: Path
     alone = tmp_path / "images" / "f.nii.gz"
     alone.parent.mkdir()
     alone.symlink_to(flair)
+    assert case_of(alone.resolve(), SPEC) == case  # as MONAI Label resolves links
     table = tmp_path / "cases.csv"
     table.write_text(f"case,image:T1,image:FLAIR\nann,{t1},{alone}\n")
     with pytest.raises(InputError, match="takes T1, FLAIR"):

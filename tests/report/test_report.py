@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wsseg.checkpoints.origin import code_version
 from wsseg.cli import main
 from wsseg.data import store_files
 from wsseg.evaluation.suspicious_tags import SuspiciousTag, write_suspicious
@@ -99,6 +100,8 @@ def test_a_whole_run_lacks_nothing(run: Path, capsys: pytest.CaptureFixture[str]
         "Masks were learned from tags",
         "seed 0",
         "training cases, SHA-256",
+        f"trained with wsseg {code_version()}, Lightning",
+        "This has trained it: wsseg fit --data.root=",
         "'" + str(run / "config.yaml") + "'",  # quoted for a shell, since it holds a space
     ):
         assert expected in page.text, expected

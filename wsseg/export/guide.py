@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsseg import __version__
+from wsseg.export.bundle import MOST_SEGMENTS
 from wsseg.export.description import steps
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.labels import mask_labels
@@ -44,12 +45,15 @@ the environment of the server.
 monailabel apps --download --name monaibundle --output apps
 cp -r {name} apps/monaibundle/model/
 monailabel start_server --app apps/monaibundle --studies IMAGES \\
-    --conf models {name} --conf skip_trainers true
+    --conf models {name} --conf zoo_source ngc --conf skip_trainers true
 ```
 
-In 3D Slicer, the module MONAI Label then offers `{name}` under *Auto Segmentation*, with the
-threshold, the strength of border refinement and the size of the smallest component as
-options.{several}
+`--conf zoo_source ngc` keeps the server from asking GitHub for other models, which would end it
+where there is no network. `IMAGES` holds a file for each case, `ID.nii.gz`; files in folders below
+it are not seen. In 3D Slicer, the module MONAI Label then offers `{name}` under *Auto
+Segmentation*, with the threshold, the strength of border refinement and the size of the smallest
+component as options. *Submit Label* saves a corrected mask as
+`IMAGES/labels/final/ID.nii.gz`.{numbers}{several}
 
 ## The other files
 
@@ -69,10 +73,28 @@ Around it, a program in another language has to do the following:
 
 SEVERAL = """
 
-An image in MONAI Label is one file, but this model takes several modalities. The others are looked
-for in the folder of that file if its names are those of BraTS, and otherwise in the table that
-`dataset_dir` in `configs/inference.json` names. A file that holds all modalities as channels also
-works."""
+An image in MONAI Label is one file, but this model takes several modalities. Where the names are
+those of BraTS, the others are found in the folder of that file, also through a link. So give
+`IMAGES` a link to one modality of each case, named by the case:
+
+```bash
+mkdir IMAGES
+for case in BRATS_FOLDER/*; do
+    ln -s "$(realpath "$case"/*_flair.nii.gz)" IMAGES/"$(basename "$case")".nii.gz
+done
+```
+
+Otherwise name a table of all images as `dataset_dir` in `configs/inference.json`. A file that holds
+all modalities as channels also works."""
+
+TOO_HIGH = """
+
+**The labels of this model are too high for that module**, which counts segments from 1: correct
+the masks of `wsseg predict` instead."""
+
+UNUSED = """
+Leave the segments called *unused* empty: the module counts segments from 1, and they keep the
+numbers of the others."""
 
 
 def guide(module: SliceModule, name: str) -> str:
@@ -92,6 +114,13 @@ def guide(module: SliceModule, name: str) -> str:
         axis="" if spec.plan.unit == "px" else f"{spec.axis} ",
         labels="\n".join(f"| {number} | {label} |" for number, label in labels),
         extras="export,pretrained" if spec.of_pictures else "export",
+        numbers=_of_numbers([number for number, _ in labels]),
         several=SEVERAL if len(spec.modalities) > 1 and not spec.in_colour else "",
         steps="\n".join(f"{n}. {step}" for n, step in enumerate(steps(spec, module.threshold), 1)),
     )
+
+
+def _of_numbers(labels: list[int]) -> str:
+    if max(labels) > MOST_SEGMENTS:
+        return TOO_HIGH
+    return UNUSED if max(labels) > len(labels) else ""

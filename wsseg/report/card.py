@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from wsseg import __version__
 from wsseg.checkpoints import CONFIG_FILE
+from wsseg.checkpoints.origin import code_version, origin_of
 from wsseg.data.spec import DataSpec, format_pixel
 from wsseg.report.data_facts import DataFacts
 from wsseg.report.held_out import HeldOut
@@ -42,7 +42,8 @@ class Card:
         not_for: What it is not for.
         limits: What is known of its limits.
         facts: How it was made: pairs of a heading and a text.
-        command: The command that trains it again; empty if that is not known.
+        commands: The commands that have made it, the first one first; empty if a script has.
+        again: The command that trains it again; empty if that is not known.
         settings: All settings, as YAML.
     """
 
@@ -50,7 +51,8 @@ class Card:
     not_for: list[str]
     limits: list[str]
     facts: list[tuple[str, str]]
-    command: str
+    commands: list[str]
+    again: str
     settings: str
 
 
@@ -76,8 +78,10 @@ def model_card(run: RunFolder, data: DataFacts, cases: HeldOut) -> Card:
         "scored on some of these with drawn masks.",
     ]
     config = run.path / CONFIG_FILE
-    command = f"wsseg fit --config {shlex.quote(str(config))}" if run.config else ""
-    return Card(uses, not_for, limits(run, data, cases), origin(run), command, as_yaml(run.config))
+    again = f"wsseg fit --config {shlex.quote(str(config))}" if run.config else ""
+    commands = [each["command"] for each in origin_of(run.checkpoint)]
+    known = limits(run, data, cases)
+    return Card(uses, not_for, known, origin(run), commands, again, as_yaml(run.config))
 
 
 def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
@@ -128,7 +132,7 @@ def origin(run: RunFolder) -> list[tuple[str, str]]:
         ("batch size", _setting(run, "data", "batch_size")),
         ("precision", _setting(run, "trainer", "precision", default="32-true")),
         ("threshold", f"{run.module.threshold:g}, fixed in advance"),
-        ("trained with", f"Lightning {content.get('pytorch-lightning_version', 'unknown')}"),
+        ("trained with", trained_with(content)),
         ("report made with", software()),
         ("checkpoint, SHA-256", file_hash(run)),
         ("training cases, SHA-256", data_hash(content)),
@@ -156,9 +160,22 @@ def file_hash(run: RunFolder) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def trained_with(content: Mapping[str, Any]) -> str:
+    """Name the versions of what has made a checkpoint, and that of each later resumption.
+
+    Example:
+        >>> made = {"Origin": {"commands": [{"wsseg": "0.1.0 (5f3e)", "command": "wsseg fit"}]}}
+        >>> trained_with({"pytorch-lightning_version": "2.6.6", "callbacks": made})
+        'wsseg 0.1.0 (5f3e), Lightning 2.6.6'
+    """
+    versions = dict.fromkeys(f"wsseg {each['wsseg']}" for each in origin_of(content))
+    lightning = content.get("pytorch-lightning_version", "unknown")
+    return ", ".join([*versions, f"Lightning {lightning}"])
+
+
 def software() -> str:
     """Name the versions of what makes the report."""
-    parts = [f"wsseg {__version__}", f"torch {torch.__version__}"]
+    parts = [f"wsseg {code_version()}", f"torch {torch.__version__}"]
     parts += [f"Lightning {version('pytorch-lightning')}", f"Python {platform.python_version()}"]
     return ", ".join([*parts, f"{platform.system()} on {platform.machine()}"])
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from wsseg.utils.files import replacing
 from wsseg.visualisation.colours import FAINT, GROUND, TEXT, Colour, heat_colours
+from wsseg.visualisation.fonts import font_for
 from wsseg.visualisation.panels import Picture
 
 GAP = 6
@@ -73,7 +74,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, height + (LEGEND_HEIGHT if legend else 0)), GROUND)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((MARGIN, MARGIN - 4), title, TEXT, _font(20))
+        _write(draw, (MARGIN, MARGIN - 4), title, TEXT, 20)
     _draw_rows(sheet, rows, (left, top), widths, heights)
     _draw_columns(draw, columns, left, top, widths)
     _draw_labels(draw, labels, top, heights)
@@ -113,7 +114,7 @@ def captioned(
         line = text
         while len(line) > 2 and _width(line, points) > width:
             line = f"\N{HORIZONTAL ELLIPSIS}{line[2:]}"
-        draw.text((width // 2, height + y), line, colour, _font(points), anchor="mm")
+        _write(draw, (width // 2, height + y), line, colour, points, "mm")
     return np.asarray(result)
 
 
@@ -161,7 +162,7 @@ def _draw_columns(
 ) -> None:
     x = left
     for text, width in zip(columns, widths, strict=False):
-        draw.text((x + width // 2, top - 9), text, TEXT, _font(15), anchor="ms")
+        _write(draw, (x + width // 2, top - 9), text, TEXT, 15, "ms")
         x += width + GAP
 
 
@@ -172,9 +173,9 @@ def _draw_labels(
     for text, height in zip(labels, heights, strict=False):
         first, *rest = text.split("\n")
         middle = y + height // 2 - 8 * len(rest)
-        draw.text((MARGIN, middle), first, TEXT, _font(15), anchor="lm")
+        _write(draw, (MARGIN, middle), first, TEXT, 15, "lm")
         for number, line in enumerate(rest, start=1):
-            draw.text((MARGIN, middle + 19 * number), line, FAINT, _font(13), anchor="lm")
+            _write(draw, (MARGIN, middle + 19 * number), line, FAINT, 13, "lm")
         y += height + GAP
 
 
@@ -184,13 +185,13 @@ def _draw_legend(
     middle = y + LEGEND_HEIGHT // 2 - 6
     for text, colour in legend.colours:
         draw.rounded_rectangle((x, middle - 6, x + 18, middle + 6), 3, fill=colour)
-        draw.text((x + 26, middle), text, TEXT, _font(14), anchor="lm")
+        _write(draw, (x + 26, middle), text, TEXT, 14, "lm")
         x += 26 + _width(text, 14) + 24
     if legend.heat:
         ramp = heat_colours(np.tile(np.linspace(0, 1, 110), (12, 1))).astype(np.uint8)
-        draw.text((x, middle), "0", FAINT, _font(13), anchor="lm")
+        _write(draw, (x, middle), "0", FAINT, 13, "lm")
         sheet.paste(Image.fromarray(ramp), (x + 14, middle - 6))
-        draw.text((x + 130, middle), f"1   {legend.heat}", TEXT, _font(14), anchor="lm")
+        _write(draw, (x + 130, middle), f"1   {legend.heat}", TEXT, 14, "lm")
 
 
 def _legend_width(legend: Legend | None) -> int:
@@ -209,9 +210,16 @@ def _title_width(title: str) -> int:
     return _width(title, 20) if title else 0
 
 
+def _write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    colour: Colour,
+    size: int,
+    anchor: str = "la",
+) -> None:
+    draw.text(place, text, colour, font_for(text, size), anchor=anchor)
+
+
 def _width(text: str, size: int) -> int:
-    return int(_font(size).getlength(text)) + 1
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    return int(font_for(text, size).getlength(text)) + 1
