@@ -64,7 +64,9 @@ def test_failed_and_killed_trials_are_kept_and_the_study_goes_on(
     assert "n_clusters" in (out / "trial-001.log").read_text()
     printed = capsys.readouterr().out
     assert f"2 trials, of which 1 failed: {out / 'trials.csv'}" in printed
-    assert f"best val/agreement {best.value:.3f}: {out / 'trial-000'}" in printed
+    expected = f"best run, consensus 0.000, val/agreement {best.value:.3f}: {out / 'trial-000'}"
+    assert expected in printed  # there is no other run to compare it with
+    assert (out / "trials.csv").read_text().splitlines()[0].endswith(",consensus")
 
 
 def test_options_and_stores_that_cannot_be_used_are_refused_at_once(
@@ -118,6 +120,7 @@ def test_scores_of_runs_are_compared(
     printed = capsys.readouterr().out
     assert printed.startswith("2 runs, Dice ")
     assert "| `val/agreement` |" in printed
+    assert "| consensus of the better half |" in printed
 
 
 def test_the_best_run_by_a_score_is_compared_with_the_best(study: dict[str, Any]) -> None:

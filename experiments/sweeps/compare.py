@@ -27,6 +27,7 @@ from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.dataset import SliceDataset
 from wsseg.data.loading import slice_loader
 from wsseg.evaluation.agreement import agreement, overlaps
+from wsseg.evaluation.consensus import consensus, validation_probabilities
 from wsseg.models.cam_module import CamModule
 
 FALLING = ("train/loss", "clusters/churn", "clusters/relevant_area")  # less is thought to be better
@@ -45,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = sorted(path.parent for path in given.folder.glob("*/metrics.json"))
     dice = np.array([_dice(run) for run in runs])
     scores = [_scores(run) for run in runs]
+    agreements = [each["`val/agreement`"] for each in scores]
+    agreed = consensus([validation_probabilities(run) for run in runs], agreements)
+    for each, score in zip(scores, agreed, strict=True):
+        each["consensus of the better half"] = score
     print(f"{len(runs)} runs, Dice {dice.min():.3f} to {dice.max():.3f}\n")
     print("| score | rank correlation with Dice | Dice lost by the run it chooses |")
     print("| --- | ---: | ---: |")

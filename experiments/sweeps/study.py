@@ -2,8 +2,8 @@
 
 Each trial is a training of its own, in a process and a folder of its own. One that fails or is
 killed is recorded, and the study goes on. A study that was stopped goes on with the same command,
-and several may work on one folder at the same time. Trials are judged by ``val/agreement``, which
-needs no mask.
+and several may work on one folder at the same time. Trials are judged by ``val/agreement``, and at
+the end by how well they agree with the mean of the other good ones. Neither needs a mask.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from wsseg.benchmark.child_process import refusal
 from wsseg.data.store import SliceStore
 from wsseg.evaluation.agreement import AGREEMENT
+from wsseg.evaluation.consensus import consensus, validation_probabilities
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import lock
 from wsseg.utils.system import end_with_parent
@@ -166,16 +167,23 @@ def _resume_stopped(study: optuna.Study, out: Path) -> None:
 
 def _report(study: optuna.Study, out: Path) -> None:
     trials = study.get_trials(deepcopy=False, states=DONE)
-    study.trials_dataframe().to_csv(out / "trials.csv", index=False)
-    lost = [trial for trial in trials if trial.state is TrialState.FAIL]
-    print(f"{len(trials)} trials, of which {len(lost)} failed: {out / 'trials.csv'}")
-    if len(lost) < len(trials):
-        print(_described(study.best_trial))
+    good = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    runs = [validation_probabilities(Path(trial.user_attrs["run"])) for trial in good]
+    scores = consensus(runs, [float(trial.value or 0) for trial in good])
+    table = study.trials_dataframe()
+    numbers = [trial.number for trial in good]
+    table["consensus"] = table["number"].map(dict(zip(numbers, scores, strict=True)))
+    table.to_csv(out / "trials.csv", index=False)
+    print(f"{len(trials)} trials, of which {len(trials) - len(good)} failed: {out / 'trials.csv'}")
+    if good:
+        best = max(range(len(good)), key=lambda n: (scores[n], good[n].value or 0))
+        print(_described(good[best], scores[best]))
 
 
-def _described(trial: FrozenTrial) -> str:
+def _described(trial: FrozenTrial, score: float) -> str:
     options = " ".join(f"--{name}={value}" for name, value in trial.params.items())
-    return f"best {AGREEMENT} {trial.value:.3f}: {trial.user_attrs['run']} ({options})"
+    numbers = f"consensus {score:.3f}, {AGREEMENT} {trial.value:.3f}"
+    return f"best run, {numbers}: {trial.user_attrs['run']} ({options})"
 
 
 def _parser() -> argparse.ArgumentParser:

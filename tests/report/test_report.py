@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,9 +17,12 @@ from wsseg.checkpoints.origin import code_version
 from wsseg.cli import main
 from wsseg.data import store_files
 from wsseg.evaluation.suspicious_tags import SuspiciousTag, write_suspicious
+from wsseg.prediction.findings import Finding, write_findings
+from wsseg.prediction.output import TABLE
 from wsseg.report import report
 from wsseg.report.map_sheets import sheet_files
 from wsseg.utils.errors import InputError
+from wsseg.visualisation.sheet import save_png
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 SECTIONS = ["data", "curves", "clusters", "maps", "cases", "card"]
@@ -134,6 +138,33 @@ def test_tags_that_look_wrong_are_shown(copy: Path) -> None:
     assert "<x>, slice 3: not tagged tumour" in pictures, "the store does not hold it"
     (copy / "suspicious_tags.csv").unlink()
     assert "look wrong" not in read(report(copy)).text
+
+
+def test_predictions_of_new_images_are_shown_the_least_sure_first(
+    copy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    found = Finding("sure", "tumour", 1, 12.5, "ml", 1, 0.9)
+    unsure, none = found._replace(case="<b>", confidence=0.2), found._replace(case="none", size=0)
+    write_findings(
+        [found, none._replace(confidence=None, note="nothing found"), unsure], out / TABLE
+    )
+    save_png(np.zeros((8, 8, 3), np.uint8), out / "pictures/<b>.png")
+    page = read(report(copy, predictions=out))
+    assert "has found in 3 cases of" in page.text
+    assert "1 of 3 cases has no tumour: none" in page.text
+    places = [
+        page.text.index(each) for each in ("<b> tumour 12.5 ml 1 0.20", "sure tumour", "none t")
+    ]
+    assert places == sorted(places)
+    (out / TABLE).write_text("case,class\nann,cyst\n")
+    with pytest.raises(InputError, match="is no table that `wsseg predict` has written"):
+        report(copy, predictions=out)
+    write_findings([found._replace(class_name="cyst")], out / TABLE)
+    with pytest.raises(InputError, match="holds masks of cyst, which this run did not learn"):
+        report(copy, predictions=out)
+    with pytest.raises(InputError, match=r"holds no cases\.csv; give the folder"):
+        report(copy, predictions=tmp_path)
 
 
 def test_without_scores_no_mask_is_opened(

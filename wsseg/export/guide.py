@@ -43,6 +43,7 @@ the environment of the server.
 
 ```bash
 monailabel apps --download --name monaibundle --output apps
+mkdir apps/monaibundle/model
 cp -r {name} apps/monaibundle/model/
 monailabel start_server --app apps/monaibundle --studies IMAGES \\
     --conf models {name} --conf zoo_source ngc --conf skip_trainers true

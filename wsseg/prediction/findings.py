@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from wsseg.data.planes import box_of
 from wsseg.data.readers import Header
+from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_text
 
 MOST_NAMES = 10  # cases that a line names
@@ -110,6 +111,32 @@ def write_findings(findings: Iterable[Finding], path: Path) -> Path:
         shown = {"size": f"{round(each.size, 4):.15g}", "confidence": confidence}
         table.writerow((each._asdict() | shown).values())
     return write_text(path, text.getvalue())
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Read the table that :func:`write_findings` has written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It cannot be read, or is another table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_finding(row) for row in csv.DictReader(file)]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: is no table that `wsseg predict` has written ({error!r}); predict again"
+        ) from None
+
+
+def _finding(row: Mapping[str, str]) -> Finding:
+    case, name, label, size, unit, components, confidence, note = (row[one] for one in COLUMNS)
+    sure = float(confidence) if confidence else None
+    return Finding(case, name, int(label), float(size), unit, int(components), sure, note)
 
 
 def say_empty(findings: Sequence[Finding], classes: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from wsseg.report.dice_chart import draw_dice_of_cases
 from wsseg.report.held_out import held_out
 from wsseg.report.map_sheets import map_sheets
 from wsseg.report.page import Page, render
+from wsseg.report.predicted import predicted
 from wsseg.report.run_folder import read_run
 from wsseg.report.suspicious import suspicious_tags
 from wsseg.utils.errors import InputError
@@ -21,7 +22,13 @@ REPORT_FILE = "report.html"
 LOG = Path("logs", "metrics.csv")
 
 
-def report(run: Path, *, output: Path | None = None, store: Path | None = None) -> Path:
+def report(
+    run: Path,
+    *,
+    output: Path | None = None,
+    store: Path | None = None,
+    predictions: Path | None = None,
+) -> Path:
     """Write a page about a training: data, curves, clusters, held-out cases and a model card.
 
     The page is one HTML file that opens without a network. It shows images and names of cases, so
@@ -33,6 +40,8 @@ def report(run: Path, *, output: Path | None = None, store: Path | None = None) 
         output: File to write; by default ``report.html`` in the folder of the run. An earlier one
             is replaced.
         store: Store that the run was trained on, if it is not where the run's ``config.yaml`` says.
+        predictions: Folder that ``wsseg predict`` wrote with the run's checkpoint, to show what it
+            has found in new images.
 
     Returns:
         The file.
@@ -52,10 +61,12 @@ def report(run: Path, *, output: Path | None = None, store: Path | None = None) 
     if path.is_dir():
         raise InputError(f"--output {path}: is a folder; name a file, {path / REPORT_FILE}")
     check_writable(path.parent)
+    classes = list(found.spec.classes)
+    new = predicted(Path(predictions), classes) if predictions else None
     data, cases = data_facts(found), held_out(found)
     page = Page(
         name=folder.resolve().name,
-        classes=list(found.spec.classes),
+        classes=classes,
         unit="mm" if found.spec.plan.unit == "mm" else "pixels",
         data=data,
         suspicious=suspicious_tags(found),
@@ -65,6 +76,7 @@ def report(run: Path, *, output: Path | None = None, store: Path | None = None) 
         maps=map_sheets(found),
         cases=cases,
         dice=draw_dice_of_cases(cases.scores),
+        predicted=new,
         card=model_card(found, data, cases),
     )
     write_text(path, render(page))

@@ -11,6 +11,7 @@ from wsseg.report.data_facts import DataFacts
 from wsseg.report.drawing import Chart
 from wsseg.report.held_out import HeldOut
 from wsseg.report.map_sheets import MapSheets
+from wsseg.report.predicted import Predicted
 from wsseg.report.scores import METRIC_NAMES
 from wsseg.report.suspicious import Suspicious
 
@@ -33,6 +34,7 @@ class Page:
         maps: The section on cluster maps.
         cases: The section on held-out cases.
         dice: The Dice of all held-out cases; None if nothing was scored.
+        predicted: The section on predicted images; None if no predictions were given.
         card: The model card.
     """
 
@@ -47,6 +49,7 @@ class Page:
     maps: MapSheets
     cases: HeldOut
     dice: Chart | None
+    predicted: Predicted | None
     card: Card
 
 
