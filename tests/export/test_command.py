@@ -11,6 +11,7 @@ import pytest
 from tests.export.conftest import SPEC
 from wsseg.cli import main
 from wsseg.comparators.base import Comparator
+from wsseg.data.spec import DataSpec
 from wsseg.export import command, files
 from wsseg.export.files import all_or_nothing
 from wsseg.export.guide import guide
@@ -106,5 +107,15 @@ def test_the_guide_says_what_the_model_is() -> None:
     text = " ".join(text.split())
     assert "| 2 | whole |" in text
     assert "whole, core in images of T1, FLAIR" in text
-    assert "The others are looked for" in text
+    assert "but this model takes several modalities" in text
+    assert "segments called *unused*" not in text  # labels 1 and 2 have no gap
     assert "axial slices, rows from anterior to posterior" in text
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [(4, "segments called *unused* empty"), (255, "labels are too high")]
+)
+def test_the_guide_says_what_slicer_makes_of_labels(label: int, expected: str) -> None:
+    spec = DataSpec(("T1",), {"cyst": (label,)}, "axial", None, (48, 48))
+    module = CamModule(spec.to_dict(), widths=(4, 8), embedding_widths=(4, 8))
+    assert expected in " ".join(guide(module, "cysts").split())

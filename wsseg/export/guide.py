@@ -90,8 +90,8 @@ all modalities as channels also works."""
 
 TOO_HIGH = """
 
-**The labels of this model are too high for that module**, which counts segments from 1: correct
-the masks of `wsseg predict` instead."""
+**The labels are too high for that module**, which counts segments from 1: correct the masks of
+`wsseg predict` instead."""
 
 UNUSED = """
 Leave the segments called *unused* empty: the module counts segments from 1, and they keep the
