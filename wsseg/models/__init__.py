@@ -4,6 +4,7 @@ from wsseg.models.cam_module import CamModule
 from wsseg.models.cam_network import CamNetwork, CamOutput
 from wsseg.models.compilation import CompileNetworks
 from wsseg.models.encoders import ENCODERS, Encoder, ResNetEncoder, UNetEncoder
+from wsseg.models.fixed_encoder import FixedEncoder
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.reconstruction import ReconstructionNetwork
 
@@ -15,6 +16,7 @@ __all__ = [
     "CompileNetworks",
     "Encoder",
     "Finishing",
+    "FixedEncoder",
     "Optimisation",
     "ReconstructionNetwork",
     "ResNetEncoder",

@@ -23,7 +23,6 @@ from wsseg.models.losses import (
 from wsseg.models.network_input import input_channels, slice_input
 from wsseg.models.options import Finishing, Optimisation
 from wsseg.models.pixel_network import build_cam_network
-from wsseg.models.pretrained import PretrainedEncoder
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.utils.errors import check_option
@@ -112,7 +111,7 @@ class CamModule(SliceModule):
         self.weights = weights
         self.reconstruction = (
             ReconstructionNetwork(len(data.modalities), embedding_widths)
-            if reconstruction_weight and not isinstance(built, PretrainedEncoder)
+            if reconstruction_weight and not built.fixed
             else None
         )
         self.to(memory_format=torch.channels_last)

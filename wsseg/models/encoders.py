@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,12 @@ class Encoder(nn.Module):
 
     Attributes:
         widths: Channels of each level, finest first.
+        fixed: Whether its weights stay as they are. Then each pixel is classified by what the
+            encoder says of it, and no reconstruction network is built.
     """
 
     widths: tuple[int, ...]
+    fixed: ClassVar[bool] = False
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return one feature map per level, finest first.

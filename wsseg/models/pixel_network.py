@@ -14,9 +14,7 @@ from wsseg.models.cam_network import (
     top_mean,
 )
 from wsseg.models.encoders import Encoder
-from wsseg.models.pretrained import PretrainedEncoder
 
-USED_LEVELS = slice(1, None)  # all but the finest, which knows texture only
 HIDDEN_WIDTH = 48  # channels of the hidden layers; others were not measured
 
 
@@ -31,12 +29,14 @@ class PixelNetwork(nn.Module):
         """Put the layers on an encoder.
 
         Args:
-            encoder: An encoder with at least four levels.
+            encoder: Any encoder. Of several levels the finest is left out, since it knows texture
+                only.
             num_classes: Number of tags C.
         """
         super().__init__()
         self.encoder = encoder
-        channels = sum(encoder.widths[USED_LEVELS])
+        self.used = slice(min(1, len(encoder.widths) - 1), None)
+        channels = sum(encoder.widths[self.used])
         self.standardise = nn.BatchNorm2d(channels, affine=False)
         self.layers = nn.Sequential(
             nn.Conv2d(channels, HIDDEN_WIDTH, 1),
@@ -54,8 +54,8 @@ class PixelNetwork(nn.Module):
             image: Slices, [B, M, H, W].
             valid: Pixels that hold the body, [B, H, W] bool.
         """
-        levels = self.encoder(image)[USED_LEVELS]
-        middle = levels[1].shape[-2:]
+        levels = self.encoder(image)[self.used]
+        middle = levels[min(1, len(levels) - 1)].shape[-2:]
         joined = [_resized(level, middle) for level in levels]
         features = self.layers(self.standardise(torch.cat(joined, dim=1)))
         cam, features = (
@@ -77,7 +77,7 @@ def build_cam_network(encoder: Encoder, num_classes: int) -> CamNetwork | PixelN
         >>> type(build_cam_network(UNetEncoder(in_channels=2, widths=(8, 16)), 1)).__name__
         'CamNetwork'
     """
-    if isinstance(encoder, PretrainedEncoder):
+    if encoder.fixed:
         return PixelNetwork(encoder, num_classes)
     return CamNetwork(encoder, num_classes)
 

@@ -34,6 +34,7 @@ class PretrainedEncoder(Encoder):
     are embeddings that stay the same from refresh to refresh.
     """
 
+    fixed = True
     gain: Tensor
     shift: Tensor
 
