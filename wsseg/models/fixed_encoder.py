@@ -175,5 +175,6 @@ def as_map(output: Tensor, size: Sequence[int]) -> Tensor | None:
         rows, columns = height // patch, width // patch
         others = output.shape[1] - rows * columns
         if rows and columns and 0 <= others <= MOST_TOKENS:
-            return output[:, others:].transpose(1, 2).unflatten(2, (rows, columns))
+            patches = output[:, others:].transpose(1, 2)
+            return patches.reshape(*patches.shape[:2], rows, columns)
     return None
