@@ -14,9 +14,9 @@ from torch import Tensor
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule
 from wsseg.models.slice_module import SlicePrediction
-from wsseg.prediction.command import write_masks
 from wsseg.prediction.inference import predict_slices
 from wsseg.prediction.raw import read_raw_case
+from wsseg.prediction.run import write_masks
 from wsseg.prediction.sources import find_raw_cases
 
 CASES = 3

@@ -45,12 +45,17 @@ def fit(store: Path, run: Path, *more: str) -> int:
     return main([*arguments, *SMALL, *more])
 
 
-def test_help_needs_neither_torch_nor_lightning() -> None:
-    code = "import sys; from wsseg.cli import main; main(['--help']); print('torch' in sys.modules)"
+@pytest.mark.parametrize(("command", "word"), [("", "prepare"), ("predict", "--dicom_seg")])
+def test_help_needs_neither_torch_nor_lightning(command: str, word: str) -> None:
+    given = [*command.split(), "--help"]
+    code = (
+        f"import sys; from wsseg.cli import main\ntry: main({given})\nexcept SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     ).stdout
-    assert "prepare" in shown
+    assert word in shown
     assert shown.endswith("False\n")
 
 

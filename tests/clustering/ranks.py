@@ -35,7 +35,8 @@ from wsseg.clustering import (
     PixelEmbeddings,
     Scorer,
 )
-from wsseg.clustering.refresh import Refresh, RegionRefresh
+from wsseg.clustering.map_refresh import RegionRefresh
+from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import DistributedCollective
 from wsseg.utils.map_folder import MapFolder
 
@@ -134,7 +135,7 @@ def divide(rank: int, scenario: str, processes: int, folder: Path) -> None:
         MapFolder(folder, rank, processes),
     )
     source = scene(scenario)
-    work = RegionRefresh(source, OPTIONS, EvidenceScorer(), [], shared, collective)
+    work = RegionRefresh(source, EvidenceScorer(), shared, collective)
     _, maps = work.run(*work.run())
     found = maps.lookup(torch.arange(len(source)))
     report = {k: v for k, v in work.report.items() if not k.startswith("seconds")}

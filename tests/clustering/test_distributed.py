@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from wsseg.clustering import Deviation, EvidenceScorer
-from wsseg.clustering.refresh import Refresh, RegionRefresh
+from wsseg.clustering.map_refresh import RegionRefresh
+from wsseg.clustering.refresh import Refresh
 from wsseg.utils.distributed import Collective
 from wsseg.utils.map_folder import MapFolder
 
@@ -110,7 +111,7 @@ def test_processes_divide_the_slices_of_one(
     """Maps of regions, and what is reported of them, are those of a single process."""
     source = toys.scene("regions")
     folder, collective = MapFolder(tmp_path), Collective()
-    work = RegionRefresh(source, toys.OPTIONS, EvidenceScorer(), [], folder, collective)
+    work = RegionRefresh(source, EvidenceScorer(), folder, collective)
     _, maps = work.run(*work.run())
     bits = maps.lookup(torch.arange(len(source))).numpy().tobytes()
     assert 0 < work.report["relevant_area"] < 1

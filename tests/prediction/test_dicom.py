@@ -19,7 +19,6 @@ from torch import Tensor
 
 from wsseg.data.spec import DataSpec
 from wsseg.models import Finishing
-from wsseg.prediction import command
 from wsseg.prediction.command import predict
 from wsseg.utils.errors import InputError
 
@@ -41,7 +40,7 @@ class Bright(pl.LightningModule):
 
 @pytest.fixture(autouse=True)
 def module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "load_module", lambda _: Bright().eval())
+    monkeypatch.setattr("wsseg.checkpoints.loading.load_module", lambda _: Bright().eval())
 
 
 def voxels() -> np.ndarray:

@@ -21,7 +21,6 @@ from wsseg.data.plan import Plan
 from wsseg.data.readers import COLOURS
 from wsseg.data.spec import DataSpec
 from wsseg.models import Finishing
-from wsseg.prediction import command
 from wsseg.prediction.command import predict
 from wsseg.utils.errors import InputError
 from wsseg.visualisation.colours import GROUND
@@ -49,7 +48,7 @@ class Bright(pl.LightningModule):
 
 def use(monkeypatch: pytest.MonkeyPatch, module: Bright) -> Bright:
     """Let a module stand in for whatever the checkpoint holds."""
-    monkeypatch.setattr(command, "load_module", lambda _: module.eval())
+    monkeypatch.setattr("wsseg.checkpoints.loading.load_module", lambda _: module.eval())
     return module
 
 

@@ -22,7 +22,6 @@ from wsseg.cli import main
 from wsseg.data.slicing import volume_to_slices
 from wsseg.data.spec import DataSpec
 from wsseg.models import CamModule, Finishing
-from wsseg.prediction import command
 from wsseg.prediction.command import predict
 from wsseg.prediction.raw import RawCase
 from wsseg.utils.errors import InputError
@@ -58,7 +57,7 @@ class BrightFlair(pl.LightningModule):
 def module(monkeypatch: pytest.MonkeyPatch) -> BrightFlair:
     """A module that stands in for whatever the checkpoint holds."""
     module = BrightFlair().eval()
-    monkeypatch.setattr(command, "load_module", lambda _: module)
+    monkeypatch.setattr("wsseg.checkpoints.loading.load_module", lambda _: module)
     return module
 
 

@@ -26,24 +26,26 @@ def test_cross_entropy_is_what_the_paper_says(target: float, robustness: float) 
     probability = torch.sigmoid(LOGITS.double())
     one, other = ((1 - p**robustness) / robustness for p in (probability, 1 - probability))
     expected = target * one + (1 - target) * other
-    found = generalised_cross_entropy(LOGITS, torch.full_like(LOGITS, target), robustness)
+    found = generalised_cross_entropy(
+        LOGITS, torch.full_like(LOGITS, target), torch.tensor(robustness)
+    )
     torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-4)
 
 
 def test_cross_entropy_at_its_ends() -> None:
     target = (torch.rand(LOGITS.shape) > 0.5).float()
     plain = F.binary_cross_entropy_with_logits(LOGITS, target, reduction="none")
-    torch.testing.assert_close(generalised_cross_entropy(LOGITS, target, 0.0), plain)
+    torch.testing.assert_close(generalised_cross_entropy(LOGITS, target, torch.tensor(0.0)), plain)
     torch.testing.assert_close(
-        generalised_cross_entropy(LOGITS, target, 1e-5), plain, rtol=1e-3, atol=1e-3
+        generalised_cross_entropy(LOGITS, target, torch.tensor(1e-5)), plain, rtol=1e-3, atol=1e-3
     )
     error = (torch.sigmoid(LOGITS) - target).abs()
-    torch.testing.assert_close(generalised_cross_entropy(LOGITS, target, 1.0), error)
+    torch.testing.assert_close(generalised_cross_entropy(LOGITS, target, torch.tensor(1.0)), error)
 
 
 def test_a_robust_loss_insists_less_on_a_pixel_that_disagrees() -> None:
     pulls = []
-    for robustness in (0.0, 0.4, 0.8):
+    for robustness in torch.tensor([0.0, 0.4, 0.8]):
         logit = torch.full((1, 1, 1, 1), -4.0, requires_grad=True)
         generalised_cross_entropy(logit, torch.ones(1, 1, 1, 1), robustness).sum().backward()
         assert logit.grad is not None

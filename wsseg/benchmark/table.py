@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from wsseg.benchmark.runs import Run
 from wsseg.evaluation.metrics import METRICS
 from wsseg.evaluation.results import read_cases, read_pxap, summarise
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import write_text
+from wsseg.utils.files import write_table, write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
 RUN_AND_CASE = ("method", "seed", "fold", "case", "class")
@@ -91,9 +90,7 @@ def write_csv(results: Sequence[Result], path: Path) -> Path:
         key: (each, summarise(list(each.values())))
         for key, each in _over_seeds(results, "dice").items()
     }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines = []
     for row in results:
         scores = [f"{row.scores[metric]:.6g}" for metric in METRICS]
         names = (row.method, row.seed, row.fold, row.case, row.class_name)
@@ -103,8 +100,8 @@ def write_csv(results: Sequence[Result], path: Path) -> Path:
         seconds = f"{row.seconds:.1f}"
         pxap = "" if row.pxap is None else f"{row.pxap:.6g}"
         figures = (f"{value:.6g}" for value in summary)
-        writer.writerow((*names, *scores, drawn, pxap, seconds, *figures))
-    return write_text(path, text.getvalue())
+        lines.append((*names, *scores, drawn, pxap, seconds, *figures))
+    return write_table(path, COLUMNS, lines)
 
 
 def case_means(results: Sequence[Result], metric: str) -> dict[tuple[str, str], list[float]]:

@@ -13,8 +13,9 @@ from wsseg.clustering.checks import check_known, check_pixels, check_same_slices
 from wsseg.clustering.clusters import Clusters
 from wsseg.clustering.embeddings import PixelEmbeddings
 from wsseg.clustering.kmeans import load_faiss
+from wsseg.clustering.map_refresh import RegionRefresh
 from wsseg.clustering.options import ClusteringOptions
-from wsseg.clustering.refresh import Refresh, RegionRefresh
+from wsseg.clustering.refresh import Refresh
 from wsseg.clustering.scorers import EvidenceScorer, Scorer, check_scorer
 from wsseg.clustering.slices import TrainingSlices
 from wsseg.clustering.source import EmbeddingSource, check_batch
@@ -257,8 +258,12 @@ class ClusterReSupervision(LightningCallback):
         within = self.clustering.within_slices
         if within is None:
             within = self.adapter is None and getattr(pl_module, "clusters_within_slices", False)
-        kind = RegionRefresh if within else Refresh
-        refresh = kind(source, self.clustering, self.scorer, views, self.maps.folder, collective)
+        shared = self.maps.folder, collective
+        refresh: Refresh | RegionRefresh
+        if within:
+            refresh = RegionRefresh(source, self.scorer, *shared)
+        else:
+            refresh = Refresh(source, self.clustering, self.scorer, views, *shared)
         with common_buffers(pl_module, collective), evaluating(pl_module), untouched_generators():
             self.clusters, file = refresh.run(self.clusters, self.maps.file)
         if file is not None:

@@ -58,6 +58,11 @@ class Clusters:
         """Whether slices must come with their class activation: clusters have been scored by it."""
         return False
 
+    @property
+    def has_degrees(self) -> bool:
+        """Whether pixels are more or less relevant: clusters have scores."""
+        return True
+
     def assign(self, columns: Tensor) -> Tensor:
         """Return the cluster of each pixel in every clustering, [n, R] int64.
 

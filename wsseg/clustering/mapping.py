@@ -39,6 +39,10 @@ class MapMaker(Protocol):
     def needs_activation(self) -> bool:
         """Whether slices must come with their class activation."""
 
+    @property
+    def has_degrees(self) -> bool:
+        """Whether pixels are more or less relevant; otherwise relevance is 0 or 1."""
+
     def relevance(self, slices: PixelEmbeddings) -> Tensor:
         """Return the relevance of all pixels of some slices, [B, C, h, w]."""
 
@@ -131,8 +135,10 @@ class MapWriter:
         return SliceMaps(batch.index.cpu(), batch.tags.cpu(), self._clusters.relevance(batch))
 
     def _write(self, slices: SliceMaps) -> None:
-        """Write maps of dominant regions, and count their pixels and those that changed."""
-        new = dominant(slices.relevance.cpu(), self._low)
+        """Write maps, of dominant regions only, and count pixels and those that changed."""
+        new = slices.relevance.cpu()
+        if self._clusters.has_degrees:
+            new = dominant(new, self._low)
         self._file.write(slices.index, new)
         self._written.append(slices.index)
         target = to_targets(new, self._low, self._high)

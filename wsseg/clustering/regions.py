@@ -40,6 +40,7 @@ class Regions:
 
     smoothing = 0.0
     needs_activation = True
+    has_degrees = False
 
     def relevance(self, slices: PixelEmbeddings) -> Tensor:
         """Return the relevance of all pixels; slices do not affect each other.

@@ -7,6 +7,7 @@ coarser ones come from illumination, or from the depth of an ultrasound, in any 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,9 +104,13 @@ def some_slices(
 
 def structures(image: Array, valid: Mask) -> Array:
     """Return the structures of middle size of slices [n, M, h, w]; 0 where not valid [n, h, w]."""
-    known = np.broadcast_to(valid[:, None], image.shape)
-    fine = _blur(image, known, FINE_BLUR)
-    return np.where(known, fine - _blur(fine, known, BROAD_BLUR), 0).astype(np.float32)
+
+    def of_slice(image: Array, valid: Mask) -> Array:
+        fine = _blur(image, valid, FINE_BLUR)
+        return np.where(valid, fine - _blur(fine, valid, BROAD_BLUR), 0).astype(np.float32)
+
+    with ThreadPoolExecutor() as pool:  # SciPy leaves the GIL
+        return np.stack(list(pool.map(of_slice, image, valid)))
 
 
 def likeness_of_sides(slices: Slices) -> float:
@@ -171,9 +176,8 @@ def _correlation(one: Array, other: Array) -> float:
 def _blur(image: Array, known: Mask, sigma: float) -> Array:
     from scipy.ndimage import gaussian_filter
 
-    widths = (0, 0, sigma, sigma)
-    weight = gaussian_filter(known.astype(np.float32), widths, mode="constant")
-    total = gaussian_filter(np.where(known, image, 0), widths, mode="constant")
+    weight = gaussian_filter(known.astype(np.float32), sigma, mode="constant")
+    total = gaussian_filter(np.where(known, image, 0), (0, sigma, sigma), mode="constant")
     blurred: Array = total / np.maximum(weight, 1e-6)
     return blurred
 

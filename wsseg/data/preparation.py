@@ -87,7 +87,8 @@ def prepare(
     its reasons, and the options from ``--spacing`` to ``--comparable`` override single entries.
     What can be known without reading volumes is checked first, of all cases. Nothing is written to
     OUT before all of them are prepared. A run that was interrupted, or that found files it cannot
-    use, resumes where it stopped when the same command is given again; a complete store is kept.
+    use, resumes where it stopped when the same command is given again; a complete store is kept,
+    unless ``--overwrite true`` is given.
 
     Args:
         layout: How the files are listed or named: table (a line for each image, with its tags),
@@ -122,8 +123,8 @@ def prepare(
         val_fraction: Share of the remaining cases used for validation only.
         seed: Seed of the splits.
         workers: Cases worked on at the same time; by default one per processor core.
-        overwrite: Give true to replace a store that was prepared from other files or with other
-            options.
+        overwrite: Give true to prepare anew where a store is already, whatever it was made of; its
+            files stay until the new store is complete.
 
     Returns:
         The store.
@@ -156,7 +157,7 @@ def prepare(
         headers = [] if isinstance(checked, InputError) else checked
         if spacing is not None:
             check_spacing(listed.cases, headers, axis, spacing)
-        if _is_current(run, out, options, jobs, overwrite):
+        if not overwrite and _is_current(run, out, options, jobs):
             manifest = json.loads((out / MANIFEST).read_text())
         else:
             manifest = _prepare(run, jobs, headers, source, store, options)
@@ -266,10 +267,8 @@ def _entries(
     return [fit for fit, _ in described], [entry for _, entry in described]
 
 
-def _is_current(
-    run: Mapper, out: Path, options: Entry, jobs: Sequence[CaseJob], overwrite: bool
-) -> bool:
-    """Tell whether the store exists already; refuse to replace another one without being told."""
+def _is_current(run: Mapper, out: Path, options: Entry, jobs: Sequence[CaseJob]) -> bool:
+    """Tell whether the store exists already; refuse to replace another one."""
     if not (out / MANIFEST).is_file():
         return False
     try:
@@ -280,40 +279,31 @@ def _is_current(
         planned = {name: jobs[0].spec.to_dict()[name] for name in PLANNED}
         spec = {**found["spec"], **planned}
     except (ValueError, KeyError, TypeError):
-        if overwrite:
-            return False
         raise InputError(
             f"{out / 'manifest.json'}: is damaged; give --overwrite true or remove the store"
         ) from None
-    if found.get("format") != FORMAT and not overwrite:
+    if found.get("format") != FORMAT:
         raise InputError(
             f"{out}: was prepared by another version of wsseg; name another folder or give "
             "--overwrite true"
         )
     files = [job.files for job in jobs]
     patients = {case["id"]: case["patient"] for case in found["cases"] if "patient" in case}
-    alike = found.get("format") == FORMAT and found.get("options") == options
-    alike = alike and spec == jobs[0].spec.to_dict()
+    alike = found.get("options") == options and spec == jobs[0].spec.to_dict()
     alike = alike and list(spec["classes"]) == list(jobs[0].spec.classes)  # as the channels are
     alike = alike and patients == shared_patients(files)
-    if overwrite and not alike:  # whatever its files were
-        return False
     names = [case.id for case in files]
     same = hashes == dict(zip(names, run("Hashing", hash_case, files), strict=True))
     if same and alike:
         lost = [name for name in hashes if not _has_arrays(out, name)]
-        if lost and not overwrite:
+        if lost:
             raise InputError(
                 f"{out}: the arrays of case {lost[0]} are missing; give --overwrite true to "
                 "prepare the store again"
             )
-        return not lost
-    if not overwrite:
-        what = f"with other options{_differing(found, options)}" if same else "from other files"
-        raise InputError(
-            f"{out}: was prepared {what}; name another folder or give --overwrite true"
-        )
-    return False
+        return True
+    what = f"with other options{_differing(found, options)}" if same else "from other files"
+    raise InputError(f"{out}: was prepared {what}; name another folder or give --overwrite true")
 
 
 def _differing(manifest: Entry, options: Entry) -> str:

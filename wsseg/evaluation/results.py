@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS
-from wsseg.utils.files import write_text
+from wsseg.utils.files import write_table, write_text
 
 METRICS_FILE = "metrics.json"
 CASES_FILE = "per_case.csv"
@@ -146,14 +145,13 @@ def write_results(
     Returns:
         The path of ``metrics.json``.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "class", *METRICS, "drawn", "confidence"))
+    lines = []
     for row in rows:
         scores = (f"{value:.6g}" for value in row.scores)
         sure = "" if row.confidence is None else f"{row.confidence:.3f}"
-        writer.writerow((row.case, row.class_name, *scores, int(row.drawn), sure))
-    write_text(folder / CASES_FILE, text.getvalue())
+        lines.append((row.case, row.class_name, *scores, int(row.drawn), sure))
+    header = ("case", "class", *METRICS, "drawn", "confidence")
+    write_table(folder / CASES_FILE, header, lines)
     return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows, pxap), indent=2) + "\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from wsseg.data.datamodule import data_of
 from wsseg.data.dataset import SliceDataset
 from wsseg.evaluation.confident_learning import CONTRADICTED, Values, doubts, separation
 from wsseg.utils.distributed import current_collective
-from wsseg.utils.files import write_text
+from wsseg.utils.files import write_table
 
 SUSPICIOUS_FILE = "suspicious_tags.csv"
 
@@ -195,12 +194,8 @@ def write_suspicious(found: Sequence[SuspiciousTag], folder: Path) -> Path:
         found: The rows.
         folder: The run folder.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for each in found:
-        table.writerow((*each[:-2], f"{each.probability:.3f}", f"{each.doubt:.3f}"))
-    return write_text(folder / SUSPICIOUS_FILE, text.getvalue())
+    rows = ((*each[:-2], f"{each.probability:.3f}", f"{each.doubt:.3f}") for each in found)
+    return write_table(folder / SUSPICIOUS_FILE, COLUMNS, rows)
 
 
 def read_suspicious(folder: Path) -> list[SuspiciousTag] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from wsseg.data.layouts import CaseList, detect, find_cases
 from wsseg.inspection.look import look
 from wsseg.inspection.templates import configuration
 from wsseg.utils.errors import InputError, attempt
-from wsseg.utils.files import check_writable, write_text
+from wsseg.utils.files import check_writable, write_table, write_text
 
 TABLE, CONFIGURATION = "tags.csv", "wsseg.yaml"
 
@@ -58,9 +56,7 @@ def init(root: Path, *, out: Path | None = None) -> Path:
     start = look(root.resolve() if root.name in ("", "..") else root, out)  # ids need a name
     print("\n  ".join(start.told))
     rows = zip(*start.columns.values(), strict=True)
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([[*start.columns], *rows])
-    write_text(table, stream.getvalue())
+    write_table(table, start.columns, rows)
     print(f"\n{table}: written, a line for each case")
     for number, line in enumerate(start.to_do, 1):
         print(f"  {number}. {line}")

@@ -83,7 +83,7 @@ def about_tags(tags: dict[str, list[str]], *, masks: bool, volumes: bool) -> lis
     if not tags:
         return ["Tags are read from the masks: there is nothing to fill in."]
     names = ", ".join(f"`{name}`" for name in tags)
-    cells = "1 where an image shows it, 0 where it does not"
+    cells = "1 where an image shows it, 0 where it does not, empty where nobody knows"
     if volumes:
         cells += ", or the slices of a volume that show it, such as 12-40;55-60"
     if any("" in column for column in tags.values()):

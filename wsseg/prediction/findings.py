@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from wsseg.data.planes import box_of
 from wsseg.data.readers import Header
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import write_text
+from wsseg.utils.files import write_table
 
 MOST_NAMES = 10  # cases that a line names
 NOTHING_FOUND = "nothing found"
@@ -103,14 +102,12 @@ def write_findings(findings: Iterable[Finding], path: Path) -> Path:
         findings: The rows.
         path: File to write.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    rows = []
     for each in findings:
         confidence = "" if each.confidence is None else f"{each.confidence:.3f}"
         shown = {"size": f"{round(each.size, 4):.15g}", "confidence": confidence}
-        table.writerow((each._asdict() | shown).values())
-    return write_text(path, text.getvalue())
+        rows.append((each._asdict() | shown).values())
+    return write_table(path, COLUMNS, rows)
 
 
 def read_findings(path: Path) -> list[Finding]:

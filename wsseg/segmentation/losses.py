@@ -28,17 +28,13 @@ def noisy_mask_loss(
         A scalar, the mean over classes.
     """
     weight, target = counted.to(logits.dtype), target.clamp(0, 1)
-    entropy = torch.where(
-        drawn[:, None, None, None],
-        generalised_cross_entropy(logits, target, 0.0),
-        generalised_cross_entropy(logits, target, robustness),
-    )
-    entropy = entropy * weight
+    of_slices = robustness * ~drawn[:, None, None, None]
+    entropy = generalised_cross_entropy(logits, target, of_slices) * weight
     mean = entropy.sum(PIXELS) / weight.sum(PIXELS).clamp_min(1)
     return (mean + soft_dice_loss(torch.sigmoid(logits) * weight, target * weight)).mean()
 
 
-def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float) -> Tensor:
+def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: Tensor) -> Tensor:
     """Return the generalised cross-entropy of every pixel (Zhang and Sabuncu, NeurIPS 2018).
 
     ``(1 - p^q) / q``, where p is the probability of the truth, runs from cross-entropy at q = 0
@@ -47,23 +43,24 @@ def generalised_cross_entropy(logits: Tensor, target: Tensor, robustness: float)
     by t and 1 - t.
 
     Example:
-        >>> logits, target = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-        >>> float(generalised_cross_entropy(logits, target, robustness=1.0))  # 1 - p, with p = 0.5
+        >>> nothing, all_of_it = torch.tensor(0.0), torch.tensor(1.0)
+        >>> float(generalised_cross_entropy(nothing, all_of_it, all_of_it))  # 1 - p, with p = 0.5
         0.5
 
     Args:
         logits: [B, C, H, W].
         target: [B, C, H, W] in [0, 1].
-        robustness: q in [0, 1].
+        robustness: q in [0, 1], of all or [B, 1, 1, 1].
 
     Returns:
         [B, C, H, W].
     """
+    plain = robustness == 0
+    power = robustness.masked_fill(plain, 1.0)  # nothing is divided by 0
 
     def cost(log_probability: Tensor) -> Tensor:
-        if robustness == 0:
-            return -log_probability
-        return -torch.expm1(robustness * log_probability) / robustness
+        robust = -torch.expm1(power * log_probability) / power
+        return torch.where(plain, -log_probability, robust)
 
     return target * cost(F.logsigmoid(logits)) + (1 - target) * cost(F.logsigmoid(-logits))
 

@@ -94,6 +94,7 @@ class PseudoMasks(TargetSource):
         self.batch_size = batch_size
         self._digest = ""
         self._corrected: dict[str, Path] = {}
+        self._correct_masks: dict[str, Tensor] = {}  # bool, from the check to the start of training
         self._drawn = torch.empty(0, dtype=torch.int64)
         self._maps = MapKeeper()
         self._counts = torch.zeros(len(COUNTS), dtype=torch.float64)
@@ -108,11 +109,12 @@ class PseudoMasks(TargetSource):
         self._corrected = {}
         if self.corrections:
             self._corrected = find_corrections(Path(self.corrections), data)
-            cases = data.store.cases
-            results(
-                attempt(read_correction, path, cases[case], data.store)
-                for case, path in self._corrected.items()
-            )
+        cases = data.store.cases
+        masks = results(
+            attempt(read_correction, path, cases[case], data.store)
+            for case, path in self._corrected.items()
+        )
+        self._correct_masks = dict(zip(self._corrected, masks, strict=True))
         self._load(data)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -132,11 +134,12 @@ class PseudoMasks(TargetSource):
             first = self._load(data).to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 for case in cases[folder.rank :: folder.size]:
-                    if case.id in self._corrected:
-                        masks = read_correction(self._corrected[case.id], case, data.store).float()
+                    if case.id in self._correct_masks:
+                        masks = self._correct_masks[case.id].float()
                     else:
                         masks = self._opinion(first, data, case)
                     file.write(case.indices, masks)
+        self._correct_masks = {}
         drawn = [case.indices for case in cases if case.id in self._corrected]
         self._drawn = torch.cat([self._drawn[:0], *drawn])
         self._maps.keep(file)

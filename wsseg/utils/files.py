@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,6 +91,24 @@ def write_text(path: Path, text: str) -> Path:
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return path
+
+
+def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> Path:
+    r"""Write a CSV file, whole or not at all.
+
+    Args:
+        path: File to write.
+        header: Names of the columns.
+        rows: Cells of each line.
+
+    Example:
+        >>> path = Path(getfixture("tmp_path")) / "dice.csv"
+        >>> write_table(path, ["case", "dice"], [["a, b", 0.5]]).read_text()
+        'case,dice\n"a, b",0.5\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return write_text(path, text.getvalue())
 
 
 @contextmanager
