@@ -145,6 +145,9 @@ def test_complete_store_is_kept_and_others_are_not_replaced_unasked(
     refused(source, store, r"with other options \(seed 0, not 1\)", seed=1)
     run(source, store, seed=1, overwrite=True)
     assert snapshot(store) != before
+    (store / "splits.json").write_text("{}")
+    run(source, store, seed=1, overwrite=True)  # also where nothing but the store has changed
+    assert (store / "splits.json").read_text() != "{}"
     shutil.rmtree(source / "case_1")
     refused(source, store, "from other files", folds=2)
 

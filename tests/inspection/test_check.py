@@ -14,7 +14,7 @@ from tests.data.conftest import write_brats_case
 from wsseg.cli import main
 from wsseg.data.tag_counts import count_tags, doubts_of_levels, problems_of_tags
 from wsseg.inspection.check import check
-from wsseg.inspection.findings import (
+from wsseg.inspection.doubts import (
     doubts_of_patients,
 )
 

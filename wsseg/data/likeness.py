@@ -80,7 +80,7 @@ def some_slices(
     places = [
         (n, row, tags.count(0) < len(tags))
         for n, case in enumerate(cases)
-        for row, tags in _rows(case)
+        for row, tags in enumerate(case["tags"])
     ]
     untagged = [place for place in places if not place[2]]
     chosen = untagged if len(untagged) >= FEWEST_SLICES else places
@@ -189,10 +189,6 @@ def _reduced(plane: NDArray[Any], factor: int) -> Array:
     cells = cut.reshape(*plane.shape[:-2], height, factor, width, factor)
     reduced: Array = cells.mean(axis=(-3, -1))
     return reduced
-
-
-def _rows(case: Mapping[str, Any]) -> list[tuple[int, list[int]]]:
-    return list(enumerate(case["tags"]))
 
 
 def _bound(value: float) -> str:

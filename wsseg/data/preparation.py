@@ -148,7 +148,8 @@ def prepare(
     store = UnfinishedStore(out)
     store.finish_move()
     labels = listed.labels or frozenset({0}.union(*chosen.values()))
-    spec = DataSpec(listed.modalities, chosen, axis, spacing, _given_size(size))
+    given_size = (size[0], size[1]) if size else (0, 0)
+    spec = DataSpec(listed.modalities, chosen, axis, spacing, given_size)
     jobs = [CaseJob(case, spec, labels, slice_step, min_anatomy) for case in listed.cases]
     with mapper(workers, len(jobs)) as run:
         check = partial(check_files, classes=chosen, axis=axis)
@@ -329,10 +330,6 @@ def _manifest(
         "options": options,
         "cases": entries,
     }
-
-
-def _given_size(size: list[int] | None) -> tuple[int, int]:
-    return (size[0], size[1]) if size else (0, 0)
 
 
 def print_summary(manifest: dict[str, Any], out: Path) -> None:

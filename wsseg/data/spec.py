@@ -79,12 +79,18 @@ class DataSpec:
 
     @property
     def in_colour(self) -> bool:
-        """Whether the images are colour pictures, such as photographs."""
+        """Whether the images are colour pictures, such as photographs: masks follow regions.
+
+        Grey pictures are divided by clusters of the data set, as volumes are.
+        """
         return self.of_pictures and self.modalities == COLOURS
 
     @property
     def of_pictures(self) -> bool:
-        """Whether the images are pictures, in colour or grey, such as photographs or ultrasound."""
+        """Whether the images are pictures, such as photographs or, in grey, ultrasound.
+
+        Networks then have pretrained features, which also help where there is no colour.
+        """
         return self.plan.normalisation == "picture"
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ GUIDE = "docs/README.md"
 DESCRIPTION = "models/model.json"
 WEIGHTS, SAFE_WEIGHTS = "models/model.pt", "models/model.safetensors"
 ONNX, PROGRAM = "models/model.onnx", "models/model.pt2"
-FILES = (METADATA, INFERENCE, GUIDE, DESCRIPTION, WEIGHTS, SAFE_WEIGHTS, ONNX, PROGRAM)
 
 
 def check_output(out: Path) -> None:

@@ -104,7 +104,8 @@ def read_run(path: Path, store: Path | None = None) -> RunFolder:
             f"{path}: holds no {LAST_CHECKPOINT}; give the folder of a run, or wait until its "
             "first epoch has ended"
         )
-    config = _read_config(path / CONFIG_FILE)
+    settings = path / CONFIG_FILE
+    config = read_document(settings) if settings.is_file() else {}
     module, content = load_module(checkpoint), read_checkpoint(checkpoint)
     data = config.get("data") or {}
     found, lacking = _find_store(store, data.get("root"), module.spec)
@@ -116,10 +117,6 @@ def read_run(path: Path, store: Path | None = None) -> RunFolder:
         if known:
             splits[name] = [case for case in splits[name] if case.id not in known]
     return RunFolder(path, config, content, module, found, lacking, splits, leaked)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    return read_document(path) if path.is_file() else {}
 
 
 def _find_store(

@@ -69,7 +69,7 @@ def contact_sheet(
     left = MARGIN + _label_width(labels)
     top = MARGIN + (TITLE_HEIGHT if title else 0) + (COLUMN_HEIGHT if columns else 0)
     width = left + sum(widths) + GAP * (len(widths) - 1) + MARGIN
-    width = max(width, _legend_width(legend) + 2 * MARGIN, _title_width(title) + 2 * MARGIN)
+    width = max(width, _legend_width(legend) + 2 * MARGIN, _width(title, 20) + 2 * MARGIN)
     height = top + sum(heights) + GAP * (len(heights) - 1) + MARGIN
     sheet = Image.new("RGB", (width, height + (LEGEND_HEIGHT if legend else 0)), GROUND)
     draw = ImageDraw.Draw(sheet)
@@ -204,10 +204,6 @@ def _legend_width(legend: Legend | None) -> int:
 def _label_width(labels: Sequence[str]) -> int:
     lines = [line for text in labels for line in text.split("\n")]
     return max((_width(line, 15) for line in lines), default=-14) + 14
-
-
-def _title_width(title: str) -> int:
-    return _width(title, 20) if title else 0
 
 
 def _write(

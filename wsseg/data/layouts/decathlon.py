@@ -68,7 +68,7 @@ def _modalities(path: Path, content: dict[str, Any]) -> list[str]:
             f'{path}: `modality` must name the channels in order, such as {{"0": "FLAIR"}}'
             "; correct it"
         )
-    return [_modality(str(name)) for name in names]
+    return [SYNONYMS.get(str(name).lower(), str(name)) for name in names]
 
 
 def _labels(path: Path, content: dict[str, Any]) -> dict[int, str]:
@@ -121,10 +121,6 @@ def _case(image: Path, mask: Path | None, names: list[str], chosen: tuple[str, .
     name = stem(image)
     channels = {n: None if len(names) == 1 else names.index(n) for n in chosen}
     return CaseFiles(name, {n: ImageFile(image, channels[n]) for n in chosen}, mask)
-
-
-def _modality(name: str) -> str:
-    return SYNONYMS.get(name.lower(), name)
 
 
 def _classes(labels: dict[int, str], modalities: list[str]) -> dict[str, tuple[int, ...]]:

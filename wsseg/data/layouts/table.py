@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os.path import commonprefix
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -85,7 +85,8 @@ def find_cases(source: Path, modalities: Sequence[str] | None = None) -> CaseLis
     names = names or [name for kind, name in roles if kind == MASK and name]
     labels: Labels = {name: (number,) for number, name in enumerate(names, start=1)}
     if (IMAGE, "") in roles:
-        images = (ImageFile(source.parent / _path(source, cell)) for cell in _lone_images(lines))
+        cells = (cell for line in lines if (cell := line.lone(IMAGE)))
+        images = (ImageFile(source.parent / _path(source, cell)) for cell in cells)
         channels = channels_of(images, modalities)
     else:
         channels = {name: None for kind, name in roles if kind == IMAGE}
@@ -162,10 +163,6 @@ def _line(table: Table, number: int, roles: Sequence[tuple[str, str]]) -> _Line:
         if kind == TAG or (kind != UNUSED and cell):
             cells[kind][name] = cell
     return _Line(f"{table.path}: line {table.lines[number]}", cells)
-
-
-def _lone_images(lines: Sequence[_Line]) -> Iterator[str]:
-    return (cell for line in lines if (cell := line.lone(IMAGE)))
 
 
 def _path(source: Path, cell: str) -> str:
