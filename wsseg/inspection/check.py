@@ -27,7 +27,13 @@ from wsseg.data.spec import DataSpec
 from wsseg.data.splits import check_tagged, make_folds
 from wsseg.data.tag_counts import count_tags, doubts_of_levels, problems_of_tags
 from wsseg.data.workers import mapper
-from wsseg.inspection import findings
+from wsseg.inspection.doubts import (
+    doubts_of_confounding,
+    doubts_of_copies,
+    doubts_of_modalities,
+    doubts_of_patients,
+    doubts_of_shortcuts,
+)
 from wsseg.inspection.facts import Facts, Question, find_facts
 from wsseg.inspection.report import data_rows, data_table, tag_table
 from wsseg.inspection.sheets import sheets
@@ -179,12 +185,12 @@ def judge(
         warn_of_likely_mistakes([_record(one, spec) for one in facts], spec)
     doubts = [
         *(str(warning.message) for warning in caught),
-        *findings.doubts_of_copies(facts, patients),
-        *findings.doubts_of_patients(patients),
-        *findings.doubts_of_modalities(facts),
+        *doubts_of_copies(facts, patients),
+        *doubts_of_patients(patients),
+        *doubts_of_modalities(facts),
         *doubts_of_levels(counts, names),
-        *findings.doubts_of_shortcuts(facts, names, patients),
-        *findings.doubts_of_confounding(facts, names, patients),
+        *doubts_of_shortcuts(facts, names, patients),
+        *doubts_of_confounding(facts, names, patients),
     ]
     return Verdict(tuple(problems), tuple(doubts))
 
