@@ -72,17 +72,3 @@ def test_refuses(config: Path, change: dict[str, Any], message: str) -> None:
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | change))
     with pytest.raises(InputError, match=message):
         load_config(config)
-
-
-def test_refuses_what_is_no_yaml(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
-        load_config(tmp_path / "absent.yaml")
-    (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(InputError, match="is not valid YAML"):
-        load_config(tmp_path / "bad.yaml")
-    (tmp_path / "bad.yaml").write_text("store: a\nmethods: {cam: {}, cam: {}}")
-    with pytest.raises(InputError, match="the key `cam` comes twice"):
-        load_config(tmp_path / "bad.yaml")
-    (tmp_path / "empty.yaml").write_text("")
-    with pytest.raises(InputError, match="is empty"):
-        load_config(tmp_path / "empty.yaml")

@@ -82,11 +82,6 @@ def wsseg(*arguments: str) -> None:
     )
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train"]) == 2
-    assert capsys.readouterr().err == "error: train: unknown command; see `wsseg --help`\n"
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -188,8 +183,6 @@ def test_quickstart_follows_the_channels_of_the_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--data.fold=7"], "has no fold 7"),
-        (["--data.root=/nowhere"], "/nowhere"),
         ([*CLUSTERING, "--clustering.n_clusters=30000"], "n_clusters"),
     ],
 )

@@ -57,9 +57,6 @@ def test_they_change_the_settings_of_an_old_run(store: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--clustering.n_clusters=0"], "error: clustering.n_clusters 0: must be at least 1"),
-        (["--clustering.n_cluster=9"], "--clustering.n_cluster=9; see `wsseg fit --help`"),
-        (["--clustering.n_clusters=many"], "--clustering.n_clusters: Expected a <class 'int'>"),
         (
             ["--trainer.callbacks.warmup_epochs=1"],
             "error: --trainer.callbacks.warmup_epochs: is also set as clustering.warmup_epochs; "

@@ -125,27 +125,6 @@ def test_decathlon_test_images(tmp_path: Path) -> None:
     assert [(case.id, case.mask) for case in cases] == [("BRATS_003", None), ("BRATS_004", None)]
 
 
-@pytest.mark.parametrize(
-    ("entry", "problem"),
-    [
-        ({"label": "a.nii"}, "entry 2 of `training` has no file as its `image`"),
-        ({"image": 7}, "entry 2 of `training` has no file as its `image`"),
-        (
-            {"image": "a.nii", "label": ["b.nii"]},
-            "entry 2 of `training` has no file as its `label`",
-        ),
-        ("a.nii", "entry 2 of `training` has no file as its `image`"),
-    ],
-)
-def test_a_wrong_entry_of_a_decathlon_task(tmp_path: Path, entry: object, problem: str) -> None:
-    write_decathlon(tmp_path)
-    content = json.loads((tmp_path / "dataset.json").read_text())
-    content["training"][1] = entry
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=rf"^\S*dataset\.json: {problem}; correct the entry"):
-        find_cases("decathlon", tmp_path)
-
-
 def test_an_entry_of_a_decathlon_task_without_a_mask(tmp_path: Path) -> None:
     write_decathlon(tmp_path)
     content = json.loads((tmp_path / "dataset.json").read_text())
@@ -247,25 +226,6 @@ def test_datalist(tmp_path: Path, name: str) -> None:
 
 
 IMAGES = {"FLAIR": "a.nii", "T1": "b.nii"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "word"),
-    [
-        ({"modalities": "FLAIR"}, "not a datalist"),
-        ({"cases": []}, "holds no case"),
-        ({"classes": [1]}, "classes"),
-        ({"classes": {"tumour": 1}}, "list of whole numbers"),
-        ({"cases": [{"id": "a"}]}, "case number 1"),
-        ({"cases": [{"id": "../a", "images": IMAGES}]}, "cannot be used as a file name"),
-        ({"cases": [{"id": "a", "images": {"T1": "b.nii"}}]}, "case a has no FLAIR image"),
-        ({"cases": [{"id": "a", "images": IMAGES}] * 2}, "two cases are called a"),
-    ],
-)
-def test_bad_datalist(tmp_path: Path, changes: dict[str, object], word: str) -> None:
-    with pytest.raises(InputError, match=word) as caught:
-        results(find_cases("datalist", datalist(tmp_path, **changes)).faults)
-    assert "list.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(

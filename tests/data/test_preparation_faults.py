@@ -199,22 +199,12 @@ def test_a_damaged_store_is_not_taken_for_complete(tmp_path: Path, damage: str) 
     assert (store / "images" / "c2.npy").is_file()
 
 
-def test_a_misspelt_entry_of_a_datalist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown entry `lables`"):
-        find_cases("datalist", write_datalist(tmp_path, lables=[2]))
-
-
 def test_an_entry_that_comes_twice(tmp_path: Path) -> None:
     """YAML takes the last one, so that cases would be lost without a word."""
     path = write_datalist(tmp_path)
     path.write_text(path.read_text() + "cases: []\n")
     with pytest.raises(InputError, match=r"at line 23 \(the key `cases` comes twice\)"):
         find_cases("datalist", path)
-
-
-def test_a_folder_in_place_of_a_datalist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; give a file"):
-        find_cases("datalist", tmp_path)
 
 
 def test_the_same_files_under_two_names(tmp_path: Path) -> None:
@@ -270,11 +260,6 @@ def test_an_image_in_place_of_the_mask(tmp_path: Path) -> None:
 def test_slices_that_would_not_fit_into_memory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"spacing 0\.001: .* 26000 x 24000 pixels"):
         prepare("datalist", write_datalist(tmp_path), tmp_path / "store", folds=2, spacing=1e-3)
-
-
-def test_a_class_of_no_label(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="tumour is made of no label; choose from 1"):
-        prepare("datalist", write_datalist(tmp_path, classes={"tumour": []}), tmp_path / "store")
 
 
 def listed_patients(path: Path, patients: dict[int, str]) -> None:
@@ -360,13 +345,6 @@ def test_mixed_pixel_sizes(
         assert "--spacing 1 " in message
     else:
         assert not told
-
-
-def test_complex_voxels(tmp_path: Path) -> None:
-    source = write_datalist(tmp_path)
-    save(tmp_path / "c1.nii.gz", patient(1)[0].astype(np.complex64))
-    with pytest.raises(InputError, match=r"c1\.nii\.gz"):
-        prepare("datalist", source, tmp_path / "store", folds=2, workers=1)
 
 
 def test_prediction_reaches_all_of_a_larger_head() -> None:

@@ -80,33 +80,6 @@ def test_a_workbook_that_would_fill_the_memory(tmp_path: Path) -> None:
         read_table(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "is empty"),
-        (b"\xef\xbb\xbf \n\n", "is empty"),
-        (b"image,lesion\n", "has no line below the names"),
-        (b"image,lesion\na,1\nb\n", "line 3 has 1 cells for 2 columns"),
-        (b"image;lesion\na;3-4;7\n", "line 2 has 3 cells for 2 columns; .* quotation marks"),
-        (b'image,lesion\n"a,1\n', "cannot be read at line 2"),
-        (b"image" * 30_000, r"cannot be read at line 1 \(field larger than field limit"),
-        ("image,lesion\nKäthe,1\n".encode("cp1252"), "is not encoded in UTF-8; save the table"),
-        (b"\xff\xfei\x00m", "is not encoded in UTF-8"),
-        (b"PK\x03\x04 and no more", "is not a readable Excel workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an old or protected Excel workbook; save it as"),
-    ],
-)
-def test_what_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
-    path = tmp_path / "t.csv"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=problem) as caught:
-        read_table(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "; " in message
-    assert "\n" not in message
-
-
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,b\n1,2,3\n")
     table = read_table(tmp_path / "t.csv")

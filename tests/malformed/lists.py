@@ -183,7 +183,7 @@ BENCHMARKS: dict[str, str] = {
     "after itself": BENCHMARK.replace("config.yaml}", "config.yaml, after: cam}"),
     "overrides are text": BENCHMARK + "overrides: --data.fold=1",
     "overrides without dashes": BENCHMARK + "overrides: [data.fold=1]",
-    "an override is unknown": BENCHMARK + "overrides: [--data.unknown=1]",
+    "an override is out of range": BENCHMARK + "overrides: [--model.mask_ratio=7]",
     **{
         f"{key} {value}": f"{BENCHMARK}{key}: {value}"
         for key in ("seeds", "folds")

@@ -63,7 +63,7 @@ OF_FIT: dict[str, tuple[str, ...]] = {
     "nonsense": ("3",),
 }
 OF_CLUSTERING: dict[str, tuple[str, ...]] = {
-    "clustering.n_clusters": ("0", "1.5"),
+    "clustering.n_clusters": ("0", "1.5", "40000"),
     "clustering.smoothing": ("nan", "-1"),
     "clustering.every_n_epochs": ("0",),
     "clustering.warmup_epochs": ("-1",),

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.bounds import no_longer_than
 from tests.conftest import REPOSITORY
 from tests.malformed import images, kept, lists, settings, tables
 from tests.malformed.entry import Malformed
@@ -104,19 +103,3 @@ def content_of(folder: Path) -> dict[str, object]:
         and (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
     }
-
-
-@contextmanager
-def no_longer_than(seconds: float) -> Iterator[None]:
-    """Fail if a block takes more time of the processor."""
-
-    def fail(*_: object) -> None:
-        raise AssertionError(f"takes more than {seconds} s")
-
-    former = signal.signal(signal.SIGPROF, fail)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, former)

@@ -343,27 +343,6 @@ def test_drawn_masks_are_never_overwritten(tmp_path: Path, module: BrightFlair) 
     assert [p.name for p in run(tmp_path, tmp_path / "out")] == ["x.nii.gz", "y.nii.gz"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"batch_size": 0}, "batch_size"), ({"threshold": 1.5}, "threshold"),
-     ({"refinement": -1.0}, "refinement"), ({"device": "toaster"}, "device"),
-     ({"layout": "dicom"}, "dicom: unknown layout")],
-)  # fmt: skip
-def test_bad_options_are_named(
-    tmp_path: Path, module: BrightFlair, options: dict[str, Any], message: str
-) -> None:
-    case = write_brats(tmp_path / "in", "a", oriented("RAS"))
-    with pytest.raises(InputError, match=message):
-        run(case, tmp_path / "out", **options)
-
-
-def test_output_that_is_a_file(tmp_path: Path, module: BrightFlair) -> None:
-    case = write_brats(tmp_path / "in", "a", oriented("RAS"))
-    (tmp_path / "out").write_text("")
-    with pytest.raises(InputError, match="is a file"):
-        run(case, tmp_path / "out")
-
-
 def test_command_line_with_a_real_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,12 +56,12 @@ def refusal(arguments: Sequence[str]) -> str | None:
     Args:
         arguments: Those of ``fit``.
     """
-    command = [sys.executable, "-m", "wsseg", *arguments, "--print_config"]
+    command = [sys.executable, "-m", "wsseg.cli.settings_check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-    return lines[-1].removeprefix("error: ")
+    return lines[-1]
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
 from pytorch_lightning.cli import SaveConfigCallback
@@ -45,27 +47,44 @@ class ResumeHint(Callback):
 class RunConfig(SaveConfigCallback):
     """Saves ``config.yaml`` of a training into the run's folder, and gives it to the loggers."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give all settings and the version to the loggers; the module logs only its own settings.
+
+        The file is written later, since callbacks and the module may refuse the settings until the
+        first step. The folder may hold a run, which then keeps its own configuration and scores.
+        """
+        if stage == "fit" and trainer.is_global_zero:
+            settings = yaml.safe_load(self.parser.dump(self._absolute(), skip_none=False))
+            settings["wsseg"] = code_version()
+            for logger in trainer.loggers:
+                if not isinstance(logger, CSVLogger):  # whose log is beside the file
+                    logger.log_hyperparams(settings)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the file before the first step."""
+        if trainer.is_global_zero and not self.already_saved:
+            self.save_config(trainer, pl_module, "fit")
+        self.already_saved = True
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write all settings before training; validation and testing leave the file unchanged."""
-        if stage != "fit":
-            return
+        """Write all settings of a training."""
         root = Path(trainer.default_root_dir)
         set_aside_scores(root)
         path = root / self.config_filename
-        config = self.config.clone()  # with paths that are right in every folder
+        with replacing(path) as part:
+            config = self._absolute()
+            self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
+        link_latest(root)
+
+    def _absolute(self) -> Namespace:
+        """Return the settings with paths that are right in every folder."""
+        config = self.config.clone()
         for name in PATHS:
             if config.get(name):
                 config[name] = str(Path(config[name]).absolute())
-        with replacing(path) as part:
-            self.parser.save(config, part, skip_none=False, overwrite=True, multifile=False)
-        link_latest(root)
-        # The module logs its own settings, but not those of data, trainer and callbacks, nor the
-        # version.
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        settings["wsseg"] = code_version()
-        for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # whose log is beside the file
-                logger.log_hyperparams(settings)
+        return config
 
 
 def set_aside_scores(root: Path) -> None:

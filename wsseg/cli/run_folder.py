@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
 from wsseg.cli.processes import launched
+from wsseg.tracking.run_logger import LOGS
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import check_writable
 
@@ -152,6 +154,30 @@ def link_latest(root: Path) -> None:
     except OSError as error:  # such as a folder of this name, or no links on this file system
         part.unlink(missing_ok=True)
         rank_zero_warn(f"{LATEST}: cannot be made a link to the newest run ({error.strerror})")
+
+
+@contextmanager
+def removed_if_refused(root: Path) -> Iterator[None]:
+    """Remove what a new training has written if it is refused before it saves a checkpoint.
+
+    Args:
+        root: The run's folder. What it held before stays.
+
+    Raises:
+        InputError: What the block raises.
+    """
+    written = [path for path in (root / CONFIG_FILE, root / LOGS) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        if not (root / LAST_CHECKPOINT).exists():
+            if LATEST.is_symlink() and LATEST.resolve() == root.resolve():
+                LATEST.unlink()
+            for path in written:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else
+                root.rmdir()
+        raise
 
 
 def next_commands(root: Path) -> str:

@@ -45,6 +45,7 @@ from wsseg.cli.run_folder import (
     in_its_folder,
     new_folder,
     next_commands,
+    removed_if_refused,
 )
 from wsseg.cli.space import check_space_of_run
 from wsseg.data.datamodule import MRISliceDataModule
@@ -258,6 +259,12 @@ class WssegCLI(LightningCLI):
                 check_space_of_run(self.trainer, self.model, self.datamodule)
             print(f"the run is in {self.trainer.default_root_dir}", flush=True)
 
+    def fit(self, **parts: Any) -> None:
+        """Train; a training that is refused leaves nothing behind."""
+        if self.trainer.is_global_zero:
+            self._held.enter_context(removed_if_refused(Path(self.trainer.default_root_dir)))
+        self.trainer.fit(**parts)
+
     @rank_zero_only
     def after_fit(self) -> None:
         """Print where the checkpoints are, also those of the user's callbacks, and what is next."""
@@ -277,11 +284,12 @@ class WssegCLI(LightningCLI):
             print(f"scored: {path}")
 
 
-def run(arguments: list[str]) -> WssegCLI:
+def run(arguments: list[str], kind: type[WssegCLI] = WssegCLI) -> WssegCLI:
     """Run ``wsseg fit``, ``validate`` or ``test``.
 
     Args:
         arguments: ``fit``, ``validate`` or ``test`` and its options.
+        kind: What runs it.
 
     Raises:
         InputError: The data or the settings cannot be used.
@@ -296,7 +304,7 @@ def run(arguments: list[str]) -> WssegCLI:
         with plain_messages(), own_variables(), ExitStack() as held:
             disable_possible_user_warnings()  # Lightning's hints, such as on the number of workers
             warnings.filterwarnings("default", "`max_epochs` was not set")
-            return WssegCLI(
+            return kind(
                 held,
                 model_class=LightningModule,
                 datamodule_class=MRISliceDataModule,
@@ -342,6 +350,5 @@ def _line(error: Exception) -> str:
 
 
 def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    given = value if isinstance(value, list | tuple) else [value]
+    return [each for each in given if each is not None]

@@ -11,6 +11,9 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from wsseg.utils.files import naming
 
+LOGS = "logs"
+"""Name of the log's folder."""
+
 
 class RunLogger(CSVLogger):
     """Logs to ``logs/metrics.csv``, and keeps the rows of the run that is resumed.
@@ -26,7 +29,7 @@ class RunLogger(CSVLogger):
             version: Subfolder of ``logs``.
             keep_until: Step before which rows of an existing file are kept.
         """
-        super().__init__(save_dir, name="logs", version=version)
+        super().__init__(save_dir, name=LOGS, version=version)
         self._earlier = read_rows(Path(self.log_dir) / "metrics.csv", keep_until)
 
     @property

@@ -21,35 +21,6 @@ def write(folder: Path, case: dict[str, object], **changes: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("case", "word"),
-    [
-        ({"id": "a", "images": {"T1": None}}, "image T1 of case a is None"),
-        ({"id": "a", "images": {"T1": ""}}, "image T1 of case a is ''"),
-        ({"id": "a", "images": IMAGES, "mask": 3}, "mask of case a is 3"),
-        ({"id": "a", "images": IMAGES, "mask": False}, "mask of case a is False"),
-        ({"id": "a", "images": IMAGES, "tags": ["t.csv"]}, "tags of case a is"),
-        ({"id": "a", "images": IMAGES, "patient": 7}, "patient of case a is 7; quote"),
-        ({"id": None, "images": IMAGES}, "case number 1 needs `id`"),
-        ({"id": True, "images": IMAGES}, "id of case number 1 is read as True; quote the id"),
-        ({"id": 7, "images": IMAGES}, "id of case number 1 is read as 7; quote the id"),
-    ],
-)
-def test_values_that_are_no_path_or_name(
-    tmp_path: Path, case: dict[str, object], word: str
-) -> None:
-    with pytest.raises(InputError, match=word) as caught:
-        results(find_cases("datalist", write(tmp_path, case)).faults)
-    assert "list.json" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_truth_is_no_label(tmp_path: Path) -> None:
-    path = write(tmp_path, {"id": "a", "images": IMAGES}, classes={"tumour": [True]})
-    with pytest.raises(InputError, match="list of whole numbers"):
-        find_cases("datalist", path)
-
-
 @pytest.mark.parametrize("name", ["list.json", "list.yaml"])
 def test_a_byte_order_mark_is_no_text(tmp_path: Path, name: str) -> None:
     written = write(tmp_path, {"id": "a", "images": IMAGES}).read_text()

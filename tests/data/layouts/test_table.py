@@ -169,29 +169,6 @@ def test_ids(tmp_path: Path) -> None:
         results(found.faults)
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("picture,lesion\na.png,1\n", r"has no column `image` \(found: `picture`, `lesion`\); add"),
-        ("image,image:T1,x\na,b,1\n", "has the column `image` beside `image:T1`; name the"),
-        ("image,x,x\na,1,1\n", "has two columns `x`; remove one"),
-        ("image,Image,x\na,b,1\n", "has two columns `Image`; remove one"),
-        ("image,x\na.png,1\n,0\n", "line 3: names no image; give its path, or remove the line"),
-        ("image,x\na.png,1\nb.png,1\na.png,0\n", r"line 4: names the same image as line 2 \(a.png"),
-        ("image,id,x\na.png,1,1\nb.png,1,0\n", r"two cases are called 1 \(.*; rename or remove"),
-        ("image,mask,mask:x,x\na,b,c,1\n", "line 2: names a `mask` and others of single classes"),
-        ("image,mask:y,x\na,b,1\n", "line 2: names a mask of `y`, which no column tags; add the"),
-    ],
-)
-def test_a_wrong_table(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(InputError, match=problem) as caught:
-        results(listed(tmp_path, text).faults)
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'tags.csv'}: ")
-    assert "\n" not in message
-    assert ";" in message
-
-
 def table_of_pictures(folder: Path, count: int = 6, **columns: Sequence[Any]) -> Path:
     for number in range(count):
         picture(folder / "images" / f"{number}.png", number, square=number % 2 == 1)
