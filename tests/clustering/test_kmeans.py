@@ -190,3 +190,17 @@ def test_works_beside_what_changes_faiss(module: str) -> None:
     )
     assert "[4, 3]" in shown.stdout
     assert "[200, 1]" in shown.stdout
+
+
+@pytest.mark.parametrize("backend", ["faiss", "torch"])
+@pytest.mark.parametrize("points", ["constant", "two values", "distinct"])
+@pytest.mark.parametrize("spare", [0, 1])
+def test_about_as_many_clusters_as_points(backend: Backend, points: str, spare: int) -> None:
+    """And fewer different points than clusters: every centroid is still where a point is."""
+    count = 20
+    given = torch.arange(count).float()[:, None].repeat(1, 3)
+    given = {"constant": given * 0 + 7, "two values": given % 2, "distinct": given}[points]
+    centroids = fit_kmeans(given, count - spare, seed=0, backend=backend)
+    assert centroids.isfinite().all()
+    distance = torch.cdist(given, centroids).amin(dim=1)
+    assert distance.max() <= (0.9 if spare and points == "distinct" else 1e-3)

@@ -96,4 +96,6 @@ def top_mean(maps: Tensor, valid: Tensor, fraction: float) -> Tensor:
     pixels = maps.masked_fill(~valid[:, None], lowest).flatten(2)
     highest = pixels.topk(count, dim=2, sorted=False).values
     counts = highest > lowest
-    return (highest * counts).sum(dim=2) / counts.sum(dim=2).clamp_min(1)
+    wide = torch.promote_types(maps.dtype, torch.float32)  # sums may exceed what halves can hold
+    total = (highest * counts).sum(dim=2, dtype=wide)
+    return (total / counts.sum(dim=2).clamp_min(1)).to(maps.dtype)

@@ -1,0 +1,139 @@
+"""Nothing that data can bring makes a number infinite; gradients are those of the formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from tests.models.test_cam_module import SMALL, batch
+from wsseg.models import CamModule
+from wsseg.models.cam_network import top_mean
+from wsseg.models.losses import (
+    classification_loss,
+    cluster_loss,
+    reconstruction_loss,
+    suppression_loss,
+)
+from wsseg.models.network_input import slice_input
+from wsseg.segmentation.losses import generalised_cross_entropy, noisy_mask_loss, soft_dice_loss
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SHAPE = (3, 2, 4, 4)
+DRAW = torch.Generator().manual_seed(0)
+VALID = torch.rand(3, 4, 4, generator=DRAW) < 0.7
+TARGET = torch.rand(SHAPE, generator=DRAW, dtype=torch.float64)
+MAPS = torch.where(torch.rand(SHAPE, generator=DRAW) < 0.3, -1.0, TARGET.round())
+TAGS = torch.tensor([[1.0, 0.0], [0.0, torch.nan], [1.0, 1.0]], dtype=torch.float64)
+DRAWN = torch.tensor([True, False, False])
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "classification": lambda maps: classification_loss(maps.mean((2, 3))[None], TAGS),
+    "suppression": lambda maps: suppression_loss(maps, VALID, TAGS),
+    "cluster": lambda maps: cluster_loss(maps, VALID, MAPS),
+    "reconstruction": lambda maps: reconstruction_loss(maps, TARGET, VALID),
+    "noisy masks": lambda maps: noisy_mask_loss(maps, TARGET, MAPS >= 0, 0.7, DRAWN),
+    "generalised": lambda maps: generalised_cross_entropy(maps, TARGET, 0.7),
+    "dice": lambda maps: soft_dice_loss(maps.sigmoid(), TARGET),
+    "pooling": lambda maps: top_mean(maps, VALID, 0.2),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_are_those_of_the_formula(name: str) -> None:
+    maps = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert gradcheck(LOSSES[name], maps.requires_grad_())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_extreme_values_are_finite(name: str, kind: torch.dtype) -> None:
+    """Also in half precision, whose largest number is 65,504."""
+    for value in (-3e4, -30.0, 0.0, 30.0, 3e4):
+        maps = torch.full(SHAPE, value, dtype=kind, requires_grad=True)
+        loss = LOSSES[name](maps)
+        (gradient,) = torch.autograd.grad(loss.sum(), maps)
+        assert loss.isfinite().all(), value
+        assert gradient.isfinite().all(), value
+
+
+IMAGES = {"noise": 1.0, "constant": 0.0, "large": 1e3}
+VALIDS = ("all", "none", "one pixel", "one slice")
+TAGGED = (0.0, 1.0, torch.nan)
+CLUSTER_MAPS = (None, -1.0, 0.0, 1.0)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(list(IMAGES)),
+    st.sampled_from(VALIDS),
+    st.sampled_from(TAGGED),
+    st.sampled_from(CLUSTER_MAPS),
+    st.sampled_from((1, 4)),
+    st.sampled_from((torch.float32, torch.bfloat16)),
+)
+def test_a_step_of_any_batch_is_finite(
+    image: str,
+    valid: str,
+    tags: float,
+    cluster_map: float | None,
+    slices: int,
+    precision: torch.dtype,
+) -> None:
+    views: dict[str, Any] = batch(4)
+    views = {name: value[:slices] for name, value in views.items()}
+    views["image"] = views["image"] * IMAGES[image]
+    views["valid"] = torch.full_like(views["valid"], valid == "all")
+    if valid.startswith("one"):
+        views["valid"][0, : 1 if valid == "one pixel" else None, :1] = True
+    views["tags"] = torch.full_like(views["tags"], tags)
+    if cluster_map is not None:
+        views["cluster_map"] = torch.full((slices, 2, 16, 16), cluster_map)
+    torch.manual_seed(0)
+    module = CamModule(**SMALL).train()
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        seen = slice_input(views["image"], views["valid"], module.symmetric)
+        losses = module.losses(views, seen)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(loss.isfinite() for loss in losses.values()), losses
+    gradients = [each.grad for each in module.parameters() if each.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert module.eval()(views["image"], views["valid"]).isfinite().all()
+
+
+def test_two_halves_of_a_batch_teach_what_the_whole_does() -> None:
+    """As two processes do, if each half counts the same pixels; batch statistics are left out.
+
+    What then remains is the order of sums. Trainings by several processes differ by more, since
+    each process normalises with the statistics of its own slices, divides its losses by the pixels
+    and tags that it has itself, and draws its own augmentation.
+    """
+    views = batch(4)
+    whole = step_gradients(views, frozen=True)
+    halves = [
+        step_gradients({name: value[two] for name, value in views.items()}, frozen=True)
+        for two in (slice(0, 2), slice(2, 4))
+    ]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole, rtol=1e-9, atol=1e-12)
+    own = [
+        step_gradients({name: value[two] for name, value in views.items()}, frozen=False)
+        for two in (slice(0, 2), slice(2, 4))
+    ]
+    together = step_gradients(views, frozen=False)
+    assert ((own[0] + own[1]) / 2 - together).norm() > 1e-3 * together.norm()
+
+
+def step_gradients(views: dict[str, Tensor], *, frozen: bool) -> Tensor:
+    """The gradients of all losses in float64, with batch statistics or with fixed ones."""
+    torch.manual_seed(0)
+    module = CamModule(**SMALL).double()
+    module.train(not frozen)
+    views = views | {"image": views["image"].double(), "tags": views["tags"].double()}
+    losses = module.losses(views, slice_input(views["image"], views["valid"], module.symmetric))
+    torch.stack(list(losses.values())).sum().backward()
+    return torch.cat([each.grad.flatten() for each in module.parameters() if each.grad is not None])
