@@ -87,6 +87,16 @@ def test_case_in_two_splits_is_refused() -> None:
         check_disjoint("splits.json", 3, {"train": ["a", "b"], "val": [], "test": ["b"]})
 
 
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_a_patient_in_two_splits_is_refused_and_twice_in_one_is_not(other: str) -> None:
+    patients = {"a": "anna", "b": "anna"}
+    fold: dict[str, list[str]] = {"train": ["a", "b"], "val": [], "test": ["c", "d"]}
+    check_disjoint("splits.json", 0, fold, patients)
+    check_disjoint("splits.json", 0, fold | {"train": ["a"], other: ["b"]})
+    with pytest.raises(InputError, match=f"cases of patient anna in train and in {other}"):
+        check_disjoint("splits.json", 0, fold | {"train": ["a"], other: ["b"]}, patients)
+
+
 @pytest.mark.parametrize(("value", "word"), [(0, "is tagged"), (1, "is untagged")])
 def test_fold_without_both_kinds_is_refused(value: int, word: str) -> None:
     folds = [{"train": ["a"], "val": [], "test": ["b"]}, {"train": ["b"], "val": [], "test": ["a"]}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def load_module(ckpt_path: Path | str) -> SliceModule:
         module = kind.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     except InputError as error:
         raise InputError(f"{ckpt_path}: {error}") from error
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+    except Exception as error:  # settings of any kind, given to a class that expects others
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
             f"{ckpt_path}: does not fit this version of wsseg ({reason}); train again or, if it "
@@ -118,11 +117,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
+    except Exception:  # damaged pickles lead to errors of many kinds
         content = None
-    if not isinstance(content, dict) or not _is_state(content.get("state_dict")):
+    known = isinstance(content, dict) and _is_state(content.get("state_dict"))
+    settings = content.get("hyper_parameters", {}) if known else None
+    if not isinstance(settings, dict):
         raise InputError(f"{path}: is not a checkpoint; give a file that `wsseg fit` wrote")
-    settings = content.get("hyper_parameters", {})
     if "spec" in settings and not _is_spec(settings["spec"]):
         raise InputError(
             f"{path}: does not say in a usable way how its data was prepared (`spec`); copy the "
@@ -145,7 +145,7 @@ def _is_spec(spec: Any) -> bool:
 def _is_state(state: Any) -> bool:
     """Tell whether something holds the weights of a network."""
     return isinstance(state, dict) and all(
-        not value.is_complex() if isinstance(value, Tensor) else name.endswith("_extra_state")
+        not value.is_complex() if isinstance(value, Tensor) else str(name).endswith("_extra_state")
         for name, value in state.items()
     )
 
@@ -159,11 +159,11 @@ def damaged_part(path: Path) -> str | None:
     Args:
         path: The file.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError):
-        return None
+    with path.open("rb") as file:
+        try:
+            return zipfile.ZipFile(file).testzip()
+        except Exception:  # damaged archives lead to errors of many kinds
+            return None
 
 
 def find_checkpoint(given: str | None, root: str, *, training: bool) -> str | None:

@@ -138,7 +138,7 @@ class WssegCLI(LightningCLI):
         self.ckpt_path, self.settings.ckpt_path = self.settings.ckpt_path, None
         self.settings.weights_only = True  # whatever a configuration says: no checkpoint runs code
         seed = self.settings.seed_everything
-        check_option(0 <= seed < 2**32, "seed_everything", seed, "from 0 to 4294967295")
+        check_option(seed in range(2**32), "seed_everything", seed, "from 0 to 4294967295")
 
     def before_instantiate_classes(self) -> None:
         """Check the run's folder, read the checkpoint, and set the variables of wandb.
