@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("wsseg", deadline=None)  # on a busy machine any example may take long
+settings.load_profile("wsseg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

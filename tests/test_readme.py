@@ -39,7 +39,7 @@ from wsseg.report import report
 REPOSITORY = Path(__file__).resolve().parents[1]
 READMES = sorted(
     REPOSITORY / name
-    for folder in (".", "wsseg", "experiments")
+    for folder in (".", "wsseg", "experiments", "tests")
     for name in REPOSITORY.glob("README.md" if folder == "." else f"{folder}/**/README.md")
 )
 BENCHMARKS = sorted((REPOSITORY / "experiments/benchmarks").glob("*.yaml"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 from tests.bounds import no_longer_than, no_more_memory_than
@@ -44,6 +44,7 @@ def fuzz(
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=list(Phase) if SECONDS else [Phase.generate],  # small inputs are for those who mend
     )
     @given(inputs)
     def check(found: Any) -> None:

@@ -116,9 +116,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             "the file again, or train again"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # damaged pickles lead to errors of many kinds
-        content = None
+        content = {}
     known = isinstance(content, dict) and _is_state(content.get("state_dict"))
     settings = content.get("hyper_parameters", {}) if known else None
     if not isinstance(settings, dict):
