@@ -20,8 +20,10 @@ def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
     """
     known = (~tags.isnan()).expand_as(slice_logits)
     target = tags.nan_to_num(0.0).expand_as(slice_logits)
-    entropy = F.binary_cross_entropy_with_logits(slice_logits, target, reduction="none")
-    return (entropy * known).sum() / known.sum().clamp_min(1)
+    weight = known.to(slice_logits.dtype)
+    mean = F.binary_cross_entropy_with_logits(slice_logits, target, weight)
+    # A factor of exactly 1 where all are known: the loss is then the mean to the last digit.
+    return mean * (weight.numel() / weight.sum().clamp_min(1))
 
 
 def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
