@@ -72,5 +72,6 @@ def right_or_refused(read: Callable[[], Any], name: Path | str) -> Any:
         except InputError as error:
             lines = str(error).split("\n")
     assert all(str(name) in line for line in lines), lines
-    assert all(line.isprintable() and "; " in line for line in lines), lines
+    assert all(line.isprintable() for line in lines), lines
+    assert all("; " in line or "must be" in line for line in lines), lines  # says what to do
     return None

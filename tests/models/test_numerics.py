@@ -38,7 +38,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "cluster": lambda maps: cluster_loss(maps, VALID, MAPS),
     "reconstruction": lambda maps: reconstruction_loss(maps, TARGET, VALID),
     "noisy masks": lambda maps: noisy_mask_loss(maps, TARGET, MAPS >= 0, 0.7, DRAWN),
-    "generalised": lambda maps: generalised_cross_entropy(maps, TARGET, 0.7),
+    "generalised": lambda maps: generalised_cross_entropy(maps, TARGET, torch.tensor(0.7)),
     "dice": lambda maps: soft_dice_loss(maps.sigmoid(), TARGET),
     "pooling": lambda maps: top_mean(maps, VALID, 0.2),
 }

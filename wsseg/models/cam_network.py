@@ -97,5 +97,6 @@ def top_mean(maps: Tensor, valid: Tensor, fraction: float) -> Tensor:
     highest = pixels.topk(count, dim=2, sorted=False).values
     counts = highest > lowest
     wide = torch.promote_types(maps.dtype, torch.float32)  # sums may exceed what halves can hold
-    total = (highest * counts).sum(dim=2, dtype=wide)
-    return (total / counts.sum(dim=2).clamp_min(1)).to(maps.dtype)
+    mean = (highest * counts).sum(dim=2, dtype=wide) / counts.sum(dim=2).clamp_min(1)
+    # Only where it is needed: a conversion would stay in an exported graph that needs no tags.
+    return mean if mean.dtype == maps.dtype else mean.to(maps.dtype)

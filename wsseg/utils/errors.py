@@ -12,12 +12,23 @@ Result = TypeVar("Result")
 
 
 class InputError(ValueError):
-    """A file, argument or other input of the user's cannot be used.
+    r"""A file, argument or other input of the user's cannot be used.
 
     The message has one line, ``<file or argument>: <what is wrong>; <what to do>``, for each
     problem. The command line prints it without a traceback and exits with status 2. All other
     exceptions mean that wsseg itself has a fault.
+
+    Example:
+        >>> print(InputError("a\x1b[2J.nii: is damaged; copy it again"))  # would clear a terminal
+        a\x1b[2J.nii: is damaged; copy it again
     """
+
+    def __init__(self, message: object = "") -> None:
+        """Escape what is not printable: names in a stranger's file must not steer a terminal."""
+        shown = (
+            one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in str(message)
+        )
+        super().__init__("".join(shown))
 
 
 def attempt(
