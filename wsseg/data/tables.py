@@ -194,6 +194,8 @@ def _check_formulas(path: Path, rows: list[list[str]], formulas: list[list[str]]
 
 def _trimmed(row: Sequence[Any]) -> list[str]:
     """Return the cells of a row as text, up to the last that holds any."""
+    if row.count(None) == len(row):  # most rows, where two cells lie far apart
+        return []
     cells = list(map(_as_text, row))
     while cells and not cells[-1]:
         cells.pop()
