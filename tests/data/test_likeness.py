@@ -19,6 +19,7 @@ from wsseg.data.likeness import (
     structures,
 )
 from wsseg.data.store_files import ArrayFolder
+from wsseg.data.workers import mapper
 
 
 def noise(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -72,11 +73,12 @@ def test_untagged_slices_are_taken(tmp_path: Path) -> None:
         images.write(name, noise(20).astype(np.float16))
         valid.write(name, np.ones((20, 64, 64), bool))
         cases.append({"id": name, "tags": [[n % 2] for n in range(20)], "patient": name})
-    found = some_slices(images, valid, cases, (64, 64))
-    assert found.image.shape == (20, 2, 64, 64)
-    assert set(found.patient) == {0, 1}
-    assert found.level.tolist() == 2 * [0, 0, 1, 2, 3, 4, 4, 5, 6, 7]
-    for case in cases:
-        case["tags"] = [[1]] * 20
-    assert len(some_slices(images, valid, cases, (64, 64)).image) == 40
-    assert some_slices(images, valid, cases, (192, 192)).image.shape[-1] == 32
+    with mapper(workers=1, jobs=2) as run:
+        found = some_slices(run, images, valid, cases, (64, 64))
+        assert found.image.shape == (20, 2, 64, 64)
+        assert set(found.patient) == {0, 1}
+        assert found.level.tolist() == 2 * [0, 0, 1, 2, 3, 4, 4, 5, 6, 7]
+        for case in cases:
+            case["tags"] = [[1]] * 20
+        assert len(some_slices(run, images, valid, cases, (64, 64)).image) == 40
+        assert some_slices(run, images, valid, cases, (192, 192)).image.shape[-1] == 32

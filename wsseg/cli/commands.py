@@ -6,8 +6,6 @@ import errno
 import gc
 import importlib
 import sys
-import tempfile
-import traceback
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +13,7 @@ from inspect import Parameter, signature
 
 from wsseg import __version__
 from wsseg.cli.messages import plain_messages, refusal
-from wsseg.utils.errors import InputError
-from wsseg.utils.files import NO_SPACE
+from wsseg.utils.errors import NO_SPACE, InputError
 from wsseg.utils.system import keep_freed_memory
 
 LIGHTNING = ""  # instead of the name of a function: a sub-command of LightningCLI
@@ -142,6 +139,9 @@ def _refuse(message: str) -> int:
 
 
 def _unexpected(error: Exception) -> int:
+    import tempfile
+    import traceback
+
     handle, path = tempfile.mkstemp(prefix="wsseg-error-", suffix=".txt")
     with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 (it is open already)
         file.writelines(traceback.format_exception(error))

@@ -75,9 +75,7 @@ def find_anatomy(
     inside = fill_holes(np.ascontiguousarray(occupied))
     if not whole.resamples:
         return Anatomy(planes, inside, box, inside, (box[1].start, box[2].start), whole)
-    spread = np.zeros((len(inside), *whole.plane), bool)
-    spread[:, box[1], box[2]] = inside
-    return Anatomy(planes, inside, box, resample_mask(spread, whole), (0, 0), whole)
+    return Anatomy(planes, inside, box, resample_mask(inside, whole, box[1:]), (0, 0), whole)
 
 
 def reference_of(anatomy: Anatomy) -> Reference:

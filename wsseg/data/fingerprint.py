@@ -19,6 +19,7 @@ from wsseg.data.volumes import read_case_images
 from wsseg.utils.errors import InputError
 
 PLANES = 12  # of a volume that are looked at
+LONGEST_SIDE = 128  # pixels of these planes; of larger ones every second, third, ... is looked at
 VALUES = 20_000  # of each modality of a case that statistics of the data set are made of
 # Hounsfield units. Any CT has air, and soft tissue, which little else has beside such low values.
 DENSEST_AIR_OF_CT = -900.0
@@ -60,8 +61,9 @@ def take_fingerprint(job: CaseJob) -> Fingerprint | None:
         return None
     whole = whole_plane_geometry(images.source.shape, images.affine, job.spec.axis, None)
     step = -(-whole.depth // PLANES)
+    nth = 1 if images.source.is_picture else -(-max(whole.plane) // LONGEST_SIDE)
     planes = [
-        to_planes(volume[None], whole.orientation, whole.axis)[::step, 0]
+        to_planes(volume[None], whole.orientation, whole.axis)[::step, 0, ::nth, ::nth]
         for volume in images.volumes
     ]
     return fingerprint_of(

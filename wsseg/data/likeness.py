@@ -7,7 +7,7 @@ coarser ones come from illumination, or from the depth of an ultrasound, in any 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from wsseg.data.levels import levels
 from wsseg.data.planning import Decision
 from wsseg.data.store_files import ArrayFolder
+from wsseg.data.workers import Mapper
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -62,7 +63,22 @@ def decide_comparable(slices: Slices) -> Decision:
     return Decision(found >= COMPARABLE_FROM, f"{reason} ({_bound(COMPARABLE_FROM)})")
 
 
+class Rows(NamedTuple):
+    """Slices of one case that are looked at.
+
+    Attributes:
+        case: Name of the case.
+        rows: Which of its slices.
+        factor: Pixels along each side of the squares that are averaged.
+    """
+
+    case: str
+    rows: list[int]
+    factor: int
+
+
 def some_slices(
+    run: Mapper,
     images: ArrayFolder,
     valid: ArrayFolder,
     cases: Sequence[Mapping[str, Any]],
@@ -71,6 +87,7 @@ def some_slices(
     """Take evenly spaced untagged slices of all cases, or any slices if hardly one is untagged.
 
     Args:
+        run: Reads several cases at once.
         images: Of each case, [S, M, H, W].
         valid: Of each case, [S, H, W] bool.
         cases: Entries of the manifest.
@@ -86,31 +103,48 @@ def some_slices(
     chosen = untagged if len(untagged) >= FEWEST_SLICES else places
     chosen = chosen[:: -(-len(chosen) // MOST_SLICES)]
     factor = max(1, round(max(size) / LENGTH))
-    ids = [cases[n]["id"] for n, _, _ in chosen]
+    rows: dict[int, list[int]] = {}
+    for n, row, _ in chosen:
+        rows.setdefault(n, []).append(row)
+    jobs = [Rows(cases[n]["id"], own, factor) for n, own in rows.items()]
+    found = run("Comparing", partial(read_structures, images=images, valid=valid), jobs)
     names = sorted({case.get("patient", case["id"]) for case in cases})
-    rows = [row for _, row, _ in chosen]
-    image = np.stack([_reduced(images[i][r], factor) for i, r in zip(ids, rows, strict=True)])
-    known = np.stack([_reduced(valid[i][r], factor) for i, r in zip(ids, rows, strict=True)])
-    inside = known > 0.5
-    # Only what is valid counts of a cell; the rest is 0.
-    image = np.where(inside[:, None], image / np.maximum(known, 0.5)[:, None], 0)
     return Slices(
-        structures(image.astype(np.float32), inside),
-        inside,
+        np.concatenate([image for image, _ in found]),
+        np.concatenate([inside for _, inside in found]),
         np.array([levels(len(cases[n]["tags"]))[row] for n, row, _ in chosen]),
         np.array([names.index(cases[n].get("patient", cases[n]["id"])) for n, _, _ in chosen]),
     )
 
 
+def read_structures(chosen: Rows, images: ArrayFolder, valid: ArrayFolder) -> tuple[Array, Mask]:
+    """Read some slices of a case (runs in worker processes).
+
+    Args:
+        chosen: Which slices.
+        images: Of each case, [S, M, H, W].
+        valid: Of each case, [S, H, W] bool.
+
+    Returns:
+        Their structures of middle size, [n, M, h, w], and where these are valid, [n, h, w].
+    """
+    image, known = (
+        np.stack([_reduced(array[row], chosen.factor) for row in chosen.rows])
+        for array in (images[chosen.case], valid[chosen.case])
+    )
+    inside = known > 0.5
+    # Only what is valid counts of a cell; the rest is 0.
+    image = np.where(inside[:, None], image / np.maximum(known, 0.5)[:, None], 0)
+    return structures(image.astype(np.float32), inside), inside
+
+
 def structures(image: Array, valid: Mask) -> Array:
     """Return the structures of middle size of slices [n, M, h, w]; 0 where not valid [n, h, w]."""
-
-    def of_slice(image: Array, valid: Mask) -> Array:
-        fine = _blur(image, valid, FINE_BLUR)
-        return np.where(valid, fine - _blur(fine, valid, BROAD_BLUR), 0).astype(np.float32)
-
-    with ThreadPoolExecutor() as pool:  # SciPy leaves the GIL
-        return np.stack(list(pool.map(of_slice, image, valid)))
+    found = np.empty(image.shape, np.float32)
+    for into, each, inside in zip(found, image, valid, strict=True):
+        fine = _blur(each, inside, FINE_BLUR)
+        into[...] = np.where(inside, fine - _blur(fine, inside, BROAD_BLUR), 0)
+    return found
 
 
 def likeness_of_sides(slices: Slices) -> float:
@@ -126,18 +160,17 @@ def likeness_of_sides(slices: Slices) -> float:
         >>> round(likeness_of_sides(alike)), round(likeness_of_sides(alike._replace(image=noise)))
         (1, 0)
     """
-    known = slices.valid[:, None]
-    count = np.maximum(known.sum(axis=3, keepdims=True), 1)
-    image = np.where(known, slices.image - slices.image.sum(axis=3, keepdims=True) / count, 0)
     found = []
-    for each, valid in zip(image, slices.valid, strict=True):
+    for image, valid in zip(slices.image, slices.valid, strict=True):
         width = valid.shape[1]
         middle = np.average(np.arange(width), weights=valid.sum(axis=0) + 1e-9)
         source = round(2 * middle) - np.arange(width)
         inside = (source >= 0) & (source < width)
         source = source.clip(0, width - 1)
         both = valid & valid[:, source] & inside
-        found.append(np.mean([_correlation(m[both], m[:, source][both]) for m in each]))
+        count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
+        flat = np.where(valid, image - image.sum(axis=2, keepdims=True) / count, 0)
+        found.append(np.mean([_correlation(m[both], m[:, source][both]) for m in flat]))
     return float(np.median(found))
 
 
@@ -169,8 +202,8 @@ def _correlations(rows: Array, known: Array) -> Array:
 
 
 def _correlation(one: Array, other: Array) -> float:
-    known = np.ones((1, one.size), np.float32)
-    return float(_correlations(np.stack([one, other]), np.repeat(known, 2, axis=0))[0, 1])
+    one, other = one - one.mean(), other - other.mean()
+    return float((one * other).sum() / np.sqrt(max((one**2).sum() * (other**2).sum(), 1e-12)))
 
 
 def _blur(image: Array, known: Mask, sigma: float) -> Array:

@@ -200,7 +200,7 @@ def _prepare(
             run("Fitting", partial(fit_case, store=store), needed)
         for entry in entries:
             entry |= {"patient": patients[entry["id"]]} if entry["id"] in patients else {}
-        seen = some_slices(store.images, store.valid, entries, spec.size)
+        seen = some_slices(run, store.images, store.valid, entries, spec.size)
         likeness = {
             "symmetric": given(options["symmetric"]) or decide_symmetric(seen),
             "comparable": given(options["comparable"]) or decide_comparable(seen),

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from wsseg.data.geometry import Geometry
 
 Array = NDArray[np.float32]
+Box = tuple[slice, ...]  # rows and columns
 
+WHOLE = slice(None), slice(None)
 HALF_COVERED = 0.499  # share of a pixel: one half, less what sums in float32 may lack
 
 
@@ -70,28 +72,37 @@ def apply_weights(planes: Array, rows: Array, columns: Array) -> Array:
     return result
 
 
-def resample_image(image: Array, geometry: Geometry) -> Array:
-    """Bring whole planes to the pixels of slices.
+def resample_image(image: Array, geometry: Geometry, box: Box = WHOLE) -> Array:
+    """Bring planes to the pixels of slices.
 
     Args:
-        image: [..., H, W].
+        image: [..., h, w].
         geometry: Of the slices.
+        box: Which rows and columns of whole planes these are; the others are 0.
+
+    Returns:
+        [..., H, W], whole planes.
     """
-    weights = map(linear_weights, geometry.resampled, geometry.plane, geometry.step)
-    return apply_weights(image, *weights)
+    rows, columns = map(linear_weights, geometry.resampled, geometry.plane, geometry.step)
+    return apply_weights(image, rows[:, box[0]], columns[:, box[1]])
 
 
-def resample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
-    """Bring masks of whole planes to the pixels of slices; half a pixel covered is enough.
+def resample_mask(
+    mask: NDArray[np.bool_], geometry: Geometry, box: Box = WHOLE
+) -> NDArray[np.bool_]:
+    """Bring masks of planes to the pixels of slices; half a pixel covered is enough.
 
     Args:
-        mask: [..., H, W].
-        geometry: Of the slices.
+        mask: [..., h, w].
+        geometry: Of the slices, whose pixels differ from those of the source.
+        box: Which rows and columns of whole planes these are; nothing is in the others.
+
+    Returns:
+        [..., H, W], whole planes.
     """
-    if not geometry.resamples:
-        return mask
-    weights = map(area_weights, geometry.resampled, geometry.plane, geometry.step)
-    return apply_weights(mask.astype(np.float32), *weights) > HALF_COVERED
+    rows, columns = map(area_weights, geometry.resampled, geometry.plane, geometry.step)
+    covered = apply_weights(mask.astype(np.float32), rows[:, box[0]], columns[:, box[1]])
+    return covered > HALF_COVERED
 
 
 def _rows_to_one(weights: NDArray[np.float64]) -> Array:

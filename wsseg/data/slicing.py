@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wsseg.data.anatomy import Anatomy, centred, enough, find_anatomy
 from wsseg.data.geometry import Geometry, crop, windows
 from wsseg.data.normalisation import Scale, find_scale, scorer
-from wsseg.data.planes import Scalar, from_planes, to_planes
+from wsseg.data.planes import Scalar, box_of, from_planes, to_planes
 from wsseg.data.resampling import apply_weights, linear_weights, resample_image, resample_mask
 from wsseg.data.spec import DataSpec
 
@@ -116,7 +116,10 @@ def mask_to_slices(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bo
         [S, C, H, W] bool.
     """
     planes = to_planes(mask, geometry.orientation, geometry.axis)
-    return crop(resample_mask(planes, geometry), geometry.start, geometry.size)
+    if geometry.resamples:
+        rows, columns = box_of(np.any(planes, axis=(0, 1)))
+        planes = resample_mask(planes[:, :, rows, columns], geometry, (rows, columns))
+    return crop(planes, geometry.start, geometry.size)
 
 
 def slices_to_volume(slices: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
@@ -152,7 +155,8 @@ def _scores(
         score = scorer(scale, planes.dtype, dtype)
         return lambda number: score(planes[number])
     scores = scorer(scale, planes.dtype, np.float32)(planes)
-    image = resample_image(_spread(np.where(anatomy.inside, scores, 0), anatomy), anatomy.whole)
+    scores = np.where(anatomy.inside, scores, 0)
+    image = resample_image(scores, anatomy.whole, anatomy.box[1:])
     return lambda number: image[number] / share[number]
 
 
@@ -163,12 +167,5 @@ def _share(anatomy: Anatomy) -> NDArray[np.float32] | None:
     """
     if not anatomy.whole.resamples:
         return None
-    inside = _spread(anatomy.inside, anatomy)
-    return np.maximum(resample_image(inside, anatomy.whole), np.float32(1e-6))
-
-
-def _spread(planes: NDArray[Any], anatomy: Anatomy) -> NDArray[np.float32]:
-    """Return whole planes that hold those of the anatomy."""
-    whole = np.zeros((len(planes), *anatomy.whole.plane), np.float32)
-    whole[:, anatomy.box[1], anatomy.box[2]] = planes
-    return whole
+    inside = anatomy.inside.astype(np.float32)
+    return np.maximum(resample_image(inside, anatomy.whole, anatomy.box[1:]), np.float32(1e-6))

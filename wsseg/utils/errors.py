@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
 MOST = 20  # lines that one message lists
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, or what this user may use, is full
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

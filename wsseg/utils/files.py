@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wsseg.utils.errors import InputError
+from wsseg.utils.errors import NO_SPACE, InputError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)  # no locks on this file system (filelock knows ENOSYS)
 NO_FILE = (errno.EACCES, errno.EPERM, errno.EROFS)  # the file of the lock cannot be made
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, or what this user may use, is full
 FULL = 2**16  # bytes: where fewer are free, that is why a file could not be written
 
 
