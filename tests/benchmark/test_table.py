@@ -27,7 +27,7 @@ from wsseg.benchmark.table import (
 )
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS, Scores
-from wsseg.evaluation.results import CASES_FILE, write_results
+from wsseg.evaluation.results import write_results
 
 
 def result(seed: int, case: str, dice: float) -> Result:
@@ -96,14 +96,12 @@ def test_tables_of_classes_that_every_case_has_stay_as_they_were() -> None:
     assert table_rows(unknown, "tumour") == table_rows(ROWS, "tumour")
 
 
-def test_files_of_earlier_versions_do_not_say_whether_a_class_is_drawn(tmp_path: Path) -> None:
+def test_a_run_says_which_cases_have_the_class_and_the_unit_of_distances(tmp_path: Path) -> None:
     run = Run(Method("crs"), fold=0, seed=0, store=tmp_path, folder=tmp_path)
     scores = Scores(1, 0, 0, 1, 1)
-    write_results([CaseRow("a", "tumour", scores, drawn=False, predicted=False)], tmp_path)
-    assert [row.drawn for row in collect([run])] == [False]
-    lines = (tmp_path / CASES_FILE).read_text().splitlines()
-    (tmp_path / CASES_FILE).write_text("\n".join(line.rsplit(",", 2)[0] for line in lines))
-    assert [row.drawn for row in collect([run])] == [None]
+    write_results([CaseRow("a", "tumour", scores, drawn=False, predicted=False)], tmp_path, "px")
+    assert [(row.drawn, row.unit) for row in collect([run])] == [(False, "px")]
+    assert "| HD95 px |" in write_markdown(collect([run]), tmp_path / "table.md").read_text()
 
 
 def test_the_widest_table_fits_a_terminal_of_80_columns(

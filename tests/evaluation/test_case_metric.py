@@ -98,7 +98,7 @@ def test_skips_distances_when_told() -> None:
     prediction, truth = slices()
     metric.update(prediction, truth, torch.arange(7), CASE)
     scores = metric.compute()[0].scores
-    assert np.isnan(scores.hd95_mm)
+    assert np.isnan(scores.hd95)
     assert 0 < scores.dice < 1
 
 

@@ -51,7 +51,7 @@ def test_agrees_with_reference_on_noise(seed: int, density: float) -> None:
     prediction[0, 0, 0] = truth[3, 4, 5] = True
     got = score(prediction, truth, SPACING)
     assert got == pytest.approx(reference(prediction, truth, SPACING), rel=1e-4, abs=1e-6)
-    assert max(got.hd95_mm, got.assd_mm) <= diagonal(truth.shape, SPACING)
+    assert max(got.hd95, got.assd) <= diagonal(truth.shape, SPACING)
 
 
 def test_both_empty_is_perfect() -> None:

@@ -19,6 +19,7 @@ from wsseg.evaluation.results import (
     summary_table,
     write_results,
 )
+from wsseg.utils.errors import InputError
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
@@ -59,11 +60,12 @@ def test_cases_without_the_class_do_not_praise_a_model_that_predicts_nothing(
 ) -> None:
     rows = [row("a", 0, drawn=True, predicted=False)]
     rows += [row(case, 1, drawn=False, predicted=False) for case in "bcd"]
-    table = json.loads(write_results(rows, tmp_path).read_text())["cyst"]
+    table = json.loads(write_results(rows, tmp_path, "px").read_text())["cyst"]
     assert table["dice"]["mean"] == 0.75
     assert table["drawn"] == {"cases": 1, "dice": 0}
     assert table["not_drawn"] == {"cases": 3, "nothing_predicted": 1}
     assert [each["drawn"] for each in read_cases(tmp_path)] == ["1", "0", "0", "0"]
+    assert {each["unit"] for each in read_cases(tmp_path)} == {"px"}
     assert never_predicted(rows) == [
         "`cyst`: nothing was predicted in the one case that has it; "
         "a mean Dice of 0.75 comes only from the cases without it"
@@ -89,3 +91,9 @@ def test_a_class_that_is_predicted_in_wrong_places_is_not_warned_of() -> None:
     assert never_predicted([*rows[1:], *rows[1:]]) == [
         "`cyst`: nothing was predicted in any of the 2 cases that have it"
     ]
+
+
+def test_scores_of_an_earlier_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "per_case.csv").write_text("case,class,dice,hd95_mm\na,cyst,1,0\n")
+    with pytest.raises(InputError, match="earlier version of wsseg; run `wsseg test` again"):
+        read_cases(tmp_path)

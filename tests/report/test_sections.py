@@ -101,16 +101,5 @@ def test_names_are_escaped_and_code_is_marked() -> None:
     assert str(coded("<i>`a<b`")) == "&lt;i&gt;<code>a&lt;b</code>"
 
 
-def test_scores_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    measures = ("dice", "hd95_mm", "assd_mm", "sensitivity", "precision")
-    cell = '{"mean": 0.5, "median": 0.5, "ci95": [0.4, 0.6]}'
-    entry = ", ".join(f'"{name}": {cell}' for name in measures)
-    (tmp_path / "metrics.json").write_text(f'{{"cyst": {{{entry}, "cases": 2}}}}')
-    (tmp_path / "per_case.csv").write_text(
-        f"case,class,{','.join(measures)}\nann,cyst,0.4,1,1,1,1\nben,cyst,0.6,1,1,1,1\n"
-    )
-    scores = read_scores(tmp_path)
-    assert scores is not None
-    assert scores.means[0].cells[0] == (0.5, 0.4, 0.6)
-    assert [one.drawn for one in scores.cases] == [True, True]
+def test_no_scores_are_no_fault(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "nowhere") is None

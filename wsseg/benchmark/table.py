@@ -11,18 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from wsseg.benchmark.runs import Run
-from wsseg.evaluation.metrics import METRICS
+from wsseg.evaluation.metrics import DISTANCES, METRICS
 from wsseg.evaluation.results import read_cases, read_pxap, summarise
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_table, write_text
 
 SUMMARY = ("case_dice", "method_dice", "method_ci95_low", "method_ci95_high")
 RUN_AND_CASE = ("method", "seed", "fold", "case", "class")
-COLUMNS = (*RUN_AND_CASE, *METRICS, "drawn", "pxap", "seconds", *SUMMARY)
+COLUMNS = (*RUN_AND_CASE, *METRICS, "unit", "drawn", "pxap", "seconds", *SUMMARY)
 NARROW = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sens.", "prec.", "s")
 """Headings that fit a terminal of 80 columns."""
 
-HEADINGS = ("method", "Dice [95 % CI]", "HD95 mm", "ASSD mm", "sensitivity", "precision", "seconds")
+HEADINGS = ("method", "Dice [95 % CI]", "HD95", "ASSD", "sensitivity", "precision", "seconds")
 
 INCOMPLETE = "* not all runs are finished: compare with care."
 
@@ -31,6 +31,7 @@ class Result(NamedTuple):
     """One row of ``results.csv``; ``seconds`` are those of the whole run.
 
     ``drawn`` says whether the case has the class; None where an earlier version scored it.
+    ``unit`` is that of HD95 and ASSD, "mm" or "px".
     ``pxap`` is that of the whole run, the same in all its rows; None where it was not measured.
     """
 
@@ -43,6 +44,7 @@ class Result(NamedTuple):
     seconds: float
     drawn: bool | None = None
     pxap: float | None = None
+    unit: str = "mm"
 
 
 def collect(runs: Sequence[Run]) -> list[Result]:
@@ -100,7 +102,7 @@ def write_csv(results: Sequence[Result], path: Path) -> Path:
         seconds = f"{row.seconds:.1f}"
         pxap = "" if row.pxap is None else f"{row.pxap:.6g}"
         figures = (f"{value:.6g}" for value in summary)
-        lines.append((*names, *scores, drawn, pxap, seconds, *figures))
+        lines.append((*names, *scores, row.unit, drawn, pxap, seconds, *figures))
     return write_table(path, COLUMNS, lines)
 
 
@@ -147,7 +149,7 @@ def table_rows(results: Sequence[Result], class_name: str) -> list[tuple[str, ..
                 f"{dice.mean:.3f} [{dice.ci95[0]:.3f}, {dice.ci95[1]:.3f}]",
                 *([f"{np.mean(having):.3f}" if having else "-"] * some_lack(results, name)),
                 *(
-                    f"{value:.1f}" if m.endswith("mm") else f"{value:.3f}"
+                    f"{value:.1f}" if m in DISTANCES else f"{value:.3f}"
                     for m, value in others.items()
                 ),
                 *([f"{pxap[method]:.3f}" if method in pxap else "-"] * bool(pxap)),
@@ -205,6 +207,8 @@ def write_markdown(results: Sequence[Result], path: Path) -> Path:
     for name in class_names(results):
         lines += [f"**{name}**: {describe(results)}", ""]
         titles = headings(results, name, HEADINGS)
+        lengths = {metric.upper() for metric in DISTANCES}
+        titles = [f"{each} {results[0].unit}" if each in lengths else each for each in titles]
         lines += [_line(titles), _line(["---"] + ["---:"] * (len(titles) - 1))]
         lines += [*(_line(row) for row in table_rows(results, name)), ""]
     return write_text(path, "\n".join(lines))
@@ -219,7 +223,7 @@ def print_table(results: Sequence[Result]) -> None:
     console = Console()
     for name in class_names(results):
         console.print(f"[bold]{name}[/]: {describe(results)}", highlight=False)
-        caption = "HD95, ASSD: mm (pictures: pixels); s: wall seconds, first stage included"
+        caption = f"HD95, ASSD: {results[0].unit}; s: wall seconds, first stage included"
         table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left", padding=0)
         for number, heading in enumerate(headings(results, name, NARROW)):
             title = heading.replace("[", r"\[")
@@ -242,6 +246,7 @@ def _result(
         seconds=float(seconds),
         drawn=row["drawn"] == "1" if row.get("drawn") else None,
         pxap=float(row["pxap"]) if row.get("pxap") else None,
+        unit=row["unit"],
     )
 
 

@@ -68,7 +68,8 @@ def run_baseline(name: str, store: Path, fold: int, seed: int, out: Path) -> Pat
     if name not in BASELINES:
         raise InputError(f"baseline: there is no {name!r}; choose one of {', '.join(BASELINES)}")
     data = MRISliceDataModule(str(store), fold)
-    return write_results(_score(data, BASELINES[name](data, seed)), out)
+    rows = _score(data, BASELINES[name](data, seed))
+    return write_results(rows, out, data.spec.plan.unit)
 
 
 def intensity_clustering(

@@ -97,7 +97,8 @@ class CaseEvaluation(pl.Callback):
                 "remove --trainer.limit_test_batches"
             )
         elif rows and trainer.is_global_zero:
-            write_results(rows, Path(trainer.default_root_dir), pxap)
+            unit = data_of(trainer).store.spec.plan.unit
+            write_results(rows, Path(trainer.default_root_dir), unit, pxap)
             for sentence in never_predicted(rows):
                 rank_zero_warn(sentence)
 

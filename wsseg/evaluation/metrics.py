@@ -6,7 +6,7 @@ Distances are MONAI's; what happens with an empty volume is ours, because MONAI 
 =============  =====  ===========================  ======================
 volume empty   Dice   HD95, ASSD                   sensitivity, precision
 =============  =====  ===========================  ======================
-both           1      0 mm                         1, 1
+both           1      0                            1, 1
 one of them    0      diagonal of the case's grid  0, 0
 =============  =====  ===========================  ======================
 
@@ -24,16 +24,21 @@ from numpy.typing import NDArray
 
 Volume = NDArray[np.bool_]
 
-METRICS = ("dice", "hd95_mm", "assd_mm", "sensitivity", "precision")
-"""Names of the measures, in the order of every table."""
+METRICS = ("dice", "hd95", "assd", "sensitivity", "precision")
+"""Names of the measures, in the order of every table.
+
+The distances ``hd95`` and ``assd`` are in the unit of the spacing: mm, or pixels of pictures.
+"""
+
+DISTANCES = ("hd95", "assd")
 
 
 class Scores(NamedTuple):
     """The measures of one class in one case. Distances are NaN where they were not asked for."""
 
     dice: float
-    hd95_mm: float
-    assd_mm: float
+    hd95: float
+    assd: float
     sensitivity: float
     precision: float
 
@@ -46,7 +51,7 @@ def score(
     Args:
         prediction: [Z, Y, X] bool.
         truth: [Z, Y, X] bool.
-        spacing: Voxel size in mm along the three axes.
+        spacing: Voxel size along the three axes, whose unit is that of the distances.
         distances: Whether to compute the surface distances, which take nearly all the time.
 
     Returns:
@@ -59,7 +64,7 @@ def score(
         >>> cube = np.zeros((4, 4, 4), bool)
         >>> cube[1:3, 1:3, 1:3] = True
         >>> score(cube, np.roll(cube, 1, axis=0), (3.0, 1.0, 1.0))
-        Scores(dice=0.5, hd95_mm=3.0, assd_mm=1.5, sensitivity=0.5, precision=0.5)
+        Scores(dice=0.5, hd95=3.0, assd=1.5, sensitivity=0.5, precision=0.5)
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"score: prediction is {prediction.shape}, truth is {truth.shape}")

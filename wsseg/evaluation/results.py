@@ -12,10 +12,12 @@ import numpy as np
 
 from wsseg.evaluation.case_metric import CaseRow
 from wsseg.evaluation.metrics import METRICS
+from wsseg.utils.errors import InputError
 from wsseg.utils.files import write_table, write_text
 
 METRICS_FILE = "metrics.json"
 CASES_FILE = "per_case.csv"
+CASES_HEADER = ("case", "class", *METRICS, "unit", "drawn", "confidence")
 
 
 class Summary(NamedTuple):
@@ -133,13 +135,14 @@ def never_predicted(rows: Sequence[CaseRow]) -> list[str]:
 
 
 def write_results(
-    rows: Sequence[CaseRow], folder: Path, pxap: Sequence[float | None] | None = None
+    rows: Sequence[CaseRow], folder: Path, unit: str, pxap: Sequence[float | None] | None = None
 ) -> Path:
     """Write ``per_case.csv`` and ``metrics.json``, the latter last: it says that all is there.
 
     Args:
         rows: Scores per case and class.
         folder: The run folder.
+        unit: Of distances, "mm" or "px"; ``per_case.csv`` says it in a column.
         pxap: See :func:`summary_table`.
 
     Returns:
@@ -149,9 +152,8 @@ def write_results(
     for row in rows:
         scores = (f"{value:.6g}" for value in row.scores)
         sure = "" if row.confidence is None else f"{row.confidence:.3f}"
-        lines.append((row.case, row.class_name, *scores, int(row.drawn), sure))
-    header = ("case", "class", *METRICS, "drawn", "confidence")
-    write_table(folder / CASES_FILE, header, lines)
+        lines.append((row.case, row.class_name, *scores, unit, int(row.drawn), sure))
+    write_table(folder / CASES_FILE, CASES_HEADER, lines)
     return write_text(folder / METRICS_FILE, json.dumps(summary_table(rows, pxap), indent=2) + "\n")
 
 
@@ -165,7 +167,14 @@ def read_pxap(folder: Path) -> dict[str, float]:
 def read_cases(folder: Path) -> list[dict[str, str]]:
     """Read the ``per_case.csv`` of a run folder, one dictionary per row.
 
-    Files of earlier versions have no columns ``drawn`` and ``confidence``.
+    Raises:
+        InputError: An earlier version of wsseg wrote it, with other columns.
     """
     with (folder / CASES_FILE).open(newline="") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    if any(row.keys() != {*CASES_HEADER} for row in rows):
+        raise InputError(
+            f"{folder / CASES_FILE}: was written by an earlier version of wsseg; run `wsseg test` "
+            "again"
+        )
+    return rows

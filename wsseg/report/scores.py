@@ -116,10 +116,10 @@ def _means(name: str, entry: dict[str, Any]) -> ClassMeans:
     for metric in METRICS:
         low, high = entry[metric]["ci95"]
         cells.append((float(entry[metric]["mean"]), float(low), float(high)))
-    drawn = entry.get("drawn") or {"cases": entry["cases"], "dice": cells[0][0]}
+    drawn = entry["drawn"]
     return ClassMeans(name, int(entry["cases"]), cells, int(drawn["cases"]), drawn["dice"])
 
 
 def _case(row: dict[str, str]) -> CaseScore:
     values = {metric: float(row[metric]) for metric in METRICS}
-    return CaseScore(row["case"], row["class"], values, row.get("drawn", "1") == "1")
+    return CaseScore(row["case"], row["class"], values, row["drawn"] == "1")
