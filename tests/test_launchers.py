@@ -14,9 +14,11 @@ import torch
 
 from tests.cli.test_cli import CLUSTERING, REPOSITORY, SMALL
 from tests.data.conftest import write_store
+from wsseg.cli import main
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 DDP = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+TOGETHER = [*DDP, "--data.batch_size=4"]
 LIMIT = 240  # seconds
 
 
@@ -64,12 +66,12 @@ def by_slurm(arguments: list[str]) -> None:
 Launch = Callable[[list[str]], None]
 
 
-def weights(folder: Path, store: Path, launch: Launch) -> dict[str, torch.Tensor]:
+def weights(folder: Path, store: Path, launch: Launch, *more: str) -> dict[str, torch.Tensor]:
     """What two epochs of clustering and training end with."""
     run = folder / launch.__name__
     where = [f"--data.root={store}", f"--trainer.default_root_dir={run}"]
-    settings = ["--trainer.max_epochs=2", "--data.batch_size=4", "--seed_everything=0"]
-    launch(["fit", *where, *SMALL, *DDP, *settings, *CLUSTERING])
+    settings = ["--trainer.max_epochs=2", "--seed_everything=0", *(more or TOGETHER)]
+    launch(["fit", *where, *SMALL, *settings, *CLUSTERING])
     state: dict[str, torch.Tensor] = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
     return state
 
@@ -91,6 +93,21 @@ def test_every_launcher_trains_the_same(
     found = weights(tmp_path, store, launch)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def alone(arguments: list[str]) -> None:
+    """A single process, here."""
+    assert main(arguments) == 0
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_one_process_trains_the_same_on_batches_of_both(
+    store: Path, expected: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Augmentation, losses and normalisation are those of all slices; only sums are rounded."""
+    found = weights(tmp_path, store, alone, "--data.batch_size=8")
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4, msg=name)
 
 
 def test_prototypes_are_made_by_two_processes_beside_a_progress_bar(

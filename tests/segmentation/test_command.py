@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tests.data.conftest import write_store
@@ -180,10 +181,11 @@ def test_two_processes_score_as_one(store: Path, first: Path, tmp_path: Path) ->
 
 
 def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path: Path) -> None:
-    """The mask of one case is corrected."""
+    """And train the same weights on the same batches. The mask of one case is corrected."""
     correct(tmp_path / "corrected")
-    shares = []
-    for name, more in (("one", []), ("two", ["--trainer.devices=2", "--trainer.strategy=ddp"])):
+    shares, weights = [], []
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4"]
+    for name, more in (("one", []), ("two", two)):
         run = tmp_path / name
         corrected = f"--model.targets.corrections={tmp_path}/corrected"
         command = ["fit", *SECOND, *QUICK, *where(store, run), *more, corrected]
@@ -196,6 +198,9 @@ def test_two_processes_make_the_masks_of_one(store: Path, first: Path, tmp_path:
         names = ("relevant", "ignored", "empty_slices", "corrected_slices")
         shares.append([logged(run, f"pseudo_masks/{each}") for each in names])
         assert not (run / "cluster_maps").exists()
+        weights.append(torch.load(run / "last.ckpt", weights_only=True)["state_dict"])
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, rtol=0, atol=1e-4, msg=key)
     assert shares[0][0][0] > 0.02
     assert shares[0][3] == [6.0]
     assert shares[0] == [pytest.approx(each) for each in shares[1]]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wsseg.data.spec import Batch
 from wsseg.models.cam_module import CamModule
 from wsseg.utils.errors import InputError, check_option
+from wsseg.utils.global_batch import noise_like
 
 # All of these are guesses: the abstract names no value.
 SHARPNESS = 5.0  # of assignments: where all are alike, information has hardly a gradient
@@ -65,7 +66,7 @@ class AfterInformationMaximisation(CamModule):
     def embedding_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of the embeddings, which see no tag."""
         image, valid = batch["image"], batch["valid"]
-        noisy = image + VIEW_NOISE * torch.randn_like(image) * valid[:, None]
+        noisy = image + VIEW_NOISE * noise_like(image) * valid[:, None]
         one, other = (self._assign(each) for each in (image, noisy))
         information = [
             neighbour_information(one, other, valid, *displacement)

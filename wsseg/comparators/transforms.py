@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsseg.data.augmentation import sampling_grid, similarity, warp_labels
+from wsseg.utils.global_batch import drawn
 
 ROTATION = 30.0  # degrees to either side
 ZOOM = (0.6, 1.2)
@@ -25,9 +26,9 @@ def random_grid(count: int, size: tuple[int, int], device: torch.device) -> Tens
     Returns:
         A sampling grid, [B, H, W, 2].
     """
-    angle = (2 * torch.rand(count, device=device) - 1) * math.radians(ROTATION)
-    zoom = ZOOM[0] + (ZOOM[1] - ZOOM[0]) * torch.rand(count, device=device)
-    flip = torch.rand(count, device=device) < 0.5
+    angle = (2 * drawn(torch.rand, (count,), device=device) - 1) * math.radians(ROTATION)
+    zoom = ZOOM[0] + (ZOOM[1] - ZOOM[0]) * drawn(torch.rand, (count,), device=device)
+    flip = drawn(torch.rand, (count,), device=device) < 0.5
     return sampling_grid(similarity(angle, zoom, flip), *size)
 
 

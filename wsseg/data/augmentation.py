@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from wsseg.data.spec import Batch
 from wsseg.utils.errors import check_option
+from wsseg.utils.global_batch import drawn, noise_like
 from wsseg.utils.targets import CLUSTER_MAP, IGNORE
 
 TARGETS = (CLUSTER_MAP, "target")  # what of a batch is moved without being blended
@@ -19,8 +20,8 @@ TARGETS = (CLUSTER_MAP, "target")  # what of a batch is moved without being blen
 class SliceAugmentation(nn.Module):
     """Moves each slice of a batch, with its anatomy and its targets, and jitters intensities.
 
-    Every slice draws its own transformation from torch's generator of the batch's device. All
-    strengths at 0 leave the batch exactly as it is.
+    Every slice draws its own transformation from torch's generator of the batch's device, the same
+    in whichever process it lies. All strengths at 0 leave the batch exactly as it is.
 
     Example:
         >>> still = dict(rotation=0, scaling=0, gain=0, shift=0, gamma=0, noise=0)
@@ -110,9 +111,9 @@ class SliceAugmentation(nn.Module):
 
     def _draw_matrices(self, count: int, device: torch.device) -> Tensor:
         """Draw one matrix [2, 2] per slice from pixels of the view to pixels of the source."""
-        angle = _uniform(count, device) * math.radians(self.rotation)
-        zoom = torch.exp(_uniform(count, device) * math.log1p(self.scaling))
-        return similarity(angle, zoom, torch.rand(count, device=device) < self.flip)
+        angle = _uniform((count,), device) * math.radians(self.rotation)
+        zoom = torch.exp(_uniform((count,), device) * math.log1p(self.scaling))
+        return similarity(angle, zoom, drawn(torch.rand, (count,), device=device) < self.flip)
 
     def _jitter(self, image: Tensor, valid: Tensor) -> Tensor:
         inside = valid[:, None]
@@ -125,8 +126,8 @@ class SliceAugmentation(nn.Module):
         if self.shift:
             image = image + _uniform(shape, image.device) * self.shift
         if self.noise:
-            level = torch.rand(shape, device=image.device) * self.noise
-            image = torch.randn_like(image).mul_(level).add_(image)
+            level = drawn(torch.rand, shape, device=image.device) * self.noise
+            image = noise_like(image).mul_(level).add_(image)
         return torch.where(inside, image, 0.0)
 
 
@@ -198,6 +199,6 @@ def bend(image: Tensor, inside: Tensor, exponent: Tensor) -> Tensor:
     return torch.where(usable, bent, image)
 
 
-def _uniform(shape: int | tuple[int, ...], device: torch.device) -> Tensor:
+def _uniform(shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Draw from [-1, 1), in float32 whatever precision the networks have."""
-    return torch.rand(shape, device=device, dtype=torch.float32) * 2.0 - 1.0
+    return drawn(torch.rand, shape, device=device, dtype=torch.float32) * 2.0 - 1.0

@@ -1,10 +1,12 @@
-"""The training losses, as pure functions. None of them sees a mask."""
+"""The training losses, as pure functions of the batches of all processes. None sees a mask."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from wsseg.utils.global_batch import total
 
 
 def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
@@ -23,7 +25,7 @@ def classification_loss(slice_logits: Tensor, tags: Tensor) -> Tensor:
     weight = known.to(slice_logits.dtype)
     mean = F.binary_cross_entropy_with_logits(slice_logits, target, weight)
     # A factor of exactly 1 where all are known: the loss is then the mean to the last digit.
-    return mean * (weight.numel() / weight.sum().clamp_min(1))
+    return total(mean) * (weight.numel() / total(weight.sum()).clamp_min(1))
 
 
 def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ def suppression_loss(cam: Tensor, valid: Tensor, tags: Tensor) -> Tensor:
         A scalar in [0, 1]; 0 when no slice is without a tag.
     """
     counts = valid[:, None] * (1 - tags).nan_to_num(0.0)[:, :, None, None]
-    return (torch.sigmoid(cam) * counts).sum() / counts.sum().clamp_min(1)
+    return total((torch.sigmoid(cam) * counts).sum()) / total(counts.sum()).clamp_min(1)
 
 
 def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
@@ -71,11 +73,11 @@ def cluster_loss(cam: Tensor, valid: Tensor, cluster_map: Tensor) -> Tensor:
     target = cluster_map.clamp(0, 1)
     pixels = F.binary_cross_entropy_with_logits(cam, target, reduction="none")
     dims = (0, 2, 3)
-    entropy = (pixels * counts).sum(dims) / counts.sum(dims).clamp_min(1)
+    entropy = total((pixels * counts).sum(dims)) / total(counts.sum(dims)).clamp_min(1)
     activation, relevant = torch.sigmoid(cam) * counts, target * counts
-    overlap = (activation * relevant).sum(dims)
-    dice = (2 * overlap + 1) / (activation.sum(dims) + relevant.sum(dims) + 1)
-    return (entropy + (1 - dice) * (relevant.sum(dims) > 0)).mean()
+    overlap, of_class = total((activation * relevant).sum(dims)), total(relevant.sum(dims))
+    dice = (2 * overlap + 1) / (total(activation.sum(dims)) + of_class + 1)
+    return (entropy + (1 - dice) * (of_class > 0)).mean()
 
 
 def reconstruction_loss(reconstruction: Tensor, image: Tensor, valid: Tensor) -> Tensor:
@@ -87,4 +89,5 @@ def reconstruction_loss(reconstruction: Tensor, image: Tensor, valid: Tensor) ->
         valid: [B, H, W] bool.
     """
     counts = valid[:, None].expand_as(image)
-    return ((reconstruction - image).abs() * counts).sum() / counts.sum().clamp_min(1)
+    error = ((reconstruction - image).abs() * counts).sum()
+    return total(error) / total(counts.sum()).clamp_min(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wsseg.clustering import asymmetry
 from wsseg.data.spec import Batch, DataSpec
+from wsseg.utils.global_batch import drawn
 
 SHOWN = 0.5  # chance of a training slice to show its asymmetry
 
@@ -45,8 +46,8 @@ def with_asymmetry(batch: Batch) -> Batch:
     image, valid = batch["image"], batch["valid"]
     count, modalities, height, width = image.shape
     # Drawn on the CPU, so that their number is known without waiting for a GPU.
-    drawn = (torch.rand(count) < SHOWN).nonzero()[:, 0]
-    shown = drawn.to(image.device, non_blocking=True)
+    chosen = (drawn(torch.rand, (count,)) < SHOWN).nonzero()[:, 0]
+    shown = chosen.to(image.device, non_blocking=True)
     found = image.new_zeros(count, 2 * modalities, height, width)
     found[shown] = asymmetry(image[shown], valid[shown])
     return cast(Batch, {**batch, "asymmetry": found})

@@ -10,12 +10,14 @@ maps would become worse from refresh to refresh.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.models.encoders import Decoder, UNetEncoder
+from wsseg.utils.global_batch import drawn
 
 PATCH = 4  # pixels, height and width of a masked patch, as in the paper
 
@@ -76,10 +78,10 @@ def mask_patches(image: Tensor, ratio: float, modality: int | None = None) -> Te
     """
     batch, modalities, height, width = image.shape
     rows, columns = -(-height // PATCH), -(-width // PATCH)
-    masked = torch.rand(batch, 1, rows, columns, device=image.device) < ratio
+    masked = drawn(torch.rand, (batch, 1, rows, columns), device=image.device) < ratio
     masked = masked.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
     if modality is None:
-        target = torch.randint(modalities, (batch,), device=image.device)
+        target = drawn(partial(torch.randint, modalities), (batch,), device=image.device)
     else:
         target = torch.full((batch,), modality, device=image.device)
     channel = F.one_hot(target, modalities).bool()[:, :, None, None]

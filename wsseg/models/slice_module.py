@@ -17,7 +17,9 @@ from wsseg.models.mean_teacher import MeanTeacher, check_averaging
 from wsseg.models.network_input import batch_input, sees_asymmetry, slice_input, with_asymmetry
 from wsseg.models.options import Finishing, Optimisation, from_plain
 from wsseg.models.schedules import annealed_adamw
+from wsseg.models.shared_statistics import share_statistics
 from wsseg.models.tag_accuracy import TagAccuracy
+from wsseg.utils.global_batch import process_count
 
 CLASS_PATH = "class_path"  # where a checkpoint says of which class its module is
 
@@ -207,6 +209,11 @@ class SliceModule(pl.LightningModule):
         if self.trainer.state.fn == "fit":
             check_averaging(self.trainer, self.teacher.decay)
         return []
+
+    def setup(self, stage: str) -> None:
+        """Let several processes normalise as one would that has all of their slices."""
+        if stage == "fit" and process_count() > 1:
+            share_statistics(self, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
         """Refuse tags that nobody knows, if the losses cannot be given them.

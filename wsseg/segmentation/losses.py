@@ -1,10 +1,15 @@
-"""Losses for targets that are partly wrong, and their correction, as pure functions."""
+"""Losses for targets that are partly wrong, and their correction, as pure functions.
+
+The losses are those of the batches of all processes.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from wsseg.utils.global_batch import total
 
 PIXELS = (0, 2, 3)  # sums over these leave one number per class
 
@@ -30,7 +35,7 @@ def noisy_mask_loss(
     weight, target = counted.to(logits.dtype), target.clamp(0, 1)
     of_slices = robustness * ~drawn[:, None, None, None]
     entropy = generalised_cross_entropy(logits, target, of_slices) * weight
-    mean = entropy.sum(PIXELS) / weight.sum(PIXELS).clamp_min(1)
+    mean = total(entropy.sum(PIXELS)) / total(weight.sum(PIXELS)).clamp_min(1)
     return (mean + soft_dice_loss(torch.sigmoid(logits) * weight, target * weight)).mean()
 
 
@@ -84,9 +89,10 @@ def soft_dice_loss(probability: Tensor, target: Tensor) -> Tensor:
         [C] in [0, 1]; 0 for a class that no target in the batch has, where the loss would be 1 for
         one wrong pixel as for many.
     """
-    size = probability.sum(PIXELS) + target.sum(PIXELS)
-    loss = (probability - target).abs().sum(PIXELS) / size.clamp_min(1e-6)
-    return loss * (target.sum(PIXELS) > 0)
+    of_target = total(target.sum(PIXELS))
+    size = total(probability.sum(PIXELS)) + of_target
+    loss = total((probability - target).abs().sum(PIXELS)) / size.clamp_min(1e-6)
+    return loss * (of_target > 0)
 
 
 def corrected(
