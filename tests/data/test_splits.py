@@ -42,6 +42,14 @@ def test_few_cases_all_train() -> None:
     assert all(not fold["val"] for fold in make_folds(list("abcdefg"), 7, 0.1, 0))
 
 
+@pytest.mark.parametrize(("cases", "share", "count"), [(15, 0.3, 3), (75, 0.58, 29)])
+def test_shares_that_binary_numbers_cannot_write_are_exact(
+    cases: int, share: float, count: int
+) -> None:
+    fold = make_folds([f"case_{n}" for n in range(cases)], 3, share, 0)[0]
+    assert len(fold["val"]) == count
+
+
 def test_splits_of_patients_with_one_case_are_as_ever() -> None:
     """Tables were made with these."""
     folds = make_folds([f"case_{n}" for n in range(7)], 3, 0.3, 0)

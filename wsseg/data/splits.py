@@ -135,5 +135,5 @@ def _fold(order: Sequence[str], number: int, folds: int, val_fraction: float, se
     test = order[number::folds]
     rest = [case for case in order if case not in set(test)]
     rest = np.random.default_rng((seed, number)).permutation(rest).tolist()
-    count = int(len(rest) * val_fraction + 1e-9)  # 10 x 0.3 is a little less than 3 in binary
+    count = int(len(rest) * val_fraction + 1e-9)  # 50 x 0.58 is a little less than 29 in binary
     return {"train": rest[count:], "val": rest[:count], "test": test}
