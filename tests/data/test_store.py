@@ -52,6 +52,13 @@ def test_dropped_slices_leave_gaps(
     slices = np.ones((len(positions), 2, 2), bool)
     volume = case.volume(slices, np.arange(len(positions)))
     assert np.flatnonzero(volume.any(axis=(1, 2))).tolist() == list(planes)
+    assert len(volume) == planes[-1] + 1
+
+
+def test_all_slices_were_kept_unless_the_manifest_says_otherwise(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    assert SliceStore(make_store(tmp_path)).cases["a"].planes == tuple(range(6))
 
 
 def test_depth_counts_pixels_also_where_slices_were_left_out(

@@ -84,6 +84,8 @@ def test_an_entry_of_a_case(
         (["spec", "size"], [32, float("inf")], "`spec` is not usable"),
         (["spec", "size"], [32, 0], "`spec` is not usable"),
         (["spec", "size"], [32, 32.5], "`spec` is not usable"),
+        (["spec", "pixel"], [1.0], "`spec` is not usable"),
+        (["spec", "pixel"], [1.0, 0.0], "`spec` is not usable"),
         (["spec", "plan"], None, "`spec` is not usable"),
         (["spec", "plan", "normalisation"], "none", "`spec` is not usable"),
         (["spec", "plan", "body"], 3, "`spec` is not usable"),
@@ -113,6 +115,11 @@ def test_the_manifest(
 
     path = change(make_store(tmp_path), put)
     assert problem in refused(lambda: SliceStore(tmp_path), path)
+
+
+def test_a_pixel_has_two_sides(make_store: MakeStore, tmp_path: Path) -> None:
+    change(make_store(tmp_path), lambda manifest: manifest["spec"].update(pixel=[1.0, 2.0]))
+    assert SliceStore(tmp_path).spec.pixel == (1.0, 2.0)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "3", "{", "[" * 100_000, "\ud800"])
