@@ -19,7 +19,7 @@ from wsseg.clustering.views import View, column_maps
 from wsseg.utils.errors import InputError
 
 MOST_PIXELS = 2**19
-"""Most pixels that all processes keep together: 4,096 of each of 128 slices."""
+"""Most pixels that all processes keep together: 1,024 of each of 512 slices."""
 
 MOST_VALUES = 2**24
 """Most values of these pixels together (64 MiB): of long feature vectors fewer pixels are kept."""

@@ -35,15 +35,15 @@ class ClusteringOptions:
 
     Example:
         >>> ClusteringOptions(n_clusters=16).n_clusterings
-        4
+        8
     """
 
     n_clusters: int = 64
-    n_clusterings: int = 4
-    evidence_slices: int = 128
+    n_clusterings: int = 8
+    evidence_slices: int = 512
     sample_size: int = 50_000
     iterations: int = 20
-    smoothing: float = 1.0
+    smoothing: float = 0.5
     seed: int = 0
     backend: Backend = "auto"
     within_slices: bool | None = None

@@ -25,7 +25,7 @@ class VoteScorer(Scorer):
     """
 
     low: float = 0.4
-    high: float = 0.75  # of four clusterings three must vote for a pixel, none against
+    high: float = 0.75  # three of four clusterings must vote for a pixel, none against
 
     def __call__(self, statistics: ClusterStatistics) -> Tensor:
         """Return 0, ``UNDECIDED`` or 1 for every cluster and class."""
