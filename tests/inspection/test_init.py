@@ -68,12 +68,15 @@ def test_pictures_without_anything_else(tmp_path: Path, capsys: pytest.CaptureFi
     assert "`finding` not used" in capsys.readouterr().out
 
 
-def test_links_are_followed_once(tmp_path: Path) -> None:
+def test_links_are_followed_once_and_a_lone_patient_is_said_to_be_too_few(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     picture(tmp_path / "real/a.png")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/link").symlink_to(tmp_path / "real")
     (tmp_path / "real/loop").symlink_to(tmp_path / "mine")
     assert main(["init", str(tmp_path / "mine")]) == 0
+    assert "Add images of other patients: there is only one" in capsys.readouterr().out
     assert [row["image"] for row in rows(tmp_path / "mine/tags.csv")] == ["link/a.png"]
 
 

@@ -67,7 +67,12 @@ def look(root: Path, out: Path) -> Start:
     masks = _list_masks(start, groups, tags, root, out)
     start.columns |= tags
     start.to_do += about_tags(tags, masks=masks, volumes=volumes)
-    if 1 < patients < FOLDS:
+    if patients == 1:
+        start.to_do.append(
+            "Add images of other patients: there is only one, and training and test patients must "
+            "differ."
+        )
+    elif patients < FOLDS:
         start.options += ["--folds", str(patients)]
     return start
 
