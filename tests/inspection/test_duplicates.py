@@ -30,6 +30,17 @@ def test_copies_that_were_saved_anew_are_found(seed: int, quality: int, gain: fl
     assert nearly_equal(looks) == [(1, 2)]
 
 
+@given(seed=st.integers(0, 10**6), turns=st.integers(0, 3), mirrored=st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_copies_that_were_mirrored_or_turned_are_found(
+    seed: int, turns: int, mirrored: bool
+) -> None:
+    copy = np.rot90(texture(seed), turns)
+    copy = copy[:, ::-1] if mirrored else copy
+    looks = [reduced(each[None]) for each in (copy, texture(seed + 1), texture(seed))]
+    assert nearly_equal(looks) == [(0, 2)]
+
+
 def test_images_that_are_dark_towards_one_side_are_not_copies() -> None:
     slope = np.linspace(0, 200, 120)[None]
     looks = [reduced((slope + 0.1 * texture(seed))[None]) for seed in range(5)]

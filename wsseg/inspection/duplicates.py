@@ -1,4 +1,4 @@
-"""Finds images that are equal or nearly equal, such as copies that were saved anew."""
+"""Finds images that are equal or nearly equal, such as copies that were saved anew or mirrored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def reduced(planes: NDArray[np.generic]) -> Array:
 def nearly_equal(
     looks: Sequence[Array], *, threshold: float = NEARLY_EQUAL
 ) -> list[tuple[int, int]]:
-    """Return the pairs of images that are nearly equal, whatever their brightness and contrast.
+    """Return the pairs of images that are nearly equal, also where one is mirrored or turned.
+
+    Brightness and contrast may differ.
 
     Args:
         looks: Of each image its reduced planes; those of other numbers are not compared.
@@ -47,24 +49,28 @@ def nearly_equal(
 
     Example:
         >>> one, other = np.random.default_rng(0).random((2, 1, SIDE, SIDE), np.float32)
-        >>> nearly_equal([one, other, 3 * one + 1])
+        >>> nearly_equal([one, other, 3 * one[..., ::-1] + 1])
         [(0, 2)]
     """
-    # Of the differences, not of the brightness: many images are dark towards one side.
-    pairs = []
+    pairs = set()
     for shape in {look.shape for look in looks}:
         numbers = np.array([n for n, look in enumerate(looks) if look.shape == shape])
         stacks = np.stack([looks[n] for n in numbers]).astype(np.float32)
-        steps = [np.diff(stacks, axis=axis).reshape(len(stacks), -1) for axis in (-2, -1)]
-        rows = np.concatenate(steps, axis=1)
-        rows -= rows.mean(axis=1, keepdims=True)
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-6)
-        for start in range(0, len(rows), ROWS):
-            first, second = np.nonzero(rows[start : start + ROWS] @ rows.T >= threshold)
-            later = first + start < second
-            pairs += [
-                (int(numbers[a]), int(numbers[b]))
-                for a, b in zip(first[later] + start, second[later], strict=True)
-            ]
+        rows = _differences(stacks)
+        for turned in (np.rot90(stacks, turns, (-2, -1)) for turns in range(4)):
+            for other in (_differences(turned), _differences(turned[..., ::-1])):
+                for start in range(0, len(rows), ROWS):
+                    first, second = np.nonzero(rows[start : start + ROWS] @ other.T >= threshold)
+                    found = np.sort(numbers[np.stack([first + start, second])], axis=0)
+                    pairs |= {(int(a), int(b)) for a, b in found.T if a < b}
     return sorted(pairs)
+
+
+def _differences(stacks: Array) -> Array:
+    """Return the differences between neighbouring pixels, [N, D], of length 1."""
+    # Of the differences, not of the brightness: many images are dark towards one side.
+    steps = [np.diff(stacks, axis=axis).reshape(len(stacks), -1) for axis in (-2, -1)]
+    rows = np.concatenate(steps, axis=1)
+    rows -= rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-6)
