@@ -40,8 +40,9 @@ def doubts_of_copies(facts: Sequence[Facts], patients: Mapping[str, str]) -> lis
     named = ", ".join(f"{a.case} and {b.case}" for a, b in pairs[:MOST_NAMES])
     more = f" (and {len(pairs) - MOST_NAMES} more pairs)" if len(pairs) > MOST_NAMES else ""
     return [
-        f"cases {named}{more} look nearly the same (or mirrored or turned), but belong to different patients; if they are "
-        "copies, or of one patient, say so in the column `patient`, or remove one"
+        f"cases {named}{more} look nearly the same (or mirrored or turned), but belong to "
+        "different patients; if they are copies, or of one patient, say so in the column "
+        "`patient`, or remove one"
     ]
 
 
