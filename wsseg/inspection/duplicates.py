@@ -73,4 +73,5 @@ def _differences(stacks: Array) -> Array:
     rows = np.concatenate(steps, axis=1)
     rows -= rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-6)
+    scaled: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-6)
+    return scaled
