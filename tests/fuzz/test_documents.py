@@ -142,6 +142,11 @@ DOCUMENTS = {
     "bench.yaml": (BENCHMARK, load_config),
     "config.yaml": (CONFIGURATION, read_document),
 }
+KEPT["bench.yaml"] = [
+    as_yaml({**BENCHMARK, "methods": {"a\nb": {"baseline": "zscore_threshold"}}}),
+    as_yaml({**BENCHMARK, "methods": {"a": {"config": "b\nc"}}}),
+    as_yaml({**BENCHMARK, "methods": {"a": {"config": "config.yaml", "after": "b\nc"}}}),
+]
 
 
 @pytest.mark.parametrize("name", list(DOCUMENTS))

@@ -103,7 +103,7 @@ def load_config(path: Path) -> BenchmarkConfig:
 def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Method:
     from wsseg.evaluation.baselines import BASELINES
 
-    where = f"{path}: method `{name}`"
+    where = f"{path}: method `{_line(name)}`"
     if not isinstance(block, dict) or ("config" in block) == ("baseline" in block):
         raise InputError(f"{where} needs exactly one of `config` and `baseline`; give one of them")
     if not name.replace("_", "").replace("-", "").replace(".", "").isalnum():
@@ -122,7 +122,7 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
     config = Path(str(block["config"]))
     if not config.is_file():
         raise InputError(
-            f"{where}: {config} does not exist; paths are relative to the current folder"
+            f"{where}: {_line(config)} does not exist; paths are relative to the current folder"
         )
     after = block.get("after")
     return Method(
@@ -131,6 +131,11 @@ def _method(path: Path, name: str, block: Any, common: tuple[str, ...]) -> Metho
         common + _overrides(where, block),
         after=None if after is None else str(after),
     )
+
+
+def _line(text: object) -> str:
+    """Write what a file says on one line."""
+    return str(text).replace("\n", "\\n")
 
 
 def _overrides(where: str, block: dict[str, Any]) -> tuple[str, ...]:
@@ -148,7 +153,7 @@ def _check_order(path: Path, methods: Sequence[Method]) -> None:
     names = [method.name for method in methods]
     for method in methods:
         if method.after is not None:
-            where = f"{path}: method `{method.name}`: `after: {method.after}`"
+            where = f"{path}: method `{method.name}`: `after: {_line(method.after)}`"
             if method.after not in names:
                 raise InputError(
                     f"{where} is not one of the methods; choose one of {', '.join(names)}"
