@@ -18,6 +18,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,16 @@ from wsseg.utils.files import replacing
 
 IMAGES, VALID = "images", "valid"
 MANIFEST, SPLITS_FILE = "manifest.json", "splits.json"
+# What numpy raises for headers that are damaged: it parses them as Python.
+UNREADABLE = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    TokenError,
+)
 MOST_OPEN_ARRAYS = 2**15  # Linux allows a process some 65,000 memory maps; half are left to others
 
 
@@ -176,7 +187,7 @@ def _map_array(path: Path) -> NDArray[Any]:
         raise InputError(
             f"{path}: the slice store lacks this file; prepare the store again"
         ) from None
-    except (ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: is not a readable array ({error}); prepare the store again"
         ) from None
