@@ -12,13 +12,13 @@ from itertools import count
 from pathlib import Path
 from shlex import quote
 
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from wsseg.checkpoints import CONFIG_FILE, LAST_CHECKPOINT
 from wsseg.cli.processes import launched
 from wsseg.tracking.run_logger import LOGS
 from wsseg.utils.errors import InputError
-from wsseg.utils.files import check_writable
+from wsseg.utils.files import check_writable, lock, lock_holder
 
 NEW_FOLDER = "runs/DATE_TIME"
 """Stands for a new folder; the default of ``--trainer.default_root_dir``."""
@@ -57,6 +57,30 @@ def in_its_folder(options: Sequence[str]) -> list[str]:
         *options,
         f"--trainer.default_root_dir={path.parent if given.ckpt_path else NEW_FOLDER}",
     ]
+
+
+@contextmanager
+def lock_run(root: Path) -> Iterator[None]:
+    """Keep the folder of a training locked; process 0 does so for all.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        InputError: Another training is in the folder, and would mix its files with those of this.
+    """
+    if getattr(rank_zero_only, "rank", 0):
+        yield
+        return
+    folder = root.resolve()  # a link to the folder is the same folder
+    run = folder.with_name(f"{folder.name}.fit")  # benchmarks lock the folder itself
+    with lock(run, wait=False) as free:
+        if not free:
+            raise InputError(
+                f"{root}: {lock_holder(run)} is training there; wait until it has finished, or "
+                "name another folder with --trainer.default_root_dir"
+            )
+        yield
 
 
 def former_folder(checkpoint: str | None) -> str | None:

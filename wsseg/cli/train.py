@@ -43,6 +43,7 @@ from wsseg.cli.run_folder import (
     check_unused,
     former_folder,
     in_its_folder,
+    lock_run,
     new_folder,
     next_commands,
     removed_if_refused,
@@ -54,7 +55,7 @@ from wsseg.tracking.run_logger import RunLogger
 from wsseg.tracking.wandb_run import describe_run, own_variables
 from wsseg.utils.documents import check_yaml, read_document
 from wsseg.utils.errors import InputError, check_option
-from wsseg.utils.files import check_writable, lock, lock_holder
+from wsseg.utils.files import check_writable
 from wsseg.utils.system import computes_bfloat16
 
 
@@ -166,7 +167,7 @@ class WssegCLI(LightningCLI):
             data = self.settings.data
             check_scores_folder(Path(root), str(self.ckpt_path), data.root, data.fold)
         if training and "://" not in str(root) and not self.settings.trainer.fast_dev_run:
-            self._lock(Path(root))
+            self._held.enter_context(lock_run(Path(root)))
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer, and give the trainer the checkpoint.
@@ -233,17 +234,6 @@ class WssegCLI(LightningCLI):
         if not any(isinstance(callback, LearningRateMonitor) for callback in callbacks):
             callbacks.append(LearningRateMonitor("epoch"))
         return {"callbacks": callbacks, "plugins": plugins, "logger": loggers}
-
-    @rank_zero_only
-    def _lock(self, root: Path) -> None:
-        """Refuse a second training in the same folder, which would mix the files of the two."""
-        folder = root.resolve()  # a link to the folder is the same folder
-        run = folder.with_name(f"{folder.name}.fit")  # benchmarks lock the folder itself
-        if not self._held.enter_context(lock(run, wait=False)):
-            raise InputError(
-                f"{root}: {lock_holder(run)} is training there; wait until it has finished, or "
-                "name another folder with --trainer.default_root_dir"
-            )
 
     def _choose_folder(self) -> str:
         """Return the folder of a run for which none was named."""
