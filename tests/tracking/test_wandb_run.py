@@ -47,3 +47,11 @@ def test_the_users_settings_come_first(run: Path, monkeypatch: pytest.MonkeyPatc
         describe_run(str(run), None)
         assert os.environ["WANDB_MODE"] == "online"
     assert os.environ["WANDB_MODE"] == "online"
+
+
+def test_empty_settings_are_none(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "")
+    with own_variables():
+        describe_run(str(run), None)
+        assert os.environ["WANDB_MODE"] == "offline"
+    assert os.environ["WANDB_MODE"] == ""

@@ -13,13 +13,14 @@ FOLDER = re.compile(r"(?:offline-)?run-\d+_\d+-(?P<id>.+)")
 
 @contextmanager
 def own_variables() -> Iterator[None]:
-    """Remove at the end the variables that :func:`describe_run` has set, before another run."""
+    """Undo at the end what :func:`describe_run` has set, before another run."""
     before = _variables()
     try:
         yield
     finally:
         for name in _variables().keys() - before.keys():
             del os.environ[name]
+        os.environ.update(before)
 
 
 def describe_run(root: str, checkpoint: str | None) -> None:
@@ -38,7 +39,8 @@ def describe_run(root: str, checkpoint: str | None) -> None:
     if run and checkpoint and Path(checkpoint).resolve().is_relative_to(folder):
         settings["RUN_ID"] = run
     for name, value in settings.items():
-        os.environ.setdefault(f"WANDB_{name}", value)
+        if not os.environ.get(f"WANDB_{name}"):  # wandb refuses empty ones with a traceback
+            os.environ[f"WANDB_{name}"] = value
 
 
 def wandb_id(folder: Path) -> str | None:
