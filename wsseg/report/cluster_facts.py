@@ -140,7 +140,7 @@ def choose(rows: Sequence[ClusterRow], classes: int) -> list[ClusterRow]:
     """Choose clusters that tell most about a class.
 
     Of the relevant ones, these are the largest of each clustering in turn, since clusterings find
-    the same tissue again. Of the others, these are the ones that came closest, and those that the
+    the same tissue again; the most relevant is first. Of the others, these are the ones that came closest, and those that the
     network takes most for the class.
 
     Args:
@@ -153,7 +153,8 @@ def choose(rows: Sequence[ClusterRow], classes: int) -> list[ClusterRow]:
     room = min(len(others), max(most - len(relevant), most // REJECTED_SHARE))
     closest = others[: -(-room // 2)]
     active = sorted(others[len(closest) :], key=lambda row: -row.activation)
-    return relevant[: most - room] + closest + active[: room - len(closest)]
+    shown = sorted(relevant[: most - room], key=lambda row: -row.relevance)
+    return shown + closest + active[: room - len(closest)]
 
 
 def in_turn(rows: Sequence[ClusterRow]) -> list[ClusterRow]:

@@ -22,6 +22,7 @@ CHARTS = (  # heading, beginning of the names, and what is said of it
     ("Losses", "train/", "of training batches, mean of an epoch; `loss` is their sum"),
     ("Tag accuracy", "val/tag_accuracy", "of validation slices"),
     ("Dice", "val/dice_", "of validation cases with masks, unrefined; nothing is chosen by it"),
+    ("Agreement", "val/agreement", "Dice of predictions and cluster maps of validation slices"),
     ("Relevant area", "clusters/relevant_area", "share of valid pixels of tagged slices"),
     ("Churn", "clusters/churn", "share of these pixels whose target a refresh has changed"),
     ("Relevant clusters", "clusters/relevant_clusters", "of a clustering, for a class"),
@@ -86,7 +87,7 @@ def read_lines(path: Path) -> dict[str, Line]:
         for name in row.keys() - {"step", "epoch", None}:
             value = _number(row[name])
             if value is not None:
-                label = name if name.startswith("lr-") else short_name(name) or name
+                label = short_name(name) or name.replace("lr-", "learning rate of ")
                 line = lines.setdefault(name, Line(label, [], []))
                 line.x.append(x)
                 line.y.append(value)

@@ -15,8 +15,8 @@ from wsseg.report.run_folder import RunFolder
 
 PURPOSES = {
     "train": "training",
-    "val": "validation: only curves are drawn of them",
-    "test": "test: held out from training",
+    "val": "validation (curves)",
+    "test": "test (held out)",
 }
 PLAN = ("normalisation", "body", "unit", "longest_side", "spacing", "symmetric", "comparable")
 
