@@ -140,8 +140,8 @@ def choose(rows: Sequence[ClusterRow], classes: int) -> list[ClusterRow]:
     """Choose clusters that tell most about a class.
 
     Of the relevant ones, these are the largest of each clustering in turn, since clusterings find
-    the same tissue again; the most relevant is first. Of the others, these are the ones that came closest, and those that the
-    network takes most for the class.
+    the same tissue again; the most relevant is first. Of the others, these are the ones that came
+    closest, and those that the network takes most for the class.
 
     Args:
         rows: Those of a class, the most relevant first.
