@@ -5,8 +5,10 @@
 """
 
 from wsseg.comparators.after_accumulation import AfterAccumulation
+from wsseg.comparators.after_cross_task_supervision import AfterCrossTaskSupervision
 from wsseg.comparators.after_information_maximisation import AfterInformationMaximisation
 from wsseg.comparators.after_tssk_net import AfterTsskNet
+from wsseg.comparators.after_two_stage_femur import AfterTwoStageFemur
 from wsseg.comparators.after_unsupervised_constraints import AfterUnsupervisedConstraints
 from wsseg.comparators.base import Comparator
 from wsseg.comparators.cross_modality import CrossModality
@@ -19,8 +21,10 @@ from wsseg.comparators.self_equivariance import SelfEquivariance
 
 __all__ = [
     "AfterAccumulation",
+    "AfterCrossTaskSupervision",
     "AfterInformationMaximisation",
     "AfterTsskNet",
+    "AfterTwoStageFemur",
     "AfterUnsupervisedConstraints",
     "Comparator",
     "CrossModality",

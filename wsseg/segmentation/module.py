@@ -86,7 +86,7 @@ class SegmentationModule(SliceModule):
                 raise InputError(f"--model.{name} {value:g}: must be from 0 to 1")
         data = DataSpec.from_dict(spec)
         super().__init__(
-            _network(data, encoder, input_channels(data, symmetry), widths),
+            self.build_network(data, encoder, input_channels(data, symmetry), widths),
             spec,
             symmetry=symmetry,
             optimisation=optimisation,
@@ -98,6 +98,23 @@ class SegmentationModule(SliceModule):
         self.correct_from = correct_from
         self.targets = targets
         self.containers = containers(data.classes)
+
+    @staticmethod
+    def build_network(
+        data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int]
+    ) -> nn.Module:
+        """Make the network; a subclass may make one that gives more maps than logits.
+
+        Args:
+            data: The data specification.
+            encoder: See the constructor.
+            channels: Number of channels that the network sees.
+            widths: See the constructor.
+
+        Returns:
+            A network [B, channels, H, W] -> [B, C or more, H, W], of which the first C are logits.
+        """
+        return segmentation_network(data, encoder, channels, widths, len(data.classes))
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Attach the source of targets to the trainer.
@@ -125,22 +142,38 @@ class SegmentationModule(SliceModule):
             )
         target = self._correct(batch, seen)
         counted = (batch["target"] >= 0) & batch["valid"][:, None]
-        loss = noisy_mask_loss(
-            _logits(self.network, seen), target, counted, self.robustness, batch["drawn"]
-        )
+        maps = _maps(self.network, seen)
+        loss = self.mask_loss(maps[:, : self.num_classes], target, counted, batch["drawn"])
         change = ((target - batch["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
         size = len(batch["index"])
         self.log(
             "train/corrected", change, on_step=False, on_epoch=True, sync_dist=True, batch_size=size
         )
-        return {"targets": loss}
+        return {"targets": loss, **self.further_losses(maps, target, counted, batch)}
+
+    def mask_loss(self, logits: Tensor, target: Tensor, counted: Tensor, drawn: Tensor) -> Tensor:
+        """Return the loss of logits; see :func:`~wsseg.segmentation.losses.noisy_mask_loss`."""
+        return noisy_mask_loss(logits, target, counted, self.robustness, drawn)
+
+    def further_losses(
+        self, maps: Tensor, target: Tensor, counted: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Return the losses of the maps that a network gives beside the logits; here none.
+
+        Args:
+            maps: All that the network gives, [B, C or more, H, W].
+            target: The corrected targets, [B, C, H, W].
+            counted: [B, C, H, W] bool, pixels that have a target.
+            batch: The augmented batch.
+        """
+        return {}
 
     def predict_with(self, network: nn.Module, seen: Tensor, valid: Tensor) -> SlicePrediction:
         """Predict slices; no class is more probable than one that contains it.
 
         A slice is as likely to have a tag as its most probable pixel is to belong to the class.
         """
-        probability = torch.sigmoid(_logits(network, seen)) * valid[:, None]
+        probability = torch.sigmoid(self._logits(network, seen)) * valid[:, None]
         nested = nest(probability, self.containers)
         return SlicePrediction(nested, nested.amax(dim=(2, 3)))
 
@@ -152,23 +185,38 @@ class SegmentationModule(SliceModule):
         done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
         if done < self.correct_from:
             return batch["target"]
-        opinion = torch.sigmoid(_logits(self.teacher, seen)) * batch["valid"][:, None]
+        opinion = torch.sigmoid(self._logits(self.teacher, seen)) * batch["valid"][:, None]
         target = batch["target"]
         doubted = corrected(target, opinion, batch["tags"], self.correction, CONFIDENCE)
         return torch.where(batch["drawn"][:, None, None, None], target, doubted)
 
+    def _logits(self, network: nn.Module, seen: Tensor) -> Tensor:
+        return _maps(network, seen)[:, : self.num_classes]
 
-def _network(
-    data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int]
+
+def segmentation_network(
+    data: DataSpec, encoder: str | None, channels: int, widths: Sequence[int], maps: int
 ) -> nn.Module:
+    """Make the network that suits data.
+
+    Args:
+        data: The data specification.
+        encoder: Name of an encoder, or None for the usual network.
+        channels: Number of channels that it sees.
+        widths: Channels of each level, finest first.
+        maps: Number of channels that it gives.
+
+    Raises:
+        InputError: The encoder is unknown, or has more levels than slices can be halved for.
+    """
     if encoder is None and not data.of_pictures:
-        return build_network(channels, len(data.classes), widths)
+        return build_network(channels, maps, widths)
     name = encoder or usual_encoder(data)
     built = build_encoder(name, channels, widths, data.size, data.plan.scales)
-    return DecoderNetwork(built, len(data.classes))
+    return DecoderNetwork(built, maps)
 
 
-def _logits(network: nn.Module, seen: Tensor) -> Tensor:
-    """Return the logits [B, C, H, W] of a network; channels last are faster."""
-    logits: Tensor = network(seen.contiguous(memory_format=torch.channels_last))
-    return logits.float()
+def _maps(network: nn.Module, seen: Tensor) -> Tensor:
+    """Return the maps [B, C or more, H, W] of a network; channels last are faster."""
+    maps: Tensor = network(seen.contiguous(memory_format=torch.channels_last))
+    return maps.float()
