@@ -2,10 +2,9 @@
 
     python experiments/corrections/few_masks.py OUTPUT
 
-For each seed a first stage learns from tags, and then second stages that are given the true masks
-of no, one, two and four training patients as corrected ones. Every other training patient keeps the
-masks of the first stage. Writes ``corrections.csv``, a line for each of them, and prints the lines:
-the mean Dice of each class over the held-out patients. Finished lines are kept.
+For each seed both stages learn from tags, and from the true masks of no, one, two and four training
+patients as if somebody had corrected them. Writes ``corrections.csv``, a line for each stage, and
+prints the lines: the mean Dice of each class over the held-out patients. Finished lines are kept.
 """
 
 from __future__ import annotations
@@ -48,8 +47,6 @@ def make_store(output: Path) -> Path:
 
 def correct(output: Path, data: MRISliceDataModule, count: int) -> str:
     """Lay the true masks of some training patients in a folder, as if somebody had drawn them."""
-    if count == 0:
-        return ""
     folder = output / f"corrected_{count}"
     folder.mkdir(exist_ok=True)
     for case in data.splits["train"][:count]:
@@ -80,18 +77,21 @@ def score(trainer: pl.Trainer, module: SliceModule, data: MRISliceDataModule) ->
     return [found[f"test/dice_{name}"] for name in CLASSES]
 
 
-def measure(output: Path, store: Path, seed: int, count: int) -> list[float]:
-    """Train a second stage, and before it the first if that is not there; return its scores."""
+def measure(output: Path, store: Path, seed: int, count: int) -> dict[str, list[float]]:
+    """Train both stages; return the scores of each."""
     data = MRISliceDataModule(str(store), batch_size=16)
-    first = output / f"first_{seed}.ckpt"
-    if not first.is_file():
-        pl.seed_everything(seed, verbose=False)
-        module = CamModule(data.spec.to_dict())
-        train(module, data, ClusterReSupervision(**CLUSTERINGS)).save_checkpoint(first)  # type: ignore[arg-type]
+    if count:
+        folder = correct(output, data, count)
+        data = MRISliceDataModule(str(store), batch_size=16, corrections=folder)
     pl.seed_everything(seed, verbose=False)
-    targets = PseudoMasks(str(first), corrections=correct(output, data, count))
+    first = CamModule(data.spec.to_dict())
+    trainer = train(first, data, ClusterReSupervision(**CLUSTERINGS))  # type: ignore[arg-type]
+    trainer.save_checkpoint(output / "first.ckpt")
+    pl.seed_everything(seed, verbose=False)
+    targets = PseudoMasks(str(output / "first.ckpt"))
     second = SegmentationModule(data.spec.to_dict(), targets=targets)
-    return score(train(second, data), second, data)
+    scores = {"first": score(trainer, first, data)}
+    return {**scores, "second": score(train(second, data), second, data)}
 
 
 def main() -> None:
@@ -108,15 +108,15 @@ def main() -> None:
     with table.open("a", newline="") as file:
         writer = csv.writer(file)
         if not lines:
-            writer.writerow(["seed", "corrected", *CLASSES])
+            writer.writerow(["seed", "corrected", "stage", *CLASSES])
         for seed in options.seeds:
             for count in options.counts:
                 if (str(seed), str(count)) not in done:
-                    scores = measure(options.output, store, seed, count)
-                    line = [seed, count, *(f"{value:.3f}" for value in scores)]
-                    writer.writerow(line)
+                    for stage, scores in measure(options.output, store, seed, count).items():
+                        line = [seed, count, stage, *(f"{value:.3f}" for value in scores)]
+                        writer.writerow(line)
+                        print(*line, flush=True)
                     file.flush()
-                    print(*line, flush=True)
 
 
 if __name__ == "__main__":

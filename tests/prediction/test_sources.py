@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.data.readers.conftest import write_slice
+from wsseg.data.labels import SLICER_FILE
 from wsseg.data.layouts import find_cases
 from wsseg.data.spec import DataSpec
-from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.sources import find_raw_cases
 
 __all__ = ["write_slice"]

@@ -94,7 +94,6 @@ def test_targets_outside_anatomy_do_not_count(small: Make) -> None:
     losses = []
     for outside in (0.0, 1.0):
         given["target"] = torch.where(given["valid"][:, None], 0.0, outside)
-        given["drawn"] = torch.zeros(len(given["index"]), dtype=torch.bool)
         losses.append(module.training_step(given, 0))
     assert torch.equal(*losses)
 
@@ -138,8 +137,11 @@ class Drawn(TargetSource):
     def lookup(self, index: torch.Tensor) -> torch.Tensor:
         return torch.arange(256).view(1, 1, 16, 16).remainder(2).float().repeat(len(index), 1, 1, 1)
 
-    def drawn(self, index: torch.Tensor) -> torch.Tensor:
-        return torch.ones(len(index), dtype=torch.bool)
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        batch["corrected"] = batch["target"]
 
 
 def test_training_without_targets_is_refused(small: Make, store: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from wsseg.tracking.overlays import OverlayLogger
 from wsseg.utils.files import replacing
 
 TARGETS_OF = "model.init_args.targets.init_args"
-PATHS = ("data.root", f"{TARGETS_OF}.checkpoint", f"{TARGETS_OF}.corrections")  # name files
+PATHS = ("data.root", "data.corrections", f"{TARGETS_OF}.checkpoint")  # name files
 
 
 class ResumeHint(Callback):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsseg.data.spec import Batch, DataSpec
-from wsseg.segmentation.module import SegmentationModule, segmentation_network
+from wsseg.segmentation.module import SegmentationModule, drawn_slices, segmentation_network
 from wsseg.segmentation.network import build_network
 
 # All of these are guesses.
@@ -82,7 +82,7 @@ class AfterTwoStageFemur(SegmentationModule):
     ) -> dict[str, Tensor]:
         """Return the loss of the coarse network, which learns the same targets."""
         coarse = maps[:, self.num_classes :]
-        return {"region": self.mask_loss(coarse, target, counted, batch["drawn"])}
+        return {"region": self.mask_loss(coarse, target, counted, drawn_slices(batch))}
 
 
 def windows(found: Tensor) -> tuple[Tensor, Tensor]:

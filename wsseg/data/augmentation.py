@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from wsseg.data.spec import Batch
 from wsseg.utils.errors import check_option
 from wsseg.utils.global_batch import drawn, noise_like
-from wsseg.utils.targets import CLUSTER_MAP, IGNORE
+from wsseg.utils.targets import CLUSTER_MAP, CORRECTED, IGNORE
 
-TARGETS = (CLUSTER_MAP, "target")  # what of a batch is moved without being blended
+TARGETS = (CLUSTER_MAP, "target", CORRECTED)  # what of a batch is moved without being blended
 
 
 class SliceAugmentation(nn.Module):
@@ -79,9 +79,9 @@ class SliceAugmentation(nn.Module):
             batch: A training batch, on any device.
 
         Returns:
-            The batch with ``image``, ``valid`` and what there is of ``asymmetry``, ``cluster_map``
-            and ``target`` moved together. What comes from outside the slice is not valid, and -1
-            (ignore) in the last two.
+            The batch with ``image``, ``valid`` and what there is of ``asymmetry``, ``cluster_map``,
+            ``target`` and ``corrected`` moved together. What comes from outside the slice is not
+            valid, and -1 (ignore) in the last three.
         """
         view = cast(Batch, dict(batch))
         if self.flip or self.rotation or self.scaling:

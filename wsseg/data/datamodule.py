@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 
+from wsseg.data.corrections import CorrectedSliceDataset, find_corrections, read_corrections
 from wsseg.data.dataset import SliceDataset
+from wsseg.data.hashes import hash_image
 from wsseg.data.loading import SliceLoader, slice_loader, training_loader
 from wsseg.data.masked import MaskedSliceDataset, masks_of
 from wsseg.data.spec import DataSpec
@@ -45,6 +49,7 @@ class MRISliceDataModule(pl.LightningDataModule):
         batch_size: int = 16,
         eval_batch_size: int = 32,
         num_workers: int = 0,
+        corrections: str | None = None,
     ) -> None:
         """Open the store; the splits are laid out in :meth:`setup`.
 
@@ -55,6 +60,8 @@ class MRISliceDataModule(pl.LightningDataModule):
             eval_batch_size: Validation and test slices per batch and process.
             num_workers: Loader processes. The default reads in the main process, which beats
                 workers for memory-mapped slices (no copy between processes).
+            corrections: Folder with masks of training cases that a person has corrected, named as
+                ``wsseg predict`` names them; each is believed in all its slices and classes.
 
         Raises:
             InputError: There is no store at ``root``, or it has no such fold, or a number is out of
@@ -72,6 +79,7 @@ class MRISliceDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.fold = fold
+        self.corrections = corrections
         self.store = SliceStore(Path(root))
         self.spec: DataSpec = self.store.spec
         self.splits = self.store.split(fold)
@@ -79,6 +87,7 @@ class MRISliceDataModule(pl.LightningDataModule):
         self.val_set: SliceDataset | None = None
         self.test_set: SliceDataset | None = None
         self._order_seed: int | None = None
+        self._corrected = ""  # hash of the corrected masks that are learnt from
         self._learnt_from = {case.source for case in self.splits["train"]}
 
     def setup(self, stage: str) -> None:
@@ -88,10 +97,11 @@ class MRISliceDataModule(pl.LightningDataModule):
             stage: "fit", "validate", "test" or "predict".
 
         Raises:
-            InputError: A split is empty, or training lacks tagged or untagged slices.
+            InputError: A split is empty, training lacks tagged or untagged slices, or a corrected
+                mask cannot be used.
         """
         if stage == "fit":
-            self.train_set = SliceDataset(self.store, self._cases("train"))
+            self.train_set = self._training_set()
             self._check_tags(self.train_set.tags)
         if stage in ("fit", "validate") and (self.splits["val"] or stage == "validate"):
             self.val_set = self._evaluation_set("val")
@@ -131,12 +141,22 @@ class MRISliceDataModule(pl.LightningDataModule):
         Also the hashes of the training cases, by which :func:`trained_on` knows them again, and of
         those that any checkpoint was trained on that this run continues or learns from.
         """
-        return {"order_seed": self._order_seed, "trained_on": sorted(self._learnt_from)}
+        return {
+            "order_seed": self._order_seed,
+            "trained_on": sorted(self._learnt_from),
+            "corrected": self._corrected,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the training order of a checkpoint, and what it was trained on."""
         self._order_seed = state_dict["order_seed"]
         self._learnt_from |= set(state_dict.get("trained_on", ()))
+        if self.train_set is not None and state_dict.get("corrected", "") != self._corrected:
+            warnings.warn(
+                f"--data.corrections {self.corrections}: the corrected masks are not those that "
+                "this run began with; give the original ones, or start a new run",
+                stacklevel=2,
+            )
 
     def learns_from(self, checkpoint: Mapping[str, Any]) -> None:
         """Count the training cases of a checkpoint, by its content, as those of this run, too."""
@@ -150,6 +170,18 @@ class MRISliceDataModule(pl.LightningDataModule):
                 "--data.fold, or prepare the store with more cases, or with a larger --val_fraction"
             )
         return cases
+
+    def _training_set(self) -> SliceDataset:
+        cases = self._cases("train")
+        if self.corrections is None:
+            return SliceDataset(self.store, cases)
+        folder = Path(self.corrections)
+        found = find_corrections(folder, self.store, self.fold)
+        masks = read_corrections(found, self.store)
+        parts = [f"{case} {hash_image(path, case)}" for case, path in sorted(found.items())]
+        self._corrected = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        rank_zero_info(f"{folder}: {len(masks)} corrected masks take the place of tags")
+        return CorrectedSliceDataset(self.store, cases, masks)
 
     def _evaluation_set(self, split: str) -> SliceDataset:
         cases = self._cases(split)
@@ -209,6 +241,24 @@ def check_tags_known(trainer: pl.Trainer, method: str) -> None:
         raise InputError(
             f"{data.store.root}: some tags are unknown, and {method} needs all of them; prepare a "
             "store without these cases"
+        )
+
+
+def check_nothing_corrected(trainer: pl.Trainer, method: str) -> None:
+    """Refuse corrected masks.
+
+    Args:
+        trainer: Its data are looked at if they are those of a store.
+        method: Name of what does not learn from them.
+
+    Raises:
+        InputError: The data have corrected masks.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if isinstance(data, MRISliceDataModule) and data.corrections is not None:
+        raise InputError(
+            f"--data.corrections {data.corrections}: {method} learns from tags only; leave the "
+            "option out, or train experiments/quickstart.yaml or experiments/segmentation.yaml"
         )
 
 

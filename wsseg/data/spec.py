@@ -24,8 +24,9 @@ class Batch(TypedDict):
     """A batch of slices as the data module serves it.
 
     ``mask`` exists in validation and test batches only; ``cluster_map`` only in training batches
-    for which a clustering callback has made one, ``target`` where a segmentation network learns
-    (both with values in [0, 1], -1 to ignore a pixel). ``drawn`` comes with ``target``.
+    for which a clustering callback has made one, ``target`` where a segmentation network learns,
+    ``corrected`` where the user gives masks that a person has corrected (all three with values in
+    [0, 1], -1 to ignore a pixel).
     """
 
     image: Tensor  # [B, M, H, W] float32, 0 outside `valid`
@@ -36,7 +37,7 @@ class Batch(TypedDict):
     level: Tensor  # [B] int64, which eighth of its case the slice lies in
     cluster_map: NotRequired[Tensor]  # [B, C, H, W] float32
     target: NotRequired[Tensor]  # [B, C, H, W] float32
-    drawn: NotRequired[Tensor]  # [B] bool, slices whose target a person has drawn
+    corrected: NotRequired[Tensor]  # [B, C, H, W] float32, targets that a person has drawn
     asymmetry: NotRequired[Tensor]  # [B, 2M, H, W], see wsseg.clustering.asymmetry
     mask: NotRequired[Tensor]  # [B, C, H, W] bool
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from wsseg import __version__
 from wsseg.data.anatomy import SIZE_MULTIPLE
+from wsseg.data.labels import mask_labels
 from wsseg.export.files import DESCRIPTION, WEIGHTS
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.labels import mask_labels
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"

@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsseg.data.labels import mask_labels
 from wsseg.data.layouts import CaseFiles, ImageFile
 from wsseg.data.readers import stem
 from wsseg.data.spec import DataSpec
 from wsseg.prediction.checks import check_targets, warn_of_pixels
 from wsseg.prediction.label_files import write_label_files
-from wsseg.prediction.labels import mask_labels
 from wsseg.prediction.sources import find_raw_cases
 from wsseg.utils.errors import InputError, attempt, first_of
 

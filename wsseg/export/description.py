@@ -8,12 +8,12 @@ from typing import Any
 
 from wsseg import __version__
 from wsseg.data.anatomy import SIZE_MULTIPLE
+from wsseg.data.labels import mask_labels
 from wsseg.data.normalisation import CLIP_PERCENTILES
 from wsseg.data.spec import DataSpec
 from wsseg.export.network import SETTINGS, settings_of
 from wsseg.models.options import Finishing, from_plain
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.labels import mask_labels
 from wsseg.utils.documents import read_document
 
 LEAST_SIDE = 3 * SIZE_MULTIPLE  # pixels; the deepest level of every network then has two

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from wsseg import __version__
+from wsseg.data.labels import mask_labels
 from wsseg.export.bundle import MOST_SEGMENTS
 from wsseg.export.description import steps
 from wsseg.models.slice_module import SliceModule
-from wsseg.prediction.labels import mask_labels
 
 TEXT = """\
 # {name}

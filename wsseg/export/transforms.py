@@ -22,12 +22,12 @@ from monai.transforms.transform import MapTransform
 from torch import Tensor
 
 from wsseg.data.geometry import Geometry
+from wsseg.data.labels import label_map
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import read_header
 from wsseg.export.cases import case_of, cases_to_predict
 from wsseg.export.description import CaseFinisher, read_spec
 from wsseg.prediction.finishing import finish
-from wsseg.prediction.labels import label_map
 from wsseg.prediction.output import save_mask
 from wsseg.prediction.raw import RawCase, masks_on_source, read_raw_case
 

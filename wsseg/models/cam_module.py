@@ -26,7 +26,7 @@ from wsseg.models.pixel_network import build_cam_network
 from wsseg.models.reconstruction import ReconstructionNetwork, mask_patches
 from wsseg.models.slice_module import SliceModule, SlicePrediction
 from wsseg.utils.errors import check_option
-from wsseg.utils.targets import CLUSTER_MAP
+from wsseg.utils.targets import CLUSTER_MAP, CORRECTED, with_corrected
 
 
 class CamModule(SliceModule):
@@ -46,6 +46,7 @@ class CamModule(SliceModule):
     """
 
     takes_unknown_tags = True
+    takes_corrections = True
 
     def __init__(
         self,
@@ -117,15 +118,16 @@ class CamModule(SliceModule):
         self.to(memory_format=torch.channels_last)
 
     def losses(self, batch: Batch, seen: Tensor) -> dict[str, Tensor]:
-        """Return the losses of tags, of cluster maps if the batch has them, and reconstruction."""
+        """Return the losses of tags, targets (of clusters or a person, if any) and embeddings."""
         output = self.network(seen, batch["valid"])
         self.said_of_tags = output.slice_logits.detach().mean(dim=0).sigmoid()
         losses = {
             "classification": classification_loss(output.slice_logits, batch["tags"]),
             "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),
         }
-        if CLUSTER_MAP in batch:
-            losses["cluster"] = cluster_loss(output.cam, batch["valid"], batch[CLUSTER_MAP])
+        target = with_corrected(batch.get(CLUSTER_MAP), batch.get(CORRECTED))
+        if target is not None:
+            losses["cluster"] = cluster_loss(output.cam, batch["valid"], target)
         losses |= self.embedding_losses(batch)
         return {name: self.weights.get(name, 1.0) * loss for name, loss in losses.items()}
 

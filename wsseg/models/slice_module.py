@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from wsseg.data.augmentation import SliceAugmentation
-from wsseg.data.datamodule import check_tags_known
+from wsseg.data.datamodule import check_nothing_corrected, check_tags_known
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.models.mean_teacher import MeanTeacher, check_averaging
 from wsseg.models.network_input import batch_input, sees_asymmetry, slice_input, with_asymmetry
@@ -67,6 +67,9 @@ class SliceModule(pl.LightningModule):
 
     takes_unknown_tags: bool = False
     """Whether ``losses`` can be given tags that are NaN, since nobody knows them."""
+
+    takes_corrections: bool = False
+    """Whether ``losses`` learn from the ``corrected`` masks of batches."""
 
     said_of_tags: Tensor | None = None
     """Probability of every tag in the last training batch, [B, C], as the network gave it before it
@@ -216,13 +219,15 @@ class SliceModule(pl.LightningModule):
             share_statistics(self, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
-        """Refuse tags that nobody knows, if the losses cannot be given them.
+        """Refuse unknown tags and corrected masks, if the losses cannot be given them.
 
         Raises:
-            InputError: See :func:`~wsseg.data.datamodule.check_tags_known`.
+            InputError: See :mod:`wsseg.data.datamodule`.
         """
         if not self.takes_unknown_tags:
             check_tags_known(self.trainer, type(self).__name__)
+        if not self.takes_corrections:
+            check_nothing_corrected(self.trainer, type(self).__name__)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make a step of the optimiser, and average the new weights into the teacher.

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from wsseg.data.file_checks import check_files
 from wsseg.data.geometry import whole_plane_geometry
+from wsseg.data.labels import SLICER_FILE
 from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import read_header
 from wsseg.data.spec import DataSpec, format_pixel
-from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.memory import check_memory
 from wsseg.prediction.output import SHARED_FILES, files_of_case
 from wsseg.utils.errors import InputError, first_of

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsseg.data.labels import SLICER_FILE
 from wsseg.utils.files import write_text
 from wsseg.visualisation.colours import class_colour
 
-SNAP_FILE, SLICER_FILE = "labels.txt", "labels.ctbl"
+SNAP_FILE = "labels.txt"
 
 # As ITK-SNAP writes it (`ColorLabelTable::SaveToFile`); it skips lines that begin with `#`.
 SNAP_HEADER = """\

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wsseg.data.labels import PREDICTED_MASKS, SLICER_FILE
 from wsseg.data.readers import Header
-from wsseg.prediction.label_files import SLICER_FILE, SNAP_FILE
+from wsseg.prediction.label_files import SNAP_FILE
 from wsseg.prediction.nifti import save_volume
 from wsseg.prediction.png import save_plane
 
-MASKS, PICTURES, TABLE = "masks", "pictures", "cases.csv"
+PICTURES, TABLE = "pictures", "cases.csv"
 PROBABILITIES, DICOM_SEG = "probabilities", "dicom_seg"
-OUTPUT_FOLDERS = (MASKS, PICTURES, PROBABILITIES, DICOM_SEG)
+OUTPUT_FOLDERS = (PREDICTED_MASKS, PICTURES, PROBABILITIES, DICOM_SEG)
 SHARED_FILES = (TABLE, SNAP_FILE, SLICER_FILE)
 SUFFIXES = (".nii.gz", ".png")  # of volumes, and of pictures
 # Probabilities are rounded to multiples of it, which float32 holds exactly and gzip packs well.
@@ -48,7 +49,7 @@ def files_of_case(case: str, probabilities: Mapping[str, int]) -> list[str]:
         ['masks/left/ann.nii.gz', 'masks/left/ann.png', 'pictures/left/ann.png',
          'dicom_seg/left/ann.dcm']
     """
-    folders = [MASKS, *(probability_folder(*each) for each in probabilities.items())]
+    folders = [PREDICTED_MASKS, *(probability_folder(*each) for each in probabilities.items())]
     volumes = [f"{folder}/{case}{suffix}" for folder in folders for suffix in SUFFIXES]
     return [*volumes, f"{PICTURES}/{case}.png", f"{DICOM_SEG}/{case}.dcm"]
 
@@ -65,7 +66,7 @@ def save_mask(labels: NDArray[Any], source: Header, output: Path, case: str) -> 
     Returns:
         The file.
     """
-    folder = output / MASKS
+    folder = output / PREDICTED_MASKS
     if source.is_picture:
         return save_plane(labels, folder / f"{case}.png")
     return save_volume(labels, source, folder / f"{case}.nii.gz")

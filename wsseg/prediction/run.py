@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from wsseg.data.labels import PREDICTED_MASKS, mask_labels
 from wsseg.data.layouts import CaseFiles
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_targets, warn_of_pixels
@@ -17,9 +18,8 @@ from wsseg.prediction.findings import Finding, say_empty, write_findings
 from wsseg.prediction.finishing import finish
 from wsseg.prediction.inference import predict_slices
 from wsseg.prediction.label_files import write_label_files
-from wsseg.prediction.labels import mask_labels
 from wsseg.prediction.memory import within_memory
-from wsseg.prediction.output import MASKS, PICTURES, TABLE
+from wsseg.prediction.output import PICTURES, TABLE
 from wsseg.prediction.pipeline import read_ahead, write_behind
 from wsseg.prediction.raw import RawCase, read_raw_case
 from wsseg.prediction.sources import find_raw_cases
@@ -167,7 +167,8 @@ def _report(
     count = len(findings) // len(classes)
     note = f"; {skipped} could not be used" if skipped else ""
     lines = [
-        f"{output} holds {MASKS}, {PICTURES} and {TABLE} of {count} case{'s' * (count != 1)}{note}",
+        f"{output} holds {PREDICTED_MASKS}, {PICTURES} and {TABLE} of {count} "
+        f"case{'s' * (count != 1)}{note}",
         f"Mask labels: 0 background, {', '.join(f'{number} {name}' for number, name in labels)}",
         *say_empty(findings, classes),
     ]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsseg.data.case_ids import check_id
+from wsseg.data.labels import SLICER_FILE
 from wsseg.data.layouts import CaseFiles, ImageFile, detect, find_cases
 from wsseg.data.layouts.channels import channels_of
 from wsseg.data.layouts.grouping import group
 from wsseg.data.readers import images_below, is_readable, read_header, stem
 from wsseg.data.spec import DataSpec
-from wsseg.prediction.label_files import SLICER_FILE
 from wsseg.prediction.output import OUTPUT_FOLDERS
 from wsseg.utils.errors import InputError, attempt, partition
 

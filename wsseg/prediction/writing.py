@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsseg.data.labels import label_map, mask_labels
 from wsseg.data.planes import to_planes
 from wsseg.data.readers import COLOURS
 from wsseg.data.slicing import slices_to_volume
@@ -22,7 +23,6 @@ from wsseg.prediction.findings import (
     describe,
     unit_of,
 )
-from wsseg.prediction.labels import label_map, mask_labels
 from wsseg.prediction.output import (
     DICOM_SEG,
     PICTURES,

@@ -87,7 +87,8 @@ def model_card(run: RunFolder, data: DataFacts, cases: HeldOut) -> Card:
 def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
     """Say what is known of the limits of a model."""
     spec = run.spec
-    named = learned_from(run.setting("model", "init_args", "targets"))
+    corrected = run.setting("data", "corrections")
+    named = learned_from(run.setting("model", "init_args", "targets"), bool(corrected))
     training = next((row for row in data.splits if row.purpose.startswith("training")), None)
     if training is not None:
         named.append(
@@ -104,19 +105,19 @@ def limits(run: RunFolder, data: DataFacts, cases: HeldOut) -> list[str]:
     return named + data.doubts
 
 
-def learned_from(targets: Any) -> list[str]:
+def learned_from(targets: Any, corrected: bool) -> list[str]:
     """Say who drew the masks that a model has learned from.
 
     Args:
         targets: The setting ``model.init_args.targets``, None where there is none.
+        corrected: Whether corrected masks were given.
 
     Example:
-        >>> learned_from({"class_path": "PseudoMasks", "init_args": {"corrections": "drawn"}})[1]
+        >>> learned_from(None, corrected=True)[1]
         'Beside tags, it has learned from masks of training cases that a person had corrected.'
     """
     settings = targets if isinstance(targets, dict) else {}
     drawn = "TrueMasks" in str(settings.get("class_path"))
-    corrected = (settings.get("init_args") or {}).get("corrections")
     return [LEARNED_FROM_MASKS if drawn else LEARNED_FROM_TAGS, *([CORRECTED] if corrected else [])]
 
 

@@ -20,6 +20,7 @@ from wsseg.segmentation.losses import corrected, noisy_mask_loss
 from wsseg.segmentation.network import DecoderNetwork, build_network
 from wsseg.segmentation.source import TargetSource
 from wsseg.utils.errors import InputError
+from wsseg.utils.targets import with_corrected
 
 CONFIDENCE = 0.8  # probability above which the teacher may correct a target
 
@@ -29,7 +30,8 @@ class SegmentationModule(SliceModule):
 
     It learns from ``batch["target"]`` [B, C, H, W] in [0, 1], -1 to ignore; a ``TargetSource``
     gives batches their targets. In the later part of training the teacher corrects the targets
-    where it is sure. Nothing corrects or doubts the targets of ``batch["drawn"]``.
+    where it is sure. Where a person has
+    drawn ``batch["corrected"]`` it is the target, which nothing corrects or doubts.
 
     Example:
         >>> spec = DataSpec(("T1", "FLAIR"), {"tumour": (1,)}, "axial", None, (32, 32))
@@ -40,6 +42,7 @@ class SegmentationModule(SliceModule):
     """
 
     takes_unknown_tags = True
+    takes_corrections = True
 
     def __init__(
         self,
@@ -140,11 +143,13 @@ class SegmentationModule(SliceModule):
                 "--model.targets: is missing; masks to learn from come from a first stage, give "
                 "--model.targets.checkpoint RUN/last.ckpt"
             )
-        target = self._correct(batch, seen)
-        counted = (batch["target"] >= 0) & batch["valid"][:, None]
+        given = with_corrected(batch["target"], batch.get("corrected"))
+        assert given is not None
+        target = self._correct(given, batch, seen)
+        counted = (given >= 0) & batch["valid"][:, None]
         maps = _maps(self.network, seen)
-        loss = self.mask_loss(maps[:, : self.num_classes], target, counted, batch["drawn"])
-        change = ((target - batch["target"]).abs() * counted).sum() / counted.sum().clamp_min(1)
+        loss = self.mask_loss(maps[:, : self.num_classes], target, counted, drawn_slices(batch))
+        change = ((target - given).abs() * counted).sum() / counted.sum().clamp_min(1)
         size = len(batch["index"])
         self.log(
             "train/corrected", change, on_step=False, on_epoch=True, sync_dist=True, batch_size=size
@@ -178,20 +183,26 @@ class SegmentationModule(SliceModule):
         return SlicePrediction(nested, nested.amax(dim=(2, 3)))
 
     @torch.no_grad()
-    def _correct(self, batch: Batch, seen: Tensor) -> Tensor:
-        """Return the targets of a batch, corrected by the teacher in later training."""
+    def _correct(self, given: Tensor, batch: Batch, seen: Tensor) -> Tensor:
+        """Return targets, corrected by the teacher in later training where nobody has drawn."""
         if self.correction == 0:
-            return batch["target"]
+            return given
         done = self.global_step / max(1.0, self.trainer.estimated_stepping_batches)
         if done < self.correct_from:
-            return batch["target"]
+            return given
         opinion = torch.sigmoid(self._logits(self.teacher, seen)) * batch["valid"][:, None]
-        target = batch["target"]
-        doubted = corrected(target, opinion, batch["tags"], self.correction, CONFIDENCE)
-        return torch.where(batch["drawn"][:, None, None, None], target, doubted)
+        doubted = corrected(given, opinion, batch["tags"], self.correction, CONFIDENCE)
+        return torch.where(drawn_slices(batch)[:, None, None, None], given, doubted)
 
     def _logits(self, network: nn.Module, seen: Tensor) -> Tensor:
         return _maps(network, seen)[:, : self.num_classes]
+
+
+def drawn_slices(batch: Batch) -> Tensor:
+    """Return in which slices of a batch a person has drawn the target, [B] bool."""
+    if "corrected" not in batch:
+        return torch.zeros(len(batch["index"]), dtype=torch.bool, device=batch["index"].device)
+    return (batch["corrected"] >= 0).flatten(1).any(dim=1)
 
 
 def segmentation_network(

@@ -16,16 +16,14 @@ from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering.regions import region_relevance
 from wsseg.data.datamodule import MRISliceDataModule, data_of
 from wsseg.data.dataset import SliceDataset
-from wsseg.data.hashes import hash_image
 from wsseg.data.store import CaseSlices
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.border_refinement import REFINEMENT_REACH, refine_classes
 from wsseg.prediction.inference import predict_slices
 from wsseg.segmentation.case_maps import case_maps
-from wsseg.segmentation.corrections import find_corrections, read_correction
 from wsseg.segmentation.source import TargetSource
 from wsseg.utils.distributed import Collective, current_collective
-from wsseg.utils.errors import InputError, attempt, results
+from wsseg.utils.errors import InputError
 from wsseg.utils.isolation import untouched_generators
 from wsseg.utils.map_file import MapFile
 from wsseg.utils.map_keeper import MapKeeper
@@ -39,13 +37,12 @@ class PseudoMasks(TargetSource):
 
     Each process predicts its share of the training cases when training starts; the masks lie on
     disk, a byte per pixel and class. A resumed run makes the same masks again, so checkpoints stay
-    small. Masks that a person has corrected take the place of those that were predicted.
+    small.
     """
 
     def __init__(
         self,
         checkpoint: str = "",
-        corrections: str = "",
         pixel_smoothing: float = 0.5,
         slice_smoothing: float = 0.5,
         refinement: float = 2.0,
@@ -59,8 +56,6 @@ class PseudoMasks(TargetSource):
 
         Args:
             checkpoint: The trained first stage (``RUN/last.ckpt``); needed for training only.
-            corrections: Folder with corrected masks of training cases, as ``wsseg predict`` names
-                them; each is believed in all its slices and classes.
             pixel_smoothing: Width in pixels of the Gaussian that smooths within a slice.
             slice_smoothing: Width in slices of the Gaussian that smooths across slices.
             refinement: Strength of border refinement by each patient's own intensities; 0 leaves
@@ -83,7 +78,6 @@ class PseudoMasks(TargetSource):
         if not all(width >= 0 for width in widths):  # also for NaN
             raise InputError("--model.targets: smoothing, refinement and reach must be at least 0")
         self.checkpoint = checkpoint
-        self.corrections = corrections
         self.pixel_smoothing = pixel_smoothing
         self.slice_smoothing = slice_smoothing
         self.refinement = refinement
@@ -93,28 +87,16 @@ class PseudoMasks(TargetSource):
         self.mirror = mirror
         self.batch_size = batch_size
         self._digest = ""
-        self._corrected: dict[str, Path] = {}
-        self._correct_masks: dict[str, Tensor] = {}  # bool, from the check to the start of training
-        self._drawn = torch.empty(0, dtype=torch.int64)
         self._maps = MapKeeper()
         self._counts = torch.zeros(len(COUNTS), dtype=torch.float64)
 
     def check(self, data: MRISliceDataModule) -> None:
-        """Read corrected masks; load the first stage and compare its data with that of this run.
+        """Load the first stage and compare its data with that of this run.
 
         Raises:
             InputError: The checkpoint is missing or not valid, belongs to other data, or was
-                trained on cases that are held out here. Or a corrected mask cannot be used.
+                trained on cases that are held out here.
         """
-        self._corrected = {}
-        if self.corrections:
-            self._corrected = find_corrections(Path(self.corrections), data)
-        cases = data.store.cases
-        masks = results(
-            attempt(read_correction, path, cases[case], data.store)
-            for case, path in self._corrected.items()
-        )
-        self._correct_masks = dict(zip(self._corrected, masks, strict=True))
         self._load(data)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,14 +116,7 @@ class PseudoMasks(TargetSource):
             first = self._load(data).to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 for case in cases[folder.rank :: folder.size]:
-                    if case.id in self._correct_masks:
-                        masks = self._correct_masks[case.id].float()
-                    else:
-                        masks = self._opinion(first, data, case)
-                    file.write(case.indices, masks)
-        self._correct_masks = {}
-        drawn = [case.indices for case in cases if case.id in self._corrected]
-        self._drawn = torch.cat([self._drawn[:0], *drawn])
+                    file.write(case.indices, self._opinion(first, data, case))
         self._maps.keep(file)
         self._report(pl_module, collective)
 
@@ -149,10 +124,6 @@ class PseudoMasks(TargetSource):
         """Return 0 and 1 where the first stage is sure; see :meth:`TargetSource.lookup`."""
         file = self._maps.file
         return None if file is None else self._targets(file.lookup_known(index))
-
-    def drawn(self, index: Tensor) -> Tensor:
-        """Return which slices have a corrected mask; see :meth:`TargetSource.drawn`."""
-        return torch.isin(index, self._drawn)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -167,11 +138,11 @@ class PseudoMasks(TargetSource):
         self._close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which files the masks come from, as one hash."""
+        """Return which checkpoint the masks come from, by its hash."""
         return {"sha256": self._digest}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember which files the masks came from."""
+        """Remember which checkpoint the masks came from."""
         self._digest = state_dict["sha256"]
 
     def _opinion(self, first: SliceModule, data: MRISliceDataModule, case: CaseSlices) -> Tensor:
@@ -204,10 +175,7 @@ class PseudoMasks(TargetSource):
         return found
 
     def _report(self, pl_module: pl.LightningModule, collective: Collective) -> None:
-        """Log what the tagged slices got from the first stage: shares of their pixels, and of them.
-
-        Also how many slices, tagged or not, have a corrected mask.
-        """
+        """Log what tagged slices got from the first stage: shares of their pixels, and of them."""
         pixels, relevant, ignored, slices, empty = collective.sum(self._counts).tolist()
         if slices and not relevant:
             rank_zero_warn(
@@ -218,7 +186,6 @@ class PseudoMasks(TargetSource):
             "pseudo_masks/relevant": relevant / max(1, pixels),
             "pseudo_masks/ignored": ignored / max(1, pixels),
             "pseudo_masks/empty_slices": empty / max(1, slices),
-            "pseudo_masks/corrected_slices": float(len(self._drawn)),
         }
         pl_module.log_dict(report, batch_size=1, sync_dist=collective.size > 1)
 
@@ -254,17 +221,14 @@ class PseudoMasks(TargetSource):
         return first
 
     def _compare_digest(self) -> None:
-        """Warn if a resumed run finds other files than it began with."""
+        """Warn if a resumed run finds another checkpoint than it began with."""
         with Path(self.checkpoint).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if self._corrected:
-            parts = [digest, *(hash_image(path, case) for case, path in self._corrected.items())]
-            digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
         if self._digest not in ("", digest):
             rank_zero_warn(
-                f"{self.checkpoint}: this checkpoint, or the corrected masks beside it, are not "
-                "those that this run began with, so the masks to learn from differ; give the "
-                "original ones with --model.targets, or start a new run"
+                f"{self.checkpoint}: is not the checkpoint that this run began with, so the masks "
+                "to learn from differ; give the original one with --model.targets.checkpoint, or "
+                "start a new run"
             )
         self._digest = digest
 

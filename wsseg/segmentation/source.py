@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from wsseg.data.datamodule import MRISliceDataModule
@@ -13,8 +12,6 @@ from wsseg.data.datamodule import MRISliceDataModule
 
 class TargetSource(pl.Callback):
     """Gives every training batch ``target`` [B, C, H, W], looked up by the index of its slices.
-
-    ``drawn`` [B] says of which slices a person has drawn it.
 
     Targets are attached when the batch is on its device, so augmentation that moves pixels belongs
     into ``training_step``. A subclass says what the targets of slices are, see :meth:`lookup`.
@@ -39,17 +36,6 @@ class TargetSource(pl.Callback):
         """
         raise NotImplementedError
 
-    def drawn(self, index: Tensor) -> Tensor:
-        """Return of which slices a person has drawn the target, so that nothing may distrust it.
-
-        Args:
-            index: Ids of the slices, [B] int64.
-
-        Returns:
-            [B] bool.
-        """
-        return torch.zeros_like(index, dtype=torch.bool)
-
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -58,4 +44,3 @@ class TargetSource(pl.Callback):
         target = self.lookup(index)
         if target is not None:
             batch["target"] = target.to(device)
-            batch["drawn"] = self.drawn(index).to(device)

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 CLUSTER_MAP: Final = "cluster_map"
 """Under this name a training batch holds the targets that clusters have given its pixels."""
 
+CORRECTED: Final = "corrected"
+"""Under this name a training batch holds the targets that a person has given its pixels."""
+
 IGNORE = -1.0
 """The target, and the relevance, of a pixel whose class is unknown."""
 
@@ -33,6 +36,22 @@ def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
     """
     relevant, irrelevant = relevance > high, (relevance <= low) & (relevance >= 0)
     return torch.where(relevant | irrelevant, relevant.to(relevance.dtype), IGNORE)
+
+
+def with_corrected(target: Tensor | None, corrected: Tensor | None) -> Tensor | None:
+    """Return targets in which those of a person take the place of all others.
+
+    Args:
+        target: [B, C, H, W], or None if there are none.
+        corrected: Likewise, ``IGNORE`` where nobody has corrected anything.
+
+    Example:
+        >>> with_corrected(torch.tensor([1.0, 1.0]), torch.tensor([0.0, -1.0]))
+        tensor([0., 1.])
+    """
+    if target is None or corrected is None:
+        return corrected if target is None else target
+    return torch.where(corrected >= 0, corrected, target)
 
 
 def limited_by(tags: Tensor, relevance: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Corrected masks: they replace what the first stage says, and wrong files are refused."""
+"""Corrected masks: they take the place of tags, and wrong files are refused."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 
 from tests.data.conftest import write_brats_case, write_store
-from tests.segmentation.conftest import Bright
-from tests.segmentation.test_pseudo_masks import Keep, train, weights
+from tests.segmentation.conftest import make_trainer
+from wsseg.comparators import SelfEquivariance
+from wsseg.data.corrections import find_corrections, read_correction
 from wsseg.data.datamodule import MRISliceDataModule
+from wsseg.data.labels import SLICER_FILE
 from wsseg.data.masked import masks_of
 from wsseg.data.preparation import prepare
-from wsseg.prediction.label_files import SLICER_FILE
-from wsseg.segmentation import PseudoMasks, SegmentationModule
-from wsseg.segmentation.corrections import find_corrections, read_correction
+from wsseg.models import CamModule
 from wsseg.utils.errors import InputError
 
 CLASSES = {"whole": [2, 4], "core": [4], "oedema": [2]}  # predicted masks show whole alone as 1
@@ -97,74 +98,78 @@ def test_labels_are_those_of_the_data_and_of_predictions(
     assert not oedema.any()
 
 
-def test_corrections_replace_pseudo_masks_and_nothing_reaches_the_masks_of_the_store(
+class Keep(pl.Callback):
+    """Keeps what the batches of a training say."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        rows = zip(batch["corrected"], batch["tags"], strict=True)
+        self.seen |= dict(zip(batch["index"].tolist(), rows, strict=True))
+
+
+def test_masks_take_the_place_of_tags_and_nothing_reaches_the_masks_of_the_store(
     prepared: Path,
     data: MRISliceDataModule,
     save: Callable[..., Path],
     folder: Path,
-    bright: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Trained with and without the store's masks, on one corrected case; the same to the bit."""
     corrected, other = data.splits["train"][:2]
     labels = np.zeros((40, 44, 24))
     labels[5:15, 5:15] = 4  # elsewhere than the lesion, and in slices that are not tagged
-    expected = read_correction(save(corrected.id, labels), corrected, data.store).float()
-    module = "wsseg.segmentation.pseudo_masks.load_module"
-    monkeypatch.setattr(module, lambda _: Bright(data.spec, bias=0.5))
+    expected = read_correction(save(corrected.id, labels), corrected, data.store)
     store, results = tmp_path / "store", []
     shutil.copytree(prepared, store)
     for _ in range(2):
-        torch.manual_seed(0)
-        targets = PseudoMasks(str(bright), corrections=str(folder))
-        second = SegmentationModule(data.spec.to_dict(), targets=targets, widths=(4, 8, 8))
-        keep = KeepDrawn()
-        train(second, store, tmp_path / "run", epochs=2, keep=keep)
-        found = torch.stack([keep.targets[index] for index in corrected.indices.tolist()])
-        assert torch.equal(found, expected)
-        drawn = {index for index, each in keep.drawn.items() if each}
-        assert drawn == set(corrected.indices.tolist())
-        assert not drawn & set(other.indices.tolist())
-        results.append(weights(second))
+        pl.seed_everything(0, verbose=False)
+        module = CamModule(data.spec.to_dict(), widths=(4, 8), embedding_widths=(4, 8))
+        keep = Keep()
+        given = MRISliceDataModule(str(store), batch_size=8, corrections=str(folder))
+        trainer = make_trainer(tmp_path / "run", 1, callbacks=[keep])
+        trainer.fit(module, given)
+        for number, index in enumerate(corrected.indices.tolist()):
+            found, tags = keep.seen[index]
+            assert torch.equal(found, expected[number].float())
+            assert torch.equal(tags, expected[number].flatten(1).any(dim=1).float())
+        assert all((keep.seen[index][0] == -1).all() for index in other.indices.tolist())
+        assert trainer.callback_metrics["train/cluster"] > 0
+        results.append(torch.cat([each.detach().flatten() for each in module.parameters()]))
         shutil.rmtree(store / "masks", ignore_errors=True)
     assert torch.equal(*results)
 
 
-class KeepDrawn(Keep):
-    """Also keeps which targets a person has drawn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drawn: dict[int, bool] = {}
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        self.drawn |= dict(zip(batch["index"].tolist(), batch["drawn"].tolist(), strict=True))
-
-
-def test_resuming_with_other_corrections_is_announced(
+def test_methods_that_learn_from_tags_only_refuse_masks(
+    prepared: Path,
     data: MRISliceDataModule,
     save: Callable[..., Path],
     folder: Path,
-    bright: Path,
     tmp_path: Path,
 ) -> None:
-    case = train_case(data)
-    digests = []
+    save(train_case(data))
+    given = MRISliceDataModule(str(prepared), corrections=str(folder))
+    module = SelfEquivariance(data.spec.to_dict(), widths=(4, 8))
+    trainer = make_trainer(tmp_path, 1)
+    refused(lambda: trainer.fit(module, given), "SelfEquivariance learns from tags only")
+
+
+def test_resuming_with_other_corrections_is_announced(
+    prepared: Path, data: MRISliceDataModule, save: Callable[..., Path], folder: Path
+) -> None:
+    states = []
     for labels in (None, np.zeros((40, 44, 24))):
-        path = save(case, labels)
-        source = PseudoMasks(str(bright), corrections=str(folder))
-        source._corrected = {case: path}
-        source.load_state_dict({"sha256": digests[0] if digests else ""})
-        if digests:
-            with pytest.warns(UserWarning, match="are not those that this run began with"):
-                source._compare_digest()
-        source._compare_digest()
-        digests.append(source.state_dict()["sha256"])
-    assert digests[0] != digests[1]
+        save(train_case(data), labels)
+        given = MRISliceDataModule(str(prepared), corrections=str(folder))
+        given.load_state_dict({"order_seed": 0, "corrected": "of another run"})  # not to train
+        given.setup("fit")
+        states.append(given.state_dict())
+        given.load_state_dict(states[-1])
+    with pytest.warns(UserWarning, match="are not those that this run began with"):
+        given.load_state_dict(states[0])
 
 
 def refused(call: Callable[[], object], *words: str) -> None:
@@ -183,7 +188,10 @@ def test_masks_of_held_out_cases_are_refused(
 ) -> None:
     case = data.splits[split][0].id
     path = save(case)
-    refused(lambda: find_corrections(folder, data), f"{path}: case {case} is kept for {purpose} in")
+    refused(
+        lambda: find_corrections(folder, data.store, 0),
+        f"{path}: case {case} is kept for {purpose} in",
+    )
 
 
 def test_names_that_are_no_case_are_refused(
@@ -192,7 +200,7 @@ def test_names_that_are_no_case_are_refused(
     save("anna")
     save(f"{train_case(data)}.seg")
     example = f"such as {train_case(data)}"
-    refused(lambda: find_corrections(folder, data), "is called anna;", ".seg;", example)
+    refused(lambda: find_corrections(folder, data.store, 0), "is called anna;", ".seg;", example)
 
 
 def test_two_masks_of_a_case_are_refused(
@@ -200,19 +208,19 @@ def test_two_masks_of_a_case_are_refused(
 ) -> None:
     shutil.copy(save(train_case(data)), folder / f"{train_case(data)}.nii.gz.copy.nii")
     (folder / f"{train_case(data)}.nii.gz.copy.nii").rename(folder / f"{train_case(data)}.nii")
-    refused(lambda: find_corrections(folder, data), "is the second mask of case")
+    refused(lambda: find_corrections(folder, data.store, 0), "is the second mask of case")
 
 
 def test_folders_that_hold_no_corrections_are_refused(
     data: MRISliceDataModule, save: Callable[..., Path], folder: Path
 ) -> None:
-    refused(lambda: find_corrections(folder, data), f"{folder}: holds no mask")
-    refused(lambda: find_corrections(folder / "absent", data), "is no folder")
+    refused(lambda: find_corrections(folder, data.store, 0), f"{folder}: holds no mask")
+    refused(lambda: find_corrections(folder / "absent", data.store, 0), "is no folder")
     predicted = folder / "masks"
     predicted.mkdir()
     shutil.move(save(train_case(data)), predicted)
     (folder / SLICER_FILE).touch()
-    refused(lambda: find_corrections(predicted, data), "is a folder of predictions")
+    refused(lambda: find_corrections(predicted, data.store, 0), "is a folder of predictions")
 
 
 @pytest.mark.parametrize(
@@ -223,21 +231,18 @@ def test_folders_that_hold_no_corrections_are_refused(
         (np.zeros((40, 44, 24)), 0.2, "affine differs from that of its images; save the mask on"),
     ],
 )
-def test_masks_that_do_not_fit_are_refused_before_anything_is_written(
+def test_masks_that_do_not_fit_are_refused(
+    prepared: Path,
     data: MRISliceDataModule,
     save: Callable[..., Path],
     folder: Path,
-    bright: Path,
-    monkeypatch: pytest.MonkeyPatch,
     labels: np.ndarray,
     shift: float,
     words: str,
 ) -> None:
     path = save(train_case(data), labels, shift)
-    module = "wsseg.segmentation.pseudo_masks.load_module"
-    monkeypatch.setattr(module, lambda _: Bright(data.spec))
-    source = PseudoMasks(str(bright), corrections=str(folder))
-    refused(lambda: source.check(data), str(path), words)
+    given = MRISliceDataModule(str(prepared), corrections=str(folder))
+    refused(lambda: given.setup("fit"), str(path), words)
 
 
 def test_a_store_of_an_earlier_version_is_refused(tmp_path: Path, folder: Path) -> None:
@@ -273,7 +278,7 @@ def test_pictures_may_be_corrected_in_black_and_white(tmp_path: Path, folder: Pa
     mask = np.zeros((48, 64), np.uint8)
     mask[8:24, 16:32] = 255
     Image.fromarray(mask).save(folder / f"{case.id}.png")
-    (found,) = find_corrections(folder, data).items()
+    (found,) = find_corrections(folder, data.store, 0).items()
     assert found == (case.id, folder / f"{case.id}.png")
     masks = read_correction(found[1], case, data.store)
     assert int(masks.sum()) == 16 * 16

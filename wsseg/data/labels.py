@@ -1,4 +1,7 @@
-"""Which number a class has in predicted masks, and label maps made of these numbers."""
+"""Which number a class has in predicted masks, and label maps made of these numbers.
+
+Also the names of the files by which a folder of predictions is known.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from numpy.typing import NDArray
 
 from wsseg.data.spec import containers
 
+PREDICTED_MASKS = "masks"  # the folder of a prediction's masks
+SLICER_FILE = "labels.ctbl"  # beside it, names and colours for 3D Slicer
 LARGEST_LABEL = 32_767  # fits 16 bits with and without a sign; Slicer reads labels up to 32,768
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsseg.prediction.labels import LARGEST_LABEL, label_map, mask_labels
+from wsseg.data.labels import LARGEST_LABEL, label_map, mask_labels
 
 CLASSES = st.dictionaries(
     st.text("abcdefg", min_size=1, max_size=2),
