@@ -68,10 +68,26 @@ def give_to_callback(settings: Namespace, options: Sequence[str]) -> None:
     for name, value in given.items():
         part = "" if name in OF_CALLBACK else f"{GROUP}."
         long = f"--trainer.callbacks.{part}{name}"
-        if any(f"{option.partition('=')[0]}.".startswith(f"{long}.") for option in options):
+        if any(f"{option.partition('=')[0]}.".startswith(f"{long}.") for option in _own(options)):
             raise InputError(f"{long}: is also set as {GROUP}.{name}; give --{GROUP}.{name} alone")
         for callback in callbacks:
             callback[f"init_args.{part}{name}"] = value
+
+
+def _own(options: Sequence[str]) -> list[str]:
+    """Leave out options that follow another callback on the command line, since they are its own.
+
+    Example:
+        >>> _own(["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_epochs=4"])
+        []
+    """
+    own, others = [], False
+    for option in options:
+        if option.startswith("--trainer.callbacks+"):
+            others = not option.endswith(ClusterReSupervision.__name__)
+        elif not others:
+            own.append(option)
+    return own
 
 
 def _is_it(callback: Namespace) -> bool:
