@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> optuna.Study:
             f"{given.store}: fold {given.fold} has no validation cases, by which trials are judged;"
             " prepare the store with a larger --val_fraction"
         )
+    if SliceStore(given.store).spec.of_pictures:
+        raise InputError(
+            f"{given.store}: holds pictures, for which there is no val/agreement, by which trials "
+            "are judged; compare runs on pictures by `wsseg test`, with masks"
+        )
     common = [f"--config={given.config}", f"--data.root={given.store}", f"--data.fold={given.fold}"]
     if problem := refusal(["fit", *common, *options]):
         raise InputError(problem)

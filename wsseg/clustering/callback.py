@@ -246,18 +246,26 @@ class ClusterReSupervision(LightningCallback):
         if self.adapter is not None:
             self.adapter.load_state_dict(state_dict.get("adapter", {}))
 
+    def divides_slices(self, pl_module: Any) -> bool:
+        """Return whether maps come from regions of each slice, not from clusters of all of them.
+
+        Args:
+            pl_module: The module that is trained.
+        """
+        if self.clustering.within_slices is None:
+            return self.adapter is None and getattr(pl_module, "clusters_within_slices", False)
+        return self.clustering.within_slices
+
     def _refresh_if_due(self, trainer: Any, pl_module: Any, epoch: int) -> None:
         """Refresh the maps if those that an epoch needs have not been made yet."""
+        within = self.divides_slices(pl_module)
         due = self._latest_due(epoch)
-        if due <= self._epoch:
+        if due <= self._epoch or (within and self._epoch >= 0):
             return
         collective = current_collective(trainer.strategy.root_device)
         slices = self._slices(trainer)
         source = EmbeddingSource(slices, trainer, pl_module, self.embed, self.adapter)
         views = self._views_for(pl_module)
-        within = self.clustering.within_slices
-        if within is None:
-            within = self.adapter is None and getattr(pl_module, "clusters_within_slices", False)
         shared = self.maps.folder, collective
         refresh: Refresh | RegionRefresh
         if within:

@@ -29,8 +29,8 @@ class ClusteringOptions:
         seed: Seed of the choice of the evidence's slices and of the initial centroids of k-means.
         backend: Library for k-means: "faiss", "torch", or "auto" for the faster one, which is faiss
             on CPUs and torch on GPUs (faiss took 2 to 28 times as long on an NVIDIA H200).
-        within_slices: Divide each slice into regions by its own intensities, instead of forming
-            clusters of the whole data set; all options above are then not used. By default
+        within_slices: Divide each slice into regions by its own intensities, once, instead of
+            forming clusters of the whole data set; all options above are then not used. By default
             what the ``clusters_within_slices`` of the module says, if it has that.
 
     Example:

@@ -80,17 +80,14 @@ class DataSpec:
 
     @property
     def in_colour(self) -> bool:
-        """Whether the images are colour pictures, such as photographs: masks follow regions.
-
-        Grey pictures are divided by clusters of the data set, as volumes are.
-        """
+        """Whether the images are colour pictures, such as photographs."""
         return self.of_pictures and self.modalities == COLOURS
 
     @property
     def of_pictures(self) -> bool:
         """Whether the images are pictures, such as photographs or, in grey, ultrasound.
 
-        Networks then have pretrained features, which also help where there is no colour.
+        Networks then have pretrained features, and masks follow the regions of each picture.
         """
         return self.plan.normalisation == "picture"
 

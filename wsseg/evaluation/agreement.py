@@ -28,8 +28,9 @@ class MapAgreement(pl.Callback):
     0 to 1, the mean over the classes, and 0 while there are no clusters. No mask is read: runs may
     be selected by it.
 
-    Runs without ``ClusterReSupervision``, or with its adapter, have no such score. The steps must
-    return ``{"probability": [B, C, H, W]}``; the module needs ``threshold``.
+    Runs without ``ClusterReSupervision``, with its adapter, or with regions within slices in place
+    of clusters, have no such score. The steps must return ``{"probability": [B, C, H, W]}``; the
+    module needs ``threshold``.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class MapAgreement(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Compare the predictions of a batch with its maps."""
-        callback = clustering_of(trainer)
+        callback = clustering_of(trainer, pl_module)
         if callback is None or callback.clusters is None:
             return
         embed = embedder(pl_module, callback.embed)
@@ -63,7 +64,7 @@ class MapAgreement(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the score of all slices."""
-        if clustering_of(trainer) is None:
+        if clustering_of(trainer, pl_module) is None:
             return
         classes = len(data_of(trainer).spec.classes)
         none = torch.zeros(0, 1 + 2 * classes, dtype=torch.float64, device=pl_module.device)
@@ -73,15 +74,23 @@ class MapAgreement(pl.Callback):
         pl_module.log(AGREEMENT, agreement(rows.cpu()), rank_zero_only=True)
 
 
-def clustering_of(trainer: pl.Trainer) -> ClusterReSupervision | None:
+def clustering_of(
+    trainer: pl.Trainer, pl_module: pl.LightningModule
+) -> ClusterReSupervision | None:
     """Return the callback of a training that has one whose clusters can map validation slices.
 
     Args:
         trainer: The trainer.
+        pl_module: The module that is trained.
     """
     if trainer.sanity_checking or trainer.state.fn != "fit":
         return None
-    return next((each for each in clusterings_of(trainer) if each.adapter is None), None)
+    suitable = (
+        each
+        for each in clusterings_of(trainer)
+        if each.adapter is None and not each.divides_slices(pl_module)
+    )
+    return next(suitable, None)
 
 
 def overlaps(prediction: Tensor, relevant: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ class CamModule(SliceModule):
     @property
     def clusters_within_slices(self) -> bool:
         """Whether clusters are formed within each slice, if the callback is not told otherwise."""
-        return self.spec.in_colour
+        return self.spec.of_pictures
 
     @property
     def cluster_views(self) -> list[View]:

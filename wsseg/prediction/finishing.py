@@ -71,7 +71,7 @@ def _moved(drawn: Tensor, threshold: float) -> Tensor:
 
 def follows_regions(module: Finisher) -> bool:
     """Tell whether masks follow the regions of each picture instead of being refined by case."""
-    return module.finishing.refinement > 0 and module.spec.in_colour
+    return module.finishing.refinement > 0 and module.spec.of_pictures
 
 
 def refine_pictures(module: Finisher, probability: Tensor, image: Tensor, valid: Tensor) -> Tensor:
