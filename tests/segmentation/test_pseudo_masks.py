@@ -167,7 +167,7 @@ def test_resuming_from_another_first_stage_is_announced(
     train(small(targets=PseudoMasks(str(bright))), store, tmp_path)
     torch.save({"state_dict": {}, "epoch": 9}, bright)
     module = small(targets=PseudoMasks(str(bright)))
-    with pytest.warns(UserWarning, match="are not those that this run began with"):
+    with pytest.warns(UserWarning, match="is not the checkpoint that this run began with"):
         train(module, store, tmp_path, epochs=2, ckpt_path=tmp_path / "epoch1.ckpt")
 
 
