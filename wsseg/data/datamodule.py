@@ -10,7 +10,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info
 
 from wsseg.data.corrections import CorrectedSliceDataset, find_corrections, read_corrections
 from wsseg.data.dataset import SliceDataset
@@ -180,7 +179,8 @@ class MRISliceDataModule(pl.LightningDataModule):
         masks = read_corrections(found, self.store)
         parts = [f"{case} {hash_image(path, case)}" for case, path in sorted(found.items())]
         self._corrected = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        rank_zero_info(f"{folder}: {len(masks)} corrected masks take the place of tags")
+        if self.trainer is None or self.trainer.is_global_zero:
+            print(f"corrected masks: {len(masks)}, from {folder}", flush=True)
         return CorrectedSliceDataset(self.store, cases, masks)
 
     def _evaluation_set(self, split: str) -> SliceDataset:
