@@ -125,8 +125,10 @@ class CamModule(SliceModule):
             "classification": classification_loss(output.slice_logits, batch["tags"]),
             "suppression": suppression_loss(output.cam, batch["valid"], batch["tags"]),
         }
-        target = with_corrected(batch.get(CLUSTER_MAP), batch.get(CORRECTED))
+        corrected = batch.get(CORRECTED)
+        target = batch.get(CLUSTER_MAP, corrected)
         if target is not None:
+            target = with_corrected(target, corrected)
             losses["cluster"] = cluster_loss(output.cam, batch["valid"], target)
         losses |= self.embedding_losses(batch)
         return {name: self.weights.get(name, 1.0) * loss for name, loss in losses.items()}

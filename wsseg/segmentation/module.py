@@ -144,7 +144,6 @@ class SegmentationModule(SliceModule):
                 "--model.targets.checkpoint RUN/last.ckpt"
             )
         given = with_corrected(batch["target"], batch.get("corrected"))
-        assert given is not None
         target = self._correct(given, batch, seen)
         counted = (given >= 0) & batch["valid"][:, None]
         maps = _maps(self.network, seen)

@@ -38,20 +38,18 @@ def to_targets(relevance: Tensor, low: float, high: float) -> Tensor:
     return torch.where(relevant | irrelevant, relevant.to(relevance.dtype), IGNORE)
 
 
-def with_corrected(target: Tensor | None, corrected: Tensor | None) -> Tensor | None:
+def with_corrected(target: Tensor, corrected: Tensor | None) -> Tensor:
     """Return targets in which those of a person take the place of all others.
 
     Args:
-        target: [B, C, H, W], or None if there are none.
-        corrected: Likewise, ``IGNORE`` where nobody has corrected anything.
+        target: [B, C, H, W].
+        corrected: Likewise, ``IGNORE`` where nobody has corrected anything; None if there are none.
 
     Example:
         >>> with_corrected(torch.tensor([1.0, 1.0]), torch.tensor([0.0, -1.0]))
         tensor([0., 1.])
     """
-    if target is None or corrected is None:
-        return corrected if target is None else target
-    return torch.where(corrected >= 0, corrected, target)
+    return target if corrected is None else torch.where(corrected >= 0, corrected, target)
 
 
 def limited_by(tags: Tensor, relevance: Tensor) -> Tensor:
