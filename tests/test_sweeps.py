@@ -74,6 +74,8 @@ def test_options_and_stores_that_cannot_be_used_are_refused_at_once(
 ) -> None:
     with pytest.raises(InputError, match="'no_such' is not accepted"):
         study["main"]([str(store), str(tmp_path / "out"), "--model.no_such=1"])
+    with pytest.raises(InputError, match=r"--trainer\.max_epochs: is varied by .*sweep\.yaml"):
+        study["main"]([str(store), str(tmp_path / "out"), "--trainer.max_epochs=8"])
     without = write_store(tmp_path / "store", size=16)
     splits = without / "splits.json"
     folds = json.loads(splits.read_text())

@@ -1,10 +1,13 @@
-"""How much do a few corrected masks gain? Trains both stages on small phantoms, and scores them.
+r"""How much do a few corrected masks gain? Trains both stages, and scores them.
 
     python experiments/corrections/few_masks.py OUTPUT
+    python experiments/corrections/few_masks.py OUTPUT --store STORE \
+        --masks 'IMAGES/{case}/tumour.nii.gz'
 
 For each seed both stages learn from tags, and from the true masks of no, one, two and four training
-patients as if somebody had corrected them. Writes ``corrections.csv``, a line for each stage, and
-prints the lines: the mean Dice of each class over the held-out patients. Finished lines are kept.
+patients as if somebody had corrected them: of small phantoms, or of a store that is given. Writes
+``corrections.csv``, a line for each stage, and prints the lines: the mean Dice of each class over
+the held-out patients. Finished lines are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import pytorch_lightning as pl
 from wsseg.clustering import ClusterReSupervision
 from wsseg.data.datamodule import MRISliceDataModule
 from wsseg.data.preparation import prepare
+from wsseg.data.store import SliceStore
 from wsseg.data.store_files import MANIFEST
 from wsseg.evaluation import CaseEvaluation
 from wsseg.models import CamModule
@@ -45,17 +49,18 @@ def make_store(output: Path) -> Path:
     return store
 
 
-def correct(output: Path, data: MRISliceDataModule, count: int) -> str:
+def correct(output: Path, data: MRISliceDataModule, count: int, masks: str) -> str:
     """Lay the true masks of some training patients in a folder, as if somebody had drawn them."""
     folder = output / f"corrected_{count}"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for case in data.splits["train"][:count]:
-        mask = output / "source" / case.id / f"{case.id}_seg.nii.gz"
-        shutil.copy(mask, folder / f"{case.id}.nii.gz")
+        shutil.copy(masks.format(case=case.id), folder / f"{case.id}.nii.gz")
     return str(folder)
 
 
-def train(module: SliceModule, data: MRISliceDataModule, *more: pl.Callback) -> pl.Trainer:
+def train(
+    module: SliceModule, data: MRISliceDataModule, output: Path, *more: pl.Callback
+) -> pl.Trainer:
     """Train a stage from the beginning."""
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -65,7 +70,7 @@ def train(module: SliceModule, data: MRISliceDataModule, *more: pl.Callback) -> 
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=data.store.root.parent,
+        default_root_dir=output,
     )
     trainer.fit(module, data)
     return trainer
@@ -74,24 +79,24 @@ def train(module: SliceModule, data: MRISliceDataModule, *more: pl.Callback) -> 
 def score(trainer: pl.Trainer, module: SliceModule, data: MRISliceDataModule) -> list[float]:
     """Return the mean Dice of each class over held-out patients."""
     found = trainer.test(module, data, verbose=False)[0]
-    return [found[f"test/dice_{name}"] for name in CLASSES]
+    return [found[f"test/dice_{name}"] for name in data.spec.classes]
 
 
-def measure(output: Path, store: Path, seed: int, count: int) -> dict[str, list[float]]:
+def measure(output: Path, store: Path, masks: str, seed: int, count: int) -> dict[str, list[float]]:
     """Train both stages; return the scores of each."""
     data = MRISliceDataModule(str(store), batch_size=16)
     if count:
-        folder = correct(output, data, count)
+        folder = correct(output, data, count, masks)
         data = MRISliceDataModule(str(store), batch_size=16, corrections=folder)
     pl.seed_everything(seed, verbose=False)
     first = CamModule(data.spec.to_dict())
-    trainer = train(first, data, ClusterReSupervision(**CLUSTERINGS))  # type: ignore[arg-type]
+    trainer = train(first, data, output, ClusterReSupervision(**CLUSTERINGS))  # type: ignore[arg-type]
     trainer.save_checkpoint(output / "first.ckpt")
     pl.seed_everything(seed, verbose=False)
     targets = PseudoMasks(str(output / "first.ckpt"))
     second = SegmentationModule(data.spec.to_dict(), targets=targets)
     scores = {"first": score(trainer, first, data)}
-    return {**scores, "second": score(train(second, data), second, data)}
+    return {**scores, "second": score(train(second, data, output), second, data)}
 
 
 def main() -> None:
@@ -100,19 +105,26 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--store", type=Path, help="a prepared store; by default one of phantoms")
+    parser.add_argument("--masks", help="where its true masks are; {case} stands for the case's id")
     options = parser.parse_args()
-    store = make_store(options.output)
+    if (options.store is None) != (options.masks is None):
+        parser.error("give both --store and --masks, or neither")
+    options.output.mkdir(parents=True, exist_ok=True)
+    store = options.store or make_store(options.output)
+    masks = options.masks or f"{options.output}/source/{{case}}/{{case}}_seg.nii.gz"
+    classes = SliceStore(store).spec.classes
     table = options.output / "corrections.csv"
     lines = list(csv.reader(table.open())) if table.is_file() else []
     done = {(line[0], line[1]) for line in lines}
     with table.open("a", newline="") as file:
         writer = csv.writer(file)
         if not lines:
-            writer.writerow(["seed", "corrected", "stage", *CLASSES])
+            writer.writerow(["seed", "corrected", "stage", *classes])
         for seed in options.seeds:
             for count in options.counts:
                 if (str(seed), str(count)) not in done:
-                    for stage, scores in measure(options.output, store, seed, count).items():
+                    for stage, scores in measure(options.output, store, masks, seed, count).items():
                         line = [seed, count, stage, *(f"{value:.3f}" for value in scores)]
                         writer.writerow(line)
                         print(*line, flush=True)

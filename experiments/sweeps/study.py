@@ -60,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> optuna.Study:
             f"{given.store}: holds pictures, for which there is no val/agreement, by which trials "
             "are judged; compare runs on pictures by `wsseg test`, with masks"
         )
+    space = yaml.safe_load(given.sweep.read_text(encoding="utf-8"))["parameters"]
+    named = {option.removeprefix("--").partition("=")[0] for option in options}
+    if both := sorted(named & space.keys()):
+        raise InputError(
+            f"--{both[0]}: is varied by {given.sweep}, so it cannot be given; leave it out, or "
+            "give another --sweep"
+        )
     common = [f"--config={given.config}", f"--data.root={given.store}", f"--data.fold={given.fold}"]
     if problem := refusal(["fit", *common, *options]):
         raise InputError(problem)
@@ -73,7 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> optuna.Study:
         direction="maximize",
         load_if_exists=True,
     )
-    space = yaml.safe_load(given.sweep.read_text(encoding="utf-8"))["parameters"]
     _resume_stopped(study, given.out)
     while len(study.get_trials(deepcopy=False, states=DONE)) < given.trials:
         study.optimize(

@@ -196,8 +196,8 @@ def _activation_of(batch: PixelEmbeddings, place: Tensor) -> Tensor:
     activation = batch.activation[slice_, :, row, column].float()
     if not bool(torch.isfinite(activation).all()):
         raise InputError(
-            "the class activation holds NaN or infinite values; lower the learning rate, or train "
-            "in higher precision (32-true)"
+            "the class activation holds NaN or infinite values; look for images that do, too, "
+            "lower the learning rate, or train in higher precision (32-true)"
         )
     check_probabilities(activation)
     return activation

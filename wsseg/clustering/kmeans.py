@@ -175,8 +175,8 @@ def check_finite(points: Tensor) -> None:
     # The sum is quick, but may overflow although all values are finite.
     if not bool(torch.isfinite(points.sum())) and not bool(torch.isfinite(points).all()):
         raise InputError(
-            "the embeddings hold NaN or infinite values; lower the learning rate, or train in "
-            "higher precision (32-true)"
+            "the embeddings hold NaN or infinite values; look for images that do, too, lower the "
+            "learning rate, or train in higher precision (32-true)"
         )
 
 
