@@ -125,6 +125,11 @@ def test_scores_of_runs_are_compared(
     assert "| consensus of the better half |" in printed
 
 
+def test_runs_without_scores_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="0 runs have scores, which cannot be compared"):
+        runpy.run_path(str(FOLDER / "compare.py"))["main"]([str(tmp_path)])
+
+
 def test_the_best_run_by_a_score_is_compared_with_the_best(study: dict[str, Any]) -> None:
     rank = runpy.run_path(str(FOLDER / "compare.py"))["rank"]
     dice = np.array([0.2, 0.9, 0.5])

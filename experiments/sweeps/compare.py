@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.classification import binary_auroc
 
 from wsseg.checkpoints.loading import load_module, read_checkpoint
 from wsseg.clustering.clusters import Clusters
@@ -44,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="holds the folders of runs")
     given = parser.parse_args(arguments)
     runs = sorted(path.parent for path in given.folder.glob("*/metrics.json"))
+    if len(runs) < 2:
+        sys.exit(
+            f"error: {given.folder}: {len(runs)} runs have scores, which cannot be compared; score "
+            "each run by `wsseg test --config RUN/config.yaml --ckpt_path RUN/last.ckpt`"
+        )
     dice = np.array([_dice(run) for run in runs])
     scores = [_scores(run) for run in runs]
     agreements = [each["`val/agreement`"] for each in scores]
@@ -125,8 +131,8 @@ def _of_slices(run: Path) -> dict[str, float]:
         "`val/agreement`": _agreement(found, maps),
         "the same in tagged slices only": _agreement(found[tagged], maps[tagged]),
         "agreement with the prediction of the mirrored slice": _agreement(found, turned),
-        "tags: area under the ROC curve": float(roc_auc_score(tagged, tags[:, 0])),
-        "tags by the predicted area: the same": float(roc_auc_score(tagged, area)),
+        "tags: area under the ROC curve": _ranking(tagged, tags[:, 0]),
+        "tags by the predicted area: the same": _ranking(tagged, area),
         "share of the predicted area in tagged slices": float(area[tagged].sum() / area.sum()),
         "share of slices with a tag and a mask, or neither": float(
             ((area > 0) == tagged).float().mean()
@@ -142,6 +148,12 @@ def _callbacks(run: Path) -> list[dict[str, Any]]:
         for each in config["trainer"]["callbacks"]
         if each["class_path"].endswith("ClusterReSupervision")
     ]
+
+
+def _ranking(tagged: torch.Tensor, score: torch.Tensor) -> float:
+    """Return the area under the ROC curve, 1 if all tagged slices have the highest scores."""
+    share = score.double() / score.max().clamp_min(1e-9)  # above 1 it would be taken for a logit
+    return float(binary_auroc(share, tagged.long()))
 
 
 def _agreement(first: torch.Tensor, second: torch.Tensor) -> float:
