@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from wsseg.benchmark.child_process import refusal
 from wsseg.data.store import SliceStore
 from wsseg.evaluation.agreement import AGREEMENT
-from wsseg.evaluation.consensus import consensus, validation_probabilities
+from wsseg.evaluation.consensus import FEWEST_RUNS, consensus, validation_probabilities
 from wsseg.utils.errors import InputError
 from wsseg.utils.files import lock
 from wsseg.utils.system import end_with_parent
@@ -187,7 +187,12 @@ def _report(study: optuna.Study, out: Path) -> None:
     table.to_csv(out / "trials.csv", index=False)
     print(f"{len(trials)} trials, of which {len(trials) - len(good)} failed: {out / 'trials.csv'}")
     if good:
-        best = max(range(len(good)), key=lambda n: (scores[n], good[n].value or 0))
+        enough = (len(good) + 1) // 2 >= FEWEST_RUNS  # good ones, to be compared with each other
+        order = [
+            (score if enough else 0, trial.value or 0)
+            for score, trial in zip(scores, good, strict=True)
+        ]
+        best = max(range(len(good)), key=order.__getitem__)
         print(_described(good[best], scores[best]))
 
 
