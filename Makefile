@@ -6,7 +6,7 @@ TABLE ?= phantom
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint minima bench benchmark clean
+.PHONY: help setup demo test coverage lint minima bench benchmark clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## Train plain CAM and Cluster-Re-Supervision on phantoms; print 
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest -n 2
+
+coverage: $(STAMP) ## Run all tests and say which lines and branches of wsseg none of them runs
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .
