@@ -8,6 +8,7 @@ import torch
 
 from wsseg.comparators import (
     AfterAccumulation,
+    AfterCyclicLearning,
     AfterTsskNet,
     AfterUnsupervisedConstraints,
     CrossModality,
@@ -27,6 +28,7 @@ SPEC = DataSpec(
 ).to_dict()
 SMALL: dict[type[SliceModule], dict[str, Any]] = {
     AfterAccumulation: {"widths": (4, 8)},
+    AfterCyclicLearning: {"widths": (4, 8)},
     AfterTsskNet: {"widths": (4, 8)},
     AfterUnsupervisedConstraints: {"widths": (4, 8)},
     CrossModality: {"widths": (4, 8)},

@@ -18,6 +18,7 @@ SINGLE = [
     EXPERIMENTS / "comparators" / f"{name}.yaml"
     for name in (
         "after_accumulation",
+        "after_cyclic_learning",
         "after_tssk_net",
         "after_unsupervised_constraints",
         "grad_cam",

@@ -6,6 +6,7 @@
 
 from wsseg.comparators.after_accumulation import AfterAccumulation
 from wsseg.comparators.after_cross_task_supervision import AfterCrossTaskSupervision
+from wsseg.comparators.after_cyclic_learning import AfterCyclicLearning
 from wsseg.comparators.after_information_maximisation import AfterInformationMaximisation
 from wsseg.comparators.after_tssk_net import AfterTsskNet
 from wsseg.comparators.after_two_stage_femur import AfterTwoStageFemur
@@ -22,6 +23,7 @@ from wsseg.comparators.self_equivariance import SelfEquivariance
 __all__ = [
     "AfterAccumulation",
     "AfterCrossTaskSupervision",
+    "AfterCyclicLearning",
     "AfterInformationMaximisation",
     "AfterTsskNet",
     "AfterTwoStageFemur",
