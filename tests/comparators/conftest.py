@@ -8,6 +8,7 @@ import torch
 
 from wsseg.comparators import (
     AfterAccumulation,
+    AfterCompressedEquivariance,
     AfterCyclicLearning,
     AfterTsskNet,
     AfterUnsupervisedConstraints,
@@ -29,6 +30,7 @@ SPEC = DataSpec(
 SMALL: dict[type[SliceModule], dict[str, Any]] = {
     AfterAccumulation: {"widths": (4, 8)},
     AfterCyclicLearning: {"widths": (4, 8)},
+    AfterCompressedEquivariance: {"widths": (4, 8)},
     AfterTsskNet: {"widths": (4, 8)},
     AfterUnsupervisedConstraints: {"widths": (4, 8)},
     CrossModality: {"widths": (4, 8)},

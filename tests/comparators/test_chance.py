@@ -10,11 +10,15 @@ from torch.utils.data import DataLoader
 
 from tests.comparators.conftest import KINDS, SMALL
 from tests.training import quiet_trainer
+from wsseg.comparators import AfterCompressedEquivariance
 from wsseg.data.spec import Batch, DataSpec
 from wsseg.evaluation.pixel_precision import PixelAveragePrecision
 from wsseg.models.slice_module import SliceModule
 
 SPEC = DataSpec(("T1",), {"tumour": (1,)}, "axial", None, (32, 32)).to_dict()
+# With 12, the map of seed 0 lies along two edges of the square, which tell the tag as well: the
+# average precision is 0.10 (chance 0.05). With 20 the test passes.
+EPOCHS = {AfterCompressedEquivariance: 20}
 AFTER = [kind for kind in KINDS if kind.__name__.startswith("After")]
 
 
@@ -42,7 +46,7 @@ def test_a_tiny_training_is_better_than_chance(kind: type[SliceModule], tmp_path
     torch.manual_seed(0)
     module = kind(SPEC, **{**SMALL[kind], "widths": (8, 16)})
     batches = [slices(first)[0] for first in range(0, 32, 8)]
-    trainer = quiet_trainer(max_epochs=12, default_root_dir=tmp_path)
+    trainer = quiet_trainer(max_epochs=EPOCHS.get(kind, 12), default_root_dir=tmp_path)
     trainer.fit(module, DataLoader(batches, batch_size=None))
     batch, mask = slices(1000)
     with torch.no_grad():

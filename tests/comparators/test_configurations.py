@@ -19,6 +19,7 @@ SINGLE = [
     for name in (
         "after_accumulation",
         "after_cyclic_learning",
+        "after_compressed_equivariance",
         "after_tssk_net",
         "after_unsupervised_constraints",
         "grad_cam",

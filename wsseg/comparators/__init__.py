@@ -5,6 +5,7 @@
 """
 
 from wsseg.comparators.after_accumulation import AfterAccumulation
+from wsseg.comparators.after_compressed_equivariance import AfterCompressedEquivariance
 from wsseg.comparators.after_cross_task_supervision import AfterCrossTaskSupervision
 from wsseg.comparators.after_cyclic_learning import AfterCyclicLearning
 from wsseg.comparators.after_information_maximisation import AfterInformationMaximisation
@@ -22,6 +23,7 @@ from wsseg.comparators.self_equivariance import SelfEquivariance
 
 __all__ = [
     "AfterAccumulation",
+    "AfterCompressedEquivariance",
     "AfterCrossTaskSupervision",
     "AfterCyclicLearning",
     "AfterInformationMaximisation",
