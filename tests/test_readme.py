@@ -26,6 +26,7 @@ from wsseg.benchmark import benchmark
 from wsseg.benchmark.config import load_config
 from wsseg.cli import main
 from wsseg.cli.commands import COMMANDS
+from wsseg.compression import compress
 from wsseg.data.layouts import find_cases
 from wsseg.data.preparation import prepare
 from wsseg.data.tags import read_tags
@@ -56,7 +57,17 @@ CONFIGURED = {  # whose numeric options must be in the table of tuned values
 OF_USERS = {"cases.yaml", "config.yaml", "mine.py", "wsseg.yaml"}  # files that examples name
 NOT_TUNED = {"seed", "batch_size", "mirror"}
 FLAGS = {"help", "ckpt_path", "config", "print_config"}
-COMMANDS_OF_OURS = (init, check, prepare, predict, report, export, benchmark, write_phantom)
+COMMANDS_OF_OURS = (
+    init,
+    check,
+    compress,
+    prepare,
+    predict,
+    report,
+    export,
+    benchmark,
+    write_phantom,
+)
 OPTIONS = FLAGS.union(*(inspect.signature(f).parameters for f in COMMANDS_OF_OURS))
 
 

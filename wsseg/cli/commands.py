@@ -21,6 +21,7 @@ COMMANDS = {
     "phantom": ("wsseg.phantom:write_phantom", "Make synthetic patients for trying wsseg out"),
     "init": ("wsseg.inspection.init:init", "Look at a folder, and write a table to start from"),
     "check": ("wsseg.inspection.check:check", "Verify images and tags, and draw contact sheets"),
+    "compress": ("wsseg.compression:compress", "Turn pictures of any size into grids of features"),
     "prepare": ("wsseg.data.preparation:prepare", "Turn images into a store of slices and tags"),
     "fit": (LIGHTNING, "Train on the tags of a prepared store"),
     "validate": (LIGHTNING, "Score a checkpoint on the validation split"),

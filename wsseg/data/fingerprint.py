@@ -5,7 +5,7 @@ nnU-Net (Isensee et al., Nature Methods, 2021) calls this the fingerprint of a d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Fingerprint:
         empty: Share of what a threshold takes for air that has the value of the background.
         covered: Share of all pixels that a threshold takes for body.
         values: Of each modality some intensities inside the body; of pictures, of all pixels.
+        grid: Whether it is a picture compressed to a grid.
     """
 
     picture: bool
@@ -47,6 +48,7 @@ class Fingerprint:
     empty: float
     covered: float
     values: tuple[NDArray[np.float32], ...]
+    grid: bool = False
 
 
 def take_fingerprint(job: CaseJob) -> Fingerprint | None:
@@ -66,9 +68,10 @@ def take_fingerprint(job: CaseJob) -> Fingerprint | None:
         to_planes(volume[None], whole.orientation, whole.axis)[::step, 0, ::nth, ::nth]
         for volume in images.volumes
     ]
-    return fingerprint_of(
+    found = fingerprint_of(
         planes, [background_of(volume) for volume in images.volumes], images.source.is_picture
     )
+    return replace(found, grid=images.source.grid is not None)
 
 
 def fingerprint_of(

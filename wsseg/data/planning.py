@@ -121,6 +121,8 @@ def decide_longest_side(
     """Choose to which length pictures are resampled, if they are."""
     if options["spacing"] is not None or not all(each.picture for each in fingerprints):
         return Decision(None, "for pictures only")
+    if any(each.grid for each in fingerprints):
+        return Decision(None, "cells of compressed pictures are kept")
     lengths = sorted(max(each.plane) for each in planes)
     shortest, longest = lengths[0], lengths[-1]
     if longest <= min(LONGEST_PICTURE, LENGTHS_ALIKE * shortest):

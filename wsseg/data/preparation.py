@@ -44,7 +44,7 @@ from wsseg.data.preparation_checks import (
 )
 from wsseg.data.readers import Header
 from wsseg.data.space import check_space_of_store
-from wsseg.data.spec import FORMAT, DataSpec
+from wsseg.data.spec import FORMAT, DataSpec, shown_names
 from wsseg.data.splits import Fold, check_tagged, make_folds
 from wsseg.data.store_files import IMAGES, MANIFEST, VALID, ArrayFolder
 from wsseg.data.unfinished_store import Record, UnfinishedStore
@@ -349,7 +349,7 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
     table = Table(show_header=False, title="Slice store", title_justify="left")
     table.add_row("cases", str(len(manifest["cases"])))
     table.add_row("slices", f"{len(rows)} of {spec['size'][0]} x {spec['size'][1]} pixels")
-    table.add_row("modalities", ", ".join(spec["modalities"]))
+    table.add_row("modalities", shown_names(spec["modalities"]))
     table.add_row("tagged slices", shares)
     if unknown.any():
         table.add_row("unknown tags", of_classes(spec["classes"], unknown))

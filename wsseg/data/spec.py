@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from wsseg.data.plan import Plan
-from wsseg.data.readers.header import COLOURS
+from wsseg.data.readers.header import COLOURS, FEATURE
 
 if TYPE_CHECKING:  # preparation spawns processes that need no torch
     from torch import Tensor
@@ -80,8 +80,8 @@ class DataSpec:
 
     @property
     def in_colour(self) -> bool:
-        """Whether the images are colour pictures, such as photographs."""
-        return self.of_pictures and self.modalities == COLOURS
+        """Whether the images are colour pictures, such as photographs, or grids of such."""
+        return self.of_pictures and self.shown == COLOURS
 
     @property
     def of_pictures(self) -> bool:
@@ -90,6 +90,23 @@ class DataSpec:
         Networks then have pretrained features, and masks follow the regions of each picture.
         """
         return self.plan.normalisation == "picture"
+
+    @property
+    def cell(self) -> int | None:
+        """Pixels to a side of a cell, if the images are pictures compressed to grids of features.
+
+        Example:
+            >>> names = ("red", "green", "blue", "cell16_0")
+            >>> DataSpec(names, {"tumour": (1,)}, "axial", None, (256, 256)).cell
+            16
+        """
+        match = FEATURE.fullmatch(self.modalities[-1]) if self.modalities else None
+        return int(match[1]) if match else None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The modalities that pictures show: of grids the colours, and no features."""
+        return self.modalities if self.cell is None else COLOURS
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers (safe in JSON, YAML and checkpoints)."""
@@ -122,6 +139,20 @@ class DataSpec:
             plan=Plan.from_dict(plain["plan"]) if "plan" in plain else Plan(),
             pixel=tuple(plain["pixel"]) if plain.get("pixel") else None,
         )
+
+
+def shown_names(modalities: Sequence[str]) -> str:
+    """List modalities, but of features of compressed pictures only how many there are.
+
+    Example:
+        >>> shown_names(["red", "green", "blue", "cell16_0", "cell16_1"])
+        'red, green, blue and 2 features of cells of 16 pixels'
+    """
+    features = [match for name in modalities if (match := FEATURE.fullmatch(name))]
+    named = ", ".join(name for name in modalities if not FEATURE.fullmatch(name))
+    if not features:
+        return named
+    return f"{named} and {len(features)} features of cells of {features[0][1]} pixels"
 
 
 def is_flair(modality: str) -> bool:

@@ -235,7 +235,7 @@ def kind_of(files: CaseFiles, first: Header, dtype: np.dtype[Any]) -> str:
     names = [path.name.removesuffix(".gz") if path.is_file() else "folder" for path in paths]
     words = [", ".join(dict.fromkeys(name.rpartition(".")[2].lower() for name in names))]
     if first.channels > 1:
-        words.append("in colour" if first.names else f"of {first.channels} channels")
+        words.append("in colour" if first.names == COLOURS else f"of {first.channels} channels")
     if first.is_picture and dtype != np.uint8:
         words.append("with fractions" if dtype.kind == "f" else f"of {8 * dtype.itemsize} bits")
     return " ".join(words)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsseg.data.levels import LEVELS_PER_CASE
+from wsseg.data.spec import shown_names
 from wsseg.data.tag_counts import Counts
 from wsseg.inspection.facts import Facts
 
@@ -34,7 +35,7 @@ def data_rows(
     rows = [
         ("cases", str(len(facts))),
         ("patients", str(len(owners)) if len(owners) < len(facts) else "one for each case"),
-        ("modalities", ", ".join(modalities)),
+        ("modalities", shown_names(modalities)),
         ("files", _kinds([one.kind for one in facts])),
         ("width x height", _sizes([(one.shape[2], one.shape[1]) for one in facts])),
     ]

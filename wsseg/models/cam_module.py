@@ -150,7 +150,7 @@ class CamModule(SliceModule):
     @property
     def clusters_within_slices(self) -> bool:
         """Whether clusters are formed within each slice, if the callback is not told otherwise."""
-        return self.spec.of_pictures
+        return self.spec.of_pictures and self.spec.cell is None
 
     @property
     def cluster_views(self) -> list[View]:

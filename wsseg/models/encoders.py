@@ -97,6 +97,30 @@ class ResNetEncoder(Encoder):
         return cast("list[Tensor]", self.backbone(image))
 
 
+class GridEncoder(Encoder):
+    """Passes images on: those of compressed pictures are features of a fixed encoder already.
+
+    Example:
+        >>> [level.shape for level in GridEncoder(115)(torch.randn(1, 115, 32, 32))]
+        [torch.Size([1, 115, 32, 32])]
+    """
+
+    fixed = True
+
+    def __init__(self, in_channels: int) -> None:
+        """Note the number of channels.
+
+        Args:
+            in_channels: Channels of the image.
+        """
+        super().__init__()
+        self.widths = (in_channels,)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """See :meth:`Encoder.forward`."""
+        return [image]
+
+
 class Decoder(nn.Module):
     """The expanding path of a U-Net, with skip connections and nearest-neighbour upsampling.
 
@@ -177,8 +201,11 @@ def usual_encoder(spec: DataSpec) -> str:
     """Name the encoder that is used unless another is asked for.
 
     Args:
-        spec: The data specification: pictures have an encoder that knows photographs.
+        spec: The data specification: pictures have an encoder that knows photographs, and those
+            that one has compressed need none.
     """
+    if spec.cell is not None:
+        return "grid"
     return "pretrained" if spec.of_pictures else "unet"
 
 
@@ -218,5 +245,6 @@ ENCODERS: dict[str, Callable[[int, Sequence[int]], Encoder]] = {
     "resnet34": lambda channels, _: ResNetEncoder(channels, "resnet34"),
     "resnet50": lambda channels, _: ResNetEncoder(channels, "resnet50"),
     "pretrained": _pretrained,
+    "grid": lambda channels, _: GridEncoder(channels),
 }
 """Encoders by name. Add your own with ``ENCODERS["mine"] = lambda channels, widths: ...``."""

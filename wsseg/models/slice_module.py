@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
@@ -106,12 +106,15 @@ class SliceModule(pl.LightningModule):
             InputError: An option is out of range.
         """
         super().__init__()
+        data = DataSpec.from_dict(spec)
         self.optimisation = from_plain(Optimisation, optimisation)
         self.finishing = from_plain(Finishing, finishing)
+        if data.cell is not None:  # cells are coarser than what intensities could refine
+            self.finishing = replace(self.finishing, refinement=0.0)
         kept = {"optimisation": asdict(self.optimisation), "finishing": asdict(self.finishing)}
         self.save_hyperparameters(ignore=["network", "augmentation", "targets", *kept])
         self.save_hyperparameters(kept)
-        self.spec = DataSpec.from_dict(spec)
+        self.spec = data
         self.symmetric = sees_asymmetry(self.spec, symmetry)
         self.augmentation = augmentation or SliceAugmentation()
         self.tag_accuracy = TagAccuracy()

@@ -60,11 +60,17 @@ def predict(
     from wsseg.prediction.inference import choose_device
     from wsseg.prediction.run import predict_cases
     from wsseg.prediction.writing import Extras
+    from wsseg.utils.errors import InputError
 
     module = load_module(ckpt_path).to(choose_device(device))
     check_options(batch_size, threshold, refinement, smallest_component)
     if threshold is not None:
         module.threshold = threshold
+    if module.spec.cell is not None and refinement:
+        raise InputError(
+            f"--refinement {refinement:g}: cells of compressed pictures have no finer "
+            "borders; leave it out"
+        )
     given = {"refinement": refinement, "smallest_component": smallest_component}
     changed = {name: value for name, value in given.items() if value is not None}
     module.finishing = replace(module.finishing, **changed)

@@ -58,6 +58,8 @@ def unit_of(source: Header) -> tuple[str, float]:
         >>> unit_of(Header((240, 240, 155), np.diag([1, 1, 2, 1])))
         ('ml', 0.002)
     """
+    if source.grid is not None:
+        return "px", float(source.grid.cell**2)
     if source.unit == "px":
         return ("px" if 1 in source.shape else "voxels"), 1.0
     volume = abs(float(np.linalg.det(source.affine[:3, :3])))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wsseg.data.plan import Plan, Reference
+from wsseg.data.readers.header import COLOURS, FEATURE
 
 Range = tuple[float, float]
 
@@ -46,6 +48,12 @@ def misfit(seen: Reference, plan: Plan, modalities: Sequence[str]) -> str:
     reference = plan.reference
     if reference is None:
         return ""
+    if any(map(FEATURE.fullmatch, modalities)):  # grids of any size, judged by their colours
+        seen, reference = (
+            replace(each, intensities=each.intensities[:3], middles=each.middles[:3])
+            for each in (replace(seen, extent=reference.extent), reference)
+        )
+        modalities = COLOURS
     fixed = plan.normalisation != "zscore"  # otherwise intensities may have any unit
     problems = [
         _of_filling(seen.filling[0], reference.filling),

@@ -20,7 +20,7 @@ PICTURES, TABLE = "pictures", "cases.csv"
 PROBABILITIES, DICOM_SEG = "probabilities", "dicom_seg"
 OUTPUT_FOLDERS = (PREDICTED_MASKS, PICTURES, PROBABILITIES, DICOM_SEG)
 SHARED_FILES = (TABLE, SNAP_FILE, SLICER_FILE)
-SUFFIXES = (".nii.gz", ".png")  # of volumes, and of pictures
+SUFFIXES = (".nii.gz", ".png", ".tif")  # of volumes, of pictures, and of compressed ones
 # Probabilities are rounded to multiples of it, which float32 holds exactly and gzip packs well.
 PROBABILITY_STEP = 1 / 1024
 LARGEST_PIXEL = 65_535  # of a PNG of 16 bits: a probability of 1
@@ -46,8 +46,8 @@ def files_of_case(case: str, probabilities: Mapping[str, int]) -> list[str]:
 
     Example:
         >>> files_of_case("left/ann", {})
-        ['masks/left/ann.nii.gz', 'masks/left/ann.png', 'pictures/left/ann.png',
-         'dicom_seg/left/ann.dcm']
+        ['masks/left/ann.nii.gz', 'masks/left/ann.png', 'masks/left/ann.tif',
+         'pictures/left/ann.png', 'dicom_seg/left/ann.dcm']
     """
     folders = [PREDICTED_MASKS, *(probability_folder(*each) for each in probabilities.items())]
     volumes = [f"{folder}/{case}{suffix}" for folder in folders for suffix in SUFFIXES]

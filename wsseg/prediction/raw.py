@@ -16,7 +16,7 @@ from wsseg.data.layouts import CaseFiles
 from wsseg.data.readers import Header, read_voxels
 from wsseg.data.slicing import cut_all, slices_to_volume
 from wsseg.data.spec import DataSpec
-from wsseg.data.volumes import read_case_images
+from wsseg.data.volumes import CaseImages, read_case_images
 from wsseg.prediction.fit_to_plan import misfit
 
 NO_BODY = "no body was found in the image"
@@ -31,7 +31,7 @@ class RawCase(NamedTuple):
         valid: [S, H, W] bool.
         geometry: How the slices lie in the source.
         source: The voxels on which the mask belongs.
-        volumes: Of each modality [X, Y, Z], as they were read.
+        volumes: Of each modality that is shown [X, Y, Z], as they were read.
         path: File or folder of the first modality.
         note: Why it does not look like the cases of training; nothing if it does.
     """
@@ -82,7 +82,21 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
     Raises:
         InputError: An image cannot be used.
     """
-    images = read_case_images(files, spec.modalities, as_is=not spec.plan.shifts_background)
+    as_is = not spec.plan.shifts_background
+    return raw_case_of(read_case_images(files, spec.modalities, as_is=as_is), files, spec)
+
+
+def raw_case_of(images: CaseImages, files: CaseFiles, spec: DataSpec) -> RawCase:
+    """Cut the images of a case into slices.
+
+    Args:
+        images: What was read of it.
+        files: Where the images are.
+        spec: The data specification of the checkpoint.
+
+    Raises:
+        InputError: An image cannot be read once more.
+    """
     anatomy = find_anatomy(images.volumes, images.affine, spec)
     image, valid, geometry = cut_all(anatomy, spec, grow=True)
     note = NO_BODY
@@ -95,7 +109,7 @@ def read_raw_case(files: CaseFiles, spec: DataSpec) -> RawCase:
         torch.from_numpy(valid),
         geometry,
         images.source,
-        pixels_of(files, spec) if changed else images.volumes,
+        pixels_of(files, spec) if changed else images.volumes[: len(spec.shown)],
         files.images[spec.modalities[0]].path,
         note,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +13,10 @@ from torch import Tensor
 
 from wsseg.data.labels import PREDICTED_MASKS, mask_labels
 from wsseg.data.layouts import CaseFiles
+from wsseg.data.readers import COLOURS
 from wsseg.models.slice_module import SliceModule
 from wsseg.prediction.checks import check_images, check_targets, warn_of_pixels
+from wsseg.prediction.compressed import Compressor
 from wsseg.prediction.dicom_seg import check_dicom, check_highdicom
 from wsseg.prediction.findings import Finding, say_empty, write_findings
 from wsseg.prediction.finishing import finish
@@ -54,11 +58,15 @@ def predict_cases(
     spec = module.spec
     if extras.dicom_seg:
         check_highdicom()
-    cases, lacking = find_raw_cases(source, layout, spec)
+    large = Compressor(spec, module.device) if spec.cell is not None else None
+    named = replace(spec, modalities=COLOURS) if large else spec  # as files have them
+    cases, lacking = find_raw_cases(source, layout, named)
     numbers = mask_labels(spec.classes)
     check_targets(source, cases, output, numbers if extras.probabilities else {})
-    sound, faults = partition(attempt(check_images, case, spec) for case in cases)
-    warn_of_pixels(sound, spec)
+    check = large.check if large else partial(check_images, spec=spec)
+    sound, faults = partition(attempt(check, case) for case in cases)
+    if large is None:
+        warn_of_pixels(sound, spec)
     if extras.dicom_seg:
         sound, others = partition(attempt(check_dicom, case) for case in sound)
         faults += others
@@ -95,10 +103,12 @@ def write_masks(
     """
     spec = module.spec
     beside = module.device.type != "cpu"
+    large = spec.cell is not None
+    reader = Compressor(spec, module.device).read if large else partial(read_raw_case, spec=spec)
 
     def read(files: CaseFiles) -> RawCase | InputError:
-        guarded = within_memory(files.paths[0], files.id)(read_raw_case)
-        return attempt(guarded, files, spec)
+        guarded = within_memory(files.paths[0], files.id)(reader)
+        return attempt(guarded, files)
 
     def write(found: _Found | InputError) -> Written | InputError:
         if isinstance(found, InputError):

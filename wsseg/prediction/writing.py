@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsseg.data.labels import label_map, mask_labels
+from wsseg.compression.enlarging import save_enlarged
+from wsseg.data.labels import PREDICTED_MASKS, label_map, mask_labels
 from wsseg.data.planes import to_planes
 from wsseg.data.readers import COLOURS
 from wsseg.data.slicing import slices_to_volume
@@ -100,7 +101,7 @@ def write_prediction(
     masks = case.mask_of(prediction.finished, threshold)
     findings = findings_of(prediction, masks, spec, threshold)
     shown = channel_shown(spec)
-    colour = spec.modalities == COLOURS
+    colour = spec.shown == COLOURS
     picture = overview(
         shown_of(prediction, masks, threshold, slice(None) if colour else shown),
         heading="image" if colour or case.source.is_picture else spec.modalities[shown],
@@ -113,7 +114,13 @@ def write_prediction(
         for (name, label), volume in zip(mask_labels(spec.classes).items(), volumes, strict=True):
             folder = output / probability_folder(name, label)
             save_probability(volume, case.source, folder, case.id)
-    mask = save_mask(label_map(masks, spec.classes), case.source, output, case.id)
+    if case.source.grid is not None:
+        path = output / PREDICTED_MASKS / f"{case.id}.tif"
+        mask = save_enlarged(
+            prediction.finished[0], threshold, spec.classes, case.source.grid, path
+        )
+    else:
+        mask = save_mask(label_map(masks, spec.classes), case.source, output, case.id)
     if extras.dicom_seg:
         path = output / DICOM_SEG / f"{case.id}.dcm"
         save_dicom_seg(masks, list(spec.classes), case.path, case.id, path)

@@ -115,7 +115,7 @@ def spec_facts(spec: DataSpec) -> list[tuple[str, str]]:
     """Describe slices."""
     height, width = spec.size
     facts = [
-        ("images", "colour pictures" if spec.in_colour else ", ".join(spec.modalities)),
+        ("images", _images(spec)),
         ("classes", ", ".join(spec.classes)),
         ("slices", f"{width} x {height} pixels, {spec.axis}"),
     ]
@@ -124,6 +124,11 @@ def spec_facts(spec: DataSpec) -> list[tuple[str, str]]:
     elif spec.pixel is not None:
         facts.append(("pixels", format_pixel(spec.pixel)))
     return facts
+
+
+def _images(spec: DataSpec) -> str:
+    words = "colour pictures" if spec.in_colour else ", ".join(spec.modalities)
+    return words if spec.cell is None else f"{words}, as cells of {spec.cell} pixels"
 
 
 def plan_rows(spec: DataSpec, reasons: dict[str, str]) -> list[tuple[str, str, str]]:

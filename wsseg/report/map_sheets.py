@@ -174,7 +174,7 @@ def draw_last(run: RunFolder, store: SliceStore) -> list[Figure]:
     headings = ("CAM", "cluster map") if targets is not None else ("probability", "target")
     sheet = slice_sheet(
         drawn,
-        list(run.spec.modalities),
+        list(run.spec.shown),
         list(run.spec.classes),
         threshold=run.module.threshold,
         aspect=pixel[0] / pixel[1],

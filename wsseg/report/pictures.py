@@ -123,7 +123,7 @@ class Ground:
         scales = self.spec.plan.scales
         planes = [
             plane[box] * scale.deviation + scale.mean
-            for plane, scale in zip(image, scales, strict=True)
+            for plane, scale in zip(image[:3], scales[:3], strict=True)
         ]
         colours = np.clip(np.stack(planes, axis=-1), 0, 255).round().astype(np.uint8)
         return panels.true_colour(colours, **size)  # type: ignore[arg-type]

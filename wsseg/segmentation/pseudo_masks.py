@@ -149,10 +149,11 @@ class PseudoMasks(TargetSource):
         """Return the first stage's opinion of a case, [S, C, H, W] in [0, 1], -1 where unknown."""
         batch = SliceDataset(data.store, [case]).__getitems__(range(len(case.tags)))
         probability = self._predict(first, batch["image"], batch["valid"])
-        if self.refinement > 0 and data.spec.of_pictures:
+        refined = self.refinement > 0 and data.spec.cell is None  # cells have no finer borders
+        if refined and data.spec.of_pictures:
             drawn = region_relevance(probability, batch["image"], batch["valid"])
             probability = (drawn > 0.5).float()  # each side counts alike
-        elif self.refinement > 0:
+        elif refined:
             probability = refine_classes(
                 probability * ~(case.tags <= 0.5)[:, :, None, None],
                 batch["image"],

@@ -83,7 +83,7 @@ class OverlayLogger(pl.Callback):
         spec = getattr(pl_module, "spec", None)
         embeds = callable(getattr(pl_module, "embed_pixels", None))
         rows = self._rows(split, trainer, pl_module)
-        modalities = range(len(rows[0].image)) if spec is None else spec.modalities
+        modalities = range(len(rows[0].image)) if spec is None else spec.shown
         classes = range(len(rows[0].activation)) if spec is None else spec.classes
         picture = slice_sheet(
             rows,

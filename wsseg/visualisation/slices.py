@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def slice_sheet(
 
     Args:
         slices: The slices.
-        modalities: Names of the image channels.
+        modalities: Names of the first image channels, which are drawn.
         classes: Names of the classes.
         title: Title of the picture.
         threshold: Activation above which a pixel counts as predicted.
@@ -82,6 +82,7 @@ def slice_sheet(
     columns += [f"{targets} {name}".strip() for name in names] if with_targets else []
     columns += ["prediction", "truth"] if with_truth else ["prediction"]
     shape = (height, aspect)
+    slices = [replace(one, image=one.image[: len(modalities)]) for one in slices]
     rows = [_row(one, with_targets, with_truth, threshold, shape) for one in slices]
     colours = _mask_legend(classes, with_truth)
     if with_targets:

@@ -17,8 +17,9 @@ def channels_of(images: Iterable[ImageFile], wanted: Sequence[str] | None) -> di
         wanted: Names of the modalities that somebody asks for, if it is known.
 
     Returns:
-        For each modality its channel: red, green and blue of colour pictures; ``image``, or the
-        only one that is wanted, of grey ones; channel_0, channel_1, ... of other files.
+        For each modality its channel: red, green and blue of colour pictures; these and features
+        of grids; ``image``, or the only one that is wanted, of grey ones; channel_0, channel_1, ...
+        of other files.
     """
     headers = (attempt(read_header, image.path, "") for image in images)
     header = next((header for header in headers if not isinstance(header, InputError)), None)
@@ -29,7 +30,8 @@ def channels_of(images: Iterable[ImageFile], wanted: Sequence[str] | None) -> di
         return {wanted[0]: None}
     if header is None or header.channels == 1:
         return {"image": None}
-    return colours if header.names else {f"channel_{n}": n for n in range(header.channels)}
+    names = header.names or [f"channel_{n}" for n in range(header.channels)]
+    return {name: number for number, name in enumerate(names)}
 
 
 def _may_be_grey(header: Header | None) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from wsseg.data.readers.header import COLOURS, PICTURE_AFFINE, Header
+from wsseg.data.readers.header import COLOURS, PICTURE_AFFINE, Grid, Header
 from wsseg.data.readers.pictures import (
     ORIENTATION,
     TURNED,
@@ -125,8 +125,12 @@ def _header(series: TiffPageSeries, mask: bool) -> Header:
         rows, columns = columns, rows
     channels = samples - _alpha(series) if page.photometric in SHOWN else len(COLOURS)
     grey = mask or (page.photometric in SHOWN and (channels != 3 or page.photometric != RGB))
+    shape = columns, rows, planes
+    grid = None if mask else Grid.from_description(page.description)
+    if grid is not None and (rows, columns) == grid.size:
+        return Header(shape, PICTURE_AFFINE, channels, "px", grid.names(channels), grid=grid)
     names = () if grey else COLOURS
-    return Header((columns, rows, planes), PICTURE_AFFINE, 1 if mask else channels, "px", names)
+    return Header(shape, PICTURE_AFFINE, 1 if mask else channels, "px", names)
 
 
 def _pixels(series: TiffPageSeries) -> NDArray[Any]:
