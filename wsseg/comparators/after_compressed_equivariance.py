@@ -52,10 +52,10 @@ class AfterCompressedEquivariance(Comparator):
 
     After P. Chikontwe, H. Jung Sung, J. Jeong, M. Kim, H. Go, S. J. Nam, S. H. Park, "Weakly
     supervised segmentation on neural compressed histopathology with self-equivariant
-    regularization", Medical Image Analysis 80, 2022, of which only a summary of the abstract was read. A
-    fixed encoder compresses large pictures (``wsseg compress``). Both views of a grid, of which one
-    is moved and each lacks other cells, learn the tags; their maps must agree. A pixel correlation
-    module averages a map over all pixels by how alike their input and features are, and the result
+    regularization", Medical Image Analysis 80, 2022, of which only a summary of the
+    abstract was read. A fixed encoder compresses large pictures (``wsseg compress``). Both views of
+    a grid, of which one is moved and each lacks other cells, learn the tags; their maps must agree.
+    A pixel correlation module averages a map over all pixels by how alike their input and features are, and the result
     must agree with the map of the other view. The entropy of both maps together becomes small. The
     map itself predicts: averages over alike pixels are blurred.
 
