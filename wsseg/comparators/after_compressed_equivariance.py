@@ -55,9 +55,9 @@ class AfterCompressedEquivariance(Comparator):
     regularization", Medical Image Analysis 80, 2022, of which only a summary of the
     abstract was read. A fixed encoder compresses large pictures (``wsseg compress``). Both views of
     a grid, of which one is moved and each lacks other cells, learn the tags; their maps must agree.
-    A pixel correlation module averages a map over all pixels by how alike their input and features are, and the result
-    must agree with the map of the other view. The entropy of both maps together becomes small. The
-    map itself predicts: averages over alike pixels are blurred.
+    A pixel correlation module averages a map over all pixels by how alike their input and features
+    are, and the result must agree with the map of the other view. The entropy of both maps together
+    becomes small. The map itself predicts: averages over alike pixels are blurred.
 
     It also takes slices that were not compressed, whose pixels are then what cells are here. The
     README of ``experiments/comparators`` lists what is guessed.
