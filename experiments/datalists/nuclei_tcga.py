@@ -1,6 +1,6 @@
-"""Cut the pictures of nuclei-tcga-glioma into tiles of which some hold no nucleus: a store.
+"""Cut the pictures of nuclei-tcga-glioma into tiles of which some hold no nucleus.
 
-python experiments/datalists/nuclei_tcga.py ../shared/data/nuclei-tcga-glioma runs/nuclei_tcga
+python experiments/datalists/nuclei_tcga.py ../shared/data/nuclei-tcga-glioma runs/nuclei_tcga/tiles
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-from wsseg import prepare
 
 SIDE = 32  # pixels of the picture; of larger tiles hardly any is without a nucleus
 ENLARGED = 64  # pixels of a tile, so that the encoder can halve it often enough
@@ -51,21 +49,21 @@ def tiles(folder: Path) -> Iterator[tuple[str, str, Image.Image, np.ndarray]]:
                 yield f"{name}_{top}_{left}", name[:12], image, apart(large)
 
 
-def main(source: Path, output: Path) -> None:
-    """Draw tiles, write them with a table of tags, and prepare the store.
+def main(source: Path, folder: Path) -> None:
+    """Draw tiles and write them with a table of tags.
 
     Of every patient and tag as many tiles are drawn as there are of the rarest.
 
     Args:
         source: The folder of the pictures.
-        output: Gets ``tiles`` with ``tags.csv``, and ``store``.
+        folder: Gets the tiles, ``masks`` and ``tags.csv``.
     """
     found: dict[tuple[str, bool], list[tuple[str, Image.Image, np.ndarray]]] = {}
     for name, patient, image, mask in tiles(source):
         found.setdefault((patient, bool(mask.any())), []).append((name, image, mask))
     if not found:
         sys.exit(f"{source}: holds no NAME_instances.png; name the folder of the pictures")
-    rng, lines, folder = np.random.default_rng(0), [], output / "tiles"
+    rng, lines = np.random.default_rng(0), []
     (folder / "masks").mkdir(parents=True, exist_ok=True)
     fewest = min(map(len, found.values()))
     for (patient, tag), group in sorted(found.items()):
@@ -76,8 +74,6 @@ def main(source: Path, output: Path) -> None:
             lines.append((f"{name}.png", f"masks/{name}.png", patient, int(tag)))
     with (folder / "tags.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "mask", "patient", "nuclei"), *lines])
-    patients = len({patient for patient, _ in found})
-    prepare("table", folder / "tags.csv", output / "store", folds=patients)
 
 
 if __name__ == "__main__":
